@@ -1,0 +1,1 @@
+"""The helpers of the course, one room for each stage of the schema."""
