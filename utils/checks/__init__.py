@@ -1,0 +1,14 @@
+"""Exercise checks that name the mistake: one file ``cNN.py`` for each notebook, all re-exported here."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from utils.checks.base import Verdict, exercise
+
+__all__ = ["Verdict", "exercise"]
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[1:].isdigit()):
+    _found = importlib.import_module(f"utils.checks.{_module}")
+    globals().update({name: getattr(_found, name) for name in _found.__all__})
+    __all__ += _found.__all__

@@ -1,0 +1,30 @@
+# make course   set up, run every notebook, write build/index.html      make test    set up, run all tests
+# make env      the environment alone (.venv)                           make lab     JupyterLab in the course
+# make record   rewrite tests/records (FAST and full)
+# PYTHON=python3.12   FAST=1   ONLY=03   DATASET=name-or-folder   FORCE=1   pass through
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+export PYTHONUTF8 := 1
+
+.PHONY: course test env lab record clean
+course: env
+	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
+
+test: env
+	@$(BIN)/python -m pytest $(ARGS)
+
+env:
+	@"$(PYTHON)" -m utils.environment
+
+lab: env
+	@$(BIN)/python -m jupyterlab notebooks
+
+record: env
+	@$(BIN)/python -m utils.runner --record $(if $(ONLY),--only "$(ONLY)")
+
+clean:
+	@"$(PYTHON)" -c "import shutil; shutil.rmtree('build', ignore_errors=True); shutil.rmtree('data/cache', ignore_errors=True)"
