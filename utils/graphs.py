@@ -1,0 +1,193 @@
+"""Graphs of users and items: who took what, which items look or sound alike, and how to walk on them fast.
+
+All graphs are ``torch.sparse_csr`` float32, and none of them is trained here: the gradient goes to the node vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from utils.errors import CourseError, suggest
+
+
+def to_torch(matrix: sp.spmatrix) -> torch.Tensor:
+    """Turn a scipy matrix into ``torch.sparse_csr`` float32 (32-bit indices where they suffice: less to read)."""
+    matrix = sp.csr_matrix(matrix).astype(np.float32)
+    matrix.sort_indices()
+    index = np.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else np.int64
+    parts = matrix.indptr.astype(index), matrix.indices.astype(index), matrix.data
+    return torch.sparse_csr_tensor(*map(torch.from_numpy, parts), size=matrix.shape)
+
+
+def to_scipy(graph: torch.Tensor) -> sp.csr_matrix:
+    """Turn a ``torch.sparse_csr`` matrix into scipy's."""
+    graph = graph.detach().cpu()
+    parts = graph.values().numpy(), graph.col_indices().numpy(), graph.crow_indices().numpy()
+    return sp.csr_matrix(parts, shape=tuple(graph.shape))
+
+
+def normalise(matrix: sp.spmatrix, kind: str = "symmetric") -> sp.csr_matrix:
+    """Divide the edges by degrees (sums of rows and columns): "symmetric" or "row".
+
+    symmetric: a_ij / sqrt(row sum of i * column sum of j); row: a_ij / row sum of i. A node without edges stays empty.
+    """
+    matrix = sp.csr_matrix(matrix, dtype=np.float64)
+    if kind not in ("symmetric", "row"):
+        raise suggest(kind, ("symmetric", "row"), "normalisation")
+    rows = np.asarray(matrix.sum(1)).ravel()
+    columns = np.asarray(matrix.sum(0)).ravel()
+    power = -0.5 if kind == "symmetric" else -1.0
+    left = np.where(rows > 0, np.maximum(rows, 1e-12) ** power, 0.0)
+    matrix = sp.diags(left) @ matrix
+    if kind == "symmetric":
+        matrix = matrix @ sp.diags(np.where(columns > 0, np.maximum(columns, 1e-12) ** -0.5, 0.0))
+    return sp.csr_matrix(matrix)
+
+
+def normalised_adjacency(
+    edges: np.ndarray, n_users: int, n_items: int, kind: str = "symmetric", self_loops: bool = False
+) -> torch.Tensor:
+    """The graph of users and items, normalised: (n_users + n_items) squared, users first.
+
+    A = [[0, R], [R^T, 0]], D = degrees; "symmetric" gives D^-1/2 A D^-1/2 (LightGCN), "row" gives D^-1 A.
+    ``self_loops`` puts A + I in the place of A (NGCF, LATTICE). A repeated edge counts once.
+
+    Args:
+        edges: (n, 2) rows (user_id, item_id), normally ``split.train``.
+    """
+    n_nodes = n_users + n_items
+    users, items = np.asarray(edges)[:, 0], np.asarray(edges)[:, 1] + n_users
+    both = np.concatenate([users, items]), np.concatenate([items, users])
+    adjacency = sp.coo_matrix((np.ones(2 * len(users)), both), shape=(n_nodes, n_nodes)).tocsr()
+    adjacency.data[:] = 1.0
+    if self_loops:
+        adjacency = adjacency + sp.identity(n_nodes, format="csr")
+    return to_torch(normalise(adjacency, kind))
+
+
+def prune_edges(
+    edges: np.ndarray, n_users: int, n_items: int, drop: float, generator: torch.Generator | None = None
+) -> np.ndarray:
+    """Draw the edges that stay: floor((1 - drop) * n) of them, without replacement, degree-sensitive.
+
+    An edge stays with a chance proportional to 1 / sqrt(degree of its user * degree of its item), so that edges between
+    popular nodes go first. Drawn as the largest log p + Gumbel noise, which is the same distribution as drawing one
+    after another, and has no limit on the number of edges.
+
+    Source: Zhou & Shen, "A Tale of Two Graphs" (FREEDOM), MM 2023; the noise trick: Vieira, 2014.
+    """
+    if not 0 <= drop < 1:
+        raise CourseError(f"drop = {drop} must be at least 0 and below 1; 0.8 drops four edges of five.")
+    if drop == 0:
+        return edges
+    users, items = torch.as_tensor(edges[:, 0]), torch.as_tensor(edges[:, 1])
+    degree_u = torch.bincount(users, minlength=n_users)[users].double()
+    degree_i = torch.bincount(items, minlength=n_items)[items].double()
+    uniform = torch.rand(len(edges), generator=generator, dtype=torch.float64).clamp_(1e-300, 1 - 1e-16)
+    keys = -0.5 * torch.log(degree_u * degree_i) - torch.log(-torch.log(uniform))
+    kept = keys.topk(max(1, int(len(edges) * (1 - drop)))).indices.sort().values
+    return edges[kept.numpy()]
+
+
+def knn_graph(
+    matrix: np.ndarray | torch.Tensor,
+    k: int,
+    mask: np.ndarray | torch.Tensor | None = None,
+    weighted: bool = False,
+    chunk: int = 1024,
+    include_self: bool = True,
+    candidates: np.ndarray | None = None,
+) -> torch.Tensor:
+    """Link every item to its k most similar items by cosine: (n, n) ``sparse_csr``, row = item, directed.
+
+    Rows are done in chunks: never more than (chunk, n) similarities at once.
+
+    Args:
+        matrix: (n, d) features.
+        k: neighbours of an item, itself among them with ``include_self`` (always the first then); fewer if there are no
+            more.
+        mask: (n,) bool, True = has this modality; the others get no neighbours and are nobody's neighbours. Zero rows
+            count as missing: they have no direction.
+        weighted: keep the cosine as the value of the edge, otherwise 1.
+        candidates: item ids that may be neighbours (all by default), for example only items seen in training.
+    """
+    matrix = torch.as_tensor(np.asarray(matrix), dtype=torch.float32)
+    n_items = len(matrix)
+    present = matrix.square().sum(1) > 0
+    if mask is not None:
+        present &= torch.as_tensor(np.asarray(mask), dtype=torch.bool)
+    if not torch.isfinite(matrix[present]).all():
+        raise CourseError("The features of the item graph hold NaN or infinity; extract them again.")
+    allowed = present.clone()
+    if candidates is not None:
+        allowed[:] = False
+        allowed[torch.as_tensor(candidates)] = True
+        allowed &= present
+    unit = torch.nn.functional.normalize(matrix, dim=1)
+    columns = allowed.nonzero().ravel()
+    if k < 1:
+        raise CourseError(f"k = {k}: an item needs at least one neighbour; choose 10.")
+    parts = []
+    for rows in present.nonzero().ravel().split(chunk):
+        cosines = unit[rows] @ unit[columns].T  # (chunk, candidates)
+        own = rows[:, None] == columns[None, :]
+        cosines = cosines.masked_fill(own, 2.0 if include_self else -torch.inf)
+        values, places = cosines.topk(min(k, len(columns)), dim=1)
+        keep = values.isfinite()
+        heads = rows[:, None].expand_as(places)[keep]
+        parts.append((heads, columns[places][keep], values[keep].clamp_(max=1.0)))
+    if not parts:
+        return to_torch(sp.csr_matrix((n_items, n_items)))
+    heads, tails, values = (torch.cat(part).numpy() for part in zip(*parts))
+    values = values if weighted else np.ones_like(values)
+    return to_torch(sp.csr_matrix((values, (heads, tails)), shape=(n_items, n_items)))
+
+
+class _SparseTimesDense(torch.autograd.Function):
+    """graph @ x with the gradient graph^T @ g; the transposed graph is given, so nothing is converted on the way."""
+
+    @staticmethod
+    def forward(ctx, graph, transposed, x):
+        ctx.transposed = transposed
+        return graph @ x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, None, ctx.transposed @ grad.contiguous()
+
+
+def propagate(graph: torch.Tensor, x: torch.Tensor, transposed: torch.Tensor | None = None) -> torch.Tensor:
+    """One step on the graph: (n, n) sparse times (n, d). Leave ``transposed`` out for a symmetric graph."""
+    return _SparseTimesDense.apply(graph, graph if transposed is None else transposed, x)
+
+
+class _MeanOfLayers(torch.autograd.Function):
+    """(x + A x + ... + A^L x) / (L + 1) by Horner's rule; for a symmetric A the gradient is the same map."""
+
+    @staticmethod
+    def forward(ctx, adjacency, x, n_layers):
+        ctx.adjacency, ctx.n_layers = adjacency, n_layers
+        return _horner(adjacency, x, n_layers)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, _horner(ctx.adjacency, grad.contiguous(), ctx.n_layers), None
+
+
+def _horner(adjacency: torch.Tensor, x: torch.Tensor, n_layers: int) -> torch.Tensor:
+    total = x
+    for _ in range(n_layers):
+        total = (adjacency @ total).add_(x)
+    return total / (n_layers + 1)
+
+
+def mean_of_layers(adjacency: torch.Tensor, x: torch.Tensor, n_layers: int) -> torch.Tensor:
+    """LightGCN's propagation: the mean of x, A x, ..., A^L x, holding one layer at a time.
+
+    Args:
+        adjacency: symmetric (n, n) ``sparse_csr``; for another graph the gradient would be wrong.
+        x: (n, d) vectors of the nodes, users first.
+    """
+    return _MeanOfLayers.apply(adjacency, x, n_layers)

@@ -1,0 +1,193 @@
+"""rho, the recommender: what all models share (their schema row, settings, features, scoring)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from utils.errors import CourseError, suggest
+
+MODALITIES = ("visual", "textual", "audio")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One row of the schema's table: which inputs, how they are represented, when they are fused."""
+
+    modalities: str  # "none" or "any" (one to three of visual, textual, audio)
+    extraction: str  # "none", "pretrained" (features come from a network that is not trained here)
+    representation: str  # "none", "joint", "coordinate"
+    fusion: str  # "none", "early", "late"; joint representations have no fusion stage
+    loss: str  # "none" for models that only count
+
+
+class Recommender:
+    """A model that scores every item for a user. Subclasses write ``build`` and ``score``.
+
+    Args:
+        split: interactions in parts, with ``n_users``, ``n_items`` and ``train`` (n, 2) rows (user_id, item_id).
+        features: modality -> Features; models without content ignore them.
+        seed: fixes the initial weights; nothing outside the model is seeded.
+        settings: any of the names in ``DEFAULTS``.
+
+    Raises:
+        CourseError: an unknown setting or modality, features that do not fit the items, an empty train part.
+    """
+
+    name: ClassVar[str]
+    schema: ClassVar[Schema]
+    DEFAULTS: ClassVar[dict[str, Any]] = {}
+    SEARCH: ClassVar[dict[str, list]] = {}
+    uses_features: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
+
+    def __init__(self, split, features: Mapping | None = None, *, seed: int = 0, **settings: Any) -> None:
+        for key in settings:
+            if key not in self.DEFAULTS:
+                raise suggest(key, self.DEFAULTS, f"setting of {self.name}")
+        if len(split.train) == 0:
+            raise CourseError(
+                f"{self.name}: the train part of the split is empty; split the dataset with less held out."
+            )
+        self.settings = {**self.DEFAULTS, **settings}
+        self.split, self.seed, self.n_users, self.n_items = split, seed, split.n_users, split.n_items
+        self.features = check_features(features, self.n_items) if self.uses_features else {}
+        if self.needs_features and not self.features:
+            raise CourseError(
+                f"{self.name} ranks by content, but got no features; pass features={{modality: Features}}."
+            )
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+            torch.manual_seed(seed)
+            self.build()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities this model got, in the fixed order visual, textual, audio."""
+        return tuple(self.features)
+
+    def build(self) -> None:
+        """Make the tables, layers or counts; ``self.split``, ``self.settings`` and ``self.features`` are there."""
+        raise NotImplementedError
+
+    def score(self, user_ids) -> torch.Tensor:
+        """Score all items, train items included: (len(user_ids), n_items) float32, no gradient, no randomness."""
+        raise NotImplementedError
+
+
+class TrainedRecommender(Recommender, nn.Module):
+    """A recommender with weights, whose score is the inner product of a user's and an item's embedding.
+
+    Subclasses write ``build``, ``embeddings`` and ``loss``; ``begin_epoch`` where an epoch starts with something new.
+    """
+
+    def __init__(self, split, features: Mapping | None = None, *, seed: int = 0, **settings: Any) -> None:
+        nn.Module.__init__(self)
+        self._final: tuple | None = None
+        Recommender.__init__(self, split, features, seed=seed, **settings)
+        self.eval()
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the final (n_users, d) and (n_items, d), with gradient; scores are their inner products."""
+        raise NotImplementedError
+
+    def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
+        """Return the scalar loss of a batch of (user, positive item, negative item), three (b,) int64 tensors."""
+        raise NotImplementedError
+
+    def begin_epoch(self, generator: torch.Generator) -> None:
+        """Called before each epoch; models that sample (edges, masks) draw from ``generator`` only."""
+
+    @torch.no_grad()
+    def score(self, user_ids) -> torch.Tensor:
+        users, items = self._final_embeddings()
+        user_ids = torch.as_tensor(np.asarray(user_ids), dtype=torch.int64, device=users.device)
+        return users.index_select(0, user_ids) @ items.T
+
+    def _final_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Propagate or project once for all blocks of users: kept until a weight changes."""
+        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._final is None or self._final[0] != state:
+            was_training = self.training
+            self.eval()  # no dropout, the whole graph
+            users, items = self.embeddings()
+            nn.Module.train(self, was_training)
+            self._final = (state, users.detach(), items.detach())
+        return self._final[1:]
+
+    def train(self, mode: bool = True):
+        self._final = None
+        return super().train(mode)
+
+    # ---- parts that most models are built from ----
+    def table(self, n_rows: int, dim: int | None = None, init: str = "xavier") -> nn.Embedding:
+        """A trainable (n_rows, dim) table: "xavier" uniform, or "normal" (standard deviation 1)."""
+        table = nn.Embedding(n_rows, dim or self.settings["dim"])  # nn.Embedding itself starts at N(0, 1)
+        if init == "xavier":
+            nn.init.xavier_uniform_(table.weight)
+        elif init != "normal":
+            raise suggest(init, ("xavier", "normal"), "initialisation")
+        return table
+
+    def add_warm(self) -> None:
+        """Keep ``self.warm`` (n_items, 1): 1 for items with a training interaction, 0 for cold ones."""
+        warm = torch.zeros(self.n_items, 1)
+        warm[torch.as_tensor(np.unique(self.split.train[:, 1]))] = 1.0
+        self.register_buffer("warm", warm, persistent=False)
+
+    def add_content(self, normalise: str = "l2", trainable: bool = False) -> None:
+        """Keep the features as tensors: frozen buffers by default, parameters with ``trainable``.
+
+        ``normalise``: "l2" (each row to length 1), "centred" (subtract the mean of the present rows, then L2), "none".
+        Read them through ``self.content(modality)`` -> (n_items, dim) and ``self.mask(modality)`` -> (n_items,) bool.
+        """
+        for modality, feature in self.features.items():
+            matrix, mask = content(feature, normalise)
+            if trainable:
+                self.register_parameter(f"content_{modality}", nn.Parameter(matrix))
+            else:
+                self.register_buffer(f"content_{modality}", matrix, persistent=False)
+            self.register_buffer(f"mask_{modality}", mask, persistent=False)
+
+    def content(self, modality: str) -> torch.Tensor:
+        return getattr(self, f"content_{modality}")
+
+    def mask(self, modality: str) -> torch.Tensor:
+        return getattr(self, f"mask_{modality}")
+
+
+def content(feature, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a modality as (n_items, dim) float32 and its mask (n_items,) bool; rows that are missing are zero."""
+    mask = torch.as_tensor(np.asarray(feature.mask, dtype=bool))
+    matrix = torch.as_tensor(np.array(feature.matrix, dtype=np.float32))
+    if normalise not in ("none", "l2", "centred"):
+        raise suggest(normalise, ("none", "l2", "centred"), "normalisation")
+    if normalise == "centred":
+        matrix = matrix - matrix[mask].mean(0)
+    if normalise != "none":
+        matrix = nn.functional.normalize(matrix, dim=1)  # a zero row stays zero: its norm is clamped
+    return matrix * mask[:, None], mask
+
+
+def check_features(features: Mapping | None, n_items: int) -> dict:
+    """Return the features in the fixed order of modalities, or say what does not fit."""
+    features = dict(features or {})
+    for modality, feature in features.items():
+        if modality not in MODALITIES:
+            raise suggest(modality, MODALITIES, "modality")
+        matrix, mask = np.asarray(feature.matrix), np.asarray(feature.mask, dtype=bool)
+        if len(matrix) != n_items or len(mask) != n_items:
+            raise CourseError(
+                f"The {modality} features have {len(matrix)} rows, the split has {n_items} items; "
+                "align them with features.align(dataset.item_names)."
+            )
+        if not mask.any():
+            raise CourseError(f"No item has {modality} features; leave the modality {modality!r} out.")
+        bad = np.flatnonzero(mask & ~np.isfinite(matrix).all(1))
+        if len(bad):
+            raise CourseError(f"The {modality} features hold NaN or infinity in row {bad[0]}; extract them again.")
+    return {modality: features[modality] for modality in MODALITIES if modality in features}
