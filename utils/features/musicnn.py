@@ -1,0 +1,159 @@
+"""Features (How?): MusicNN, a convolutional network that hears tags in music, in torch.
+
+J. Pons and X. Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging" (2019), arXiv:1909.06654.
+Our own code from the published facts; the weights were converted by ``utils/features/convert_musicnn.py``.
+
+One patch of log-mel spectrogram x (T = 187 frames = 3 s, F = 96 bands) goes through:
+
+    1. batch norm of x, (B, 1, T, F)
+    2. front end, five views, each: convolution -> ReLU -> batch norm -> maximum over frequency
+         timbral   7 x 38 and 7 x 67 (frames x bands), 204 filters each: how a spectrum is coloured, at any pitch
+         temporal  128 x 1, 64 x 1 and 32 x 1,          51 filters each: how energy moves in time
+       concatenated: front (B, 561, T)
+    3. middle, three convolutions over time, 7 frames wide, 64 filters: m1 = c1(front), m2 = c2(m1) + m1, m3 = c3(m2) + m2
+       concatenated with the front end: (B, 561 + 3 * 64 = 753, T)
+    4. pool over time: maximum and mean of each channel, (B, 1506)
+    5. penultimate (B, 200) = norm(ReLU(dense(norm(pool)))); logits (B, 50) = dense; taggram = sigmoid(logits)
+
+The trap of step 4: the pooled vector is max_0, mean_0, max_1, mean_1, ... TensorFlow stacked the two on the last axis and then
+flattened. Concatenating all maxima and then all means has the same shape, loads without an error, and hears "no vocals" everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import nn
+
+from utils.errors import CourseError, suggest
+from utils.features.audio import HOP, at_least, log_mel
+from utils.files import ROOT, sha256
+
+WEIGHTS = ROOT / "data" / "weights" / "musicnn_mtt.safetensors"
+WEIGHTS_SHA256 = "3cc37bc906e137e6acca3895126b6329bb99099d7cc50126e02e72c00180aee4"
+PATCH = 187  # frames of one patch: the 3 s that the network was trained on
+LAYERS = {"penultimate": 200, "logits": 50, "taggram": 50, "pool": 1506}
+
+
+class ConvBlock(nn.Module):
+    """Zero padding in time -> convolution -> ReLU -> batch norm, in this order (TensorFlow's epsilon is 1e-3)."""
+
+    def __init__(self, conv: nn.Conv1d | nn.Conv2d) -> None:
+        super().__init__()
+        frames = conv.kernel_size[0]
+        before, after = (frames - 1) // 2, frames // 2  # an even kernel gets its odd frame at the end
+        self.padding = (0, 0, before, after) if isinstance(conv, nn.Conv2d) else (before, after)
+        norm = nn.BatchNorm2d if isinstance(conv, nn.Conv2d) else nn.BatchNorm1d
+        self.conv, self.norm = conv, norm(conv.out_channels, eps=1e-3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in, T, ...) -> (B, out, T, ...)."""
+        return self.norm(F.relu(self.conv(F.pad(x, self.padding))))
+
+
+class MusicNN(nn.Module):
+    """The network of this file's first lines: (B, T, 96) log-mel -> dict of pool, penultimate, logits, taggram."""
+
+    def __init__(self, n_tags: int = 50) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1, eps=1e-3)
+        timbral = [nn.Conv2d(1, 204, (7, bands)) for bands in (38, 67)]
+        temporal = [nn.Conv2d(1, 51, (frames, 1)) for frames in (128, 64, 32)]
+        self.timbral = nn.ModuleList(map(ConvBlock, timbral))
+        self.temporal = nn.ModuleList(map(ConvBlock, temporal))
+        self.middle = nn.ModuleList(ConvBlock(nn.Conv1d(channels, 64, 7)) for channels in (561, 64, 64))
+        self.pool_norm = nn.BatchNorm1d(2 * 753, eps=1e-3)
+        self.penultimate = nn.Linear(2 * 753, 200)
+        self.penultimate_norm = nn.BatchNorm1d(200, eps=1e-3)
+        self.tags = nn.Linear(200, n_tags)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Run patches x (B, T, 96); every value of the result is (B, dim) with dim as in ``LAYERS``."""
+        x = self.norm(x[:, None])  # (B, 1, T, F)
+        front = torch.cat([view(x).amax(dim=3) for view in (*self.timbral, *self.temporal)], dim=1)  # (B, 561, T)
+        m1 = self.middle[0](front)
+        m2 = self.middle[1](m1) + m1
+        m3 = self.middle[2](m2) + m2
+        channels = torch.cat([front, m1, m2, m3], dim=1)  # (B, 753, T)
+        pool = torch.stack([channels.amax(dim=2), channels.mean(dim=2)], dim=2).flatten(1)  # max_0, mean_0, max_1, ...
+        penultimate = self.penultimate_norm(F.relu(self.penultimate(self.pool_norm(pool))))
+        logits = self.tags(penultimate)
+        return {"pool": pool, "penultimate": penultimate, "logits": logits, "taggram": logits.sigmoid()}
+
+
+@lru_cache(maxsize=1)
+def load_musicnn(path: str | Path = WEIGHTS, expected: str = WEIGHTS_SHA256) -> MusicNN:
+    """Load the shipped weights into a MusicNN in eval mode; ``.tag_names`` lists its 50 tags.
+
+    Raises:
+        CourseError: the file is missing, or its SHA-256 is not ``expected``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CourseError(
+            f"The MusicNN weights {path} are missing; restore them with git checkout, or see data/weights/README.md."
+        )
+    if (found := sha256(path)) != expected:
+        raise CourseError(f"{path} has SHA-256 {found[:12]}..., not {expected[:12]}...; restore it with git checkout.")
+    with safe_open(path, "pt") as stored:
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+        tag_names = json.loads(stored.metadata()["about"])["tags"]
+    model = MusicNN(len(tag_names))
+    # num_batches_tracked is torch's own counter for training; everything else must be there
+    counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    model.load_state_dict({**state, **counters}, strict=True)
+    model.tag_names = tag_names
+    return model.eval().requires_grad_(False)
+
+
+def patches(wave: np.ndarray) -> np.ndarray:
+    """Cut a sound (n_samples,) at 16 kHz into log-mel patches (n_patches, 187, 96).
+
+    A short sound is repeated up to one patch. A longer one is covered by as few patches as hold it, evenly spaced, so that its end
+    is heard as well (they overlap a little; the authors' tool drops the rest instead).
+    """
+    spectrogram = log_mel(at_least(wave, (PATCH - 1) * HOP))
+    n_patches = -(-len(spectrogram) // PATCH)
+    starts = np.linspace(0, len(spectrogram) - PATCH, n_patches).round().astype(int)
+    return np.stack([spectrogram[start : start + PATCH] for start in starts])
+
+
+def embed(
+    waves: Sequence[np.ndarray], layer: str = "penultimate", batch_size: int = 16, device: str = "cpu"
+) -> np.ndarray:
+    """Return one row per sound, (n_sounds, dim) float32: the mean over its patches of ``layer``.
+
+    Args:
+        waves: sounds (n_samples,) at 16 kHz mono, none empty (``utils.features.audio.read_audio``).
+        layer: ``penultimate`` (200), ``taggram`` or ``logits`` (50 tags), ``pool`` (1506).
+        batch_size: patches that go through the network at once; it changes the speed, not the result.
+        device: where the network runs.
+    """
+    if layer not in LAYERS:
+        raise suggest(layer, LAYERS, "MusicNN layer")
+    model = load_musicnn().to(device)
+    cut = [patches(wave) for wave in waves]
+    if not cut:
+        return np.zeros((0, LAYERS[layer]), np.float32)
+    stacked, owner = np.concatenate(cut), np.repeat(np.arange(len(cut)), [len(part) for part in cut])
+    with torch.inference_mode():
+        parts = [
+            model(torch.from_numpy(stacked[at : at + batch_size]).to(device))[layer].cpu().numpy()
+            for at in range(0, len(stacked), batch_size)
+        ]
+    rows = np.zeros((len(cut), LAYERS[layer]), np.float64)
+    np.add.at(rows, owner, np.concatenate(parts))
+    return (rows / np.bincount(owner)[:, None]).astype(np.float32)
+
+
+def top_tags(wave: np.ndarray, top_k: int = 5) -> list[tuple[str, float]]:
+    """Return the ``top_k`` most likely tags of a sound with their probabilities."""
+    scores = embed([wave], "taggram")[0]
+    return [(load_musicnn().tag_names[tag], float(scores[tag])) for tag in np.argsort(-scores)[:top_k]]
