@@ -1,0 +1,57 @@
+"""Room "Which?" of the schema: load, check, clean, filter and split a dataset, and keep its ids straight."""
+
+from utils.data.clean import (
+    clean,
+    drop_duplicate_interactions,
+    drop_duplicate_items,
+    drop_missing_text,
+    drop_unreadable_images,
+    drop_unreadable_sounds,
+    iterative_k_core,
+    keep_positive,
+    strip_html,
+    strip_markup,
+)
+from utils.data.convert import CONVERTERS, convert
+from utils.data.dataset import MODALITIES, Dataset, assemble, find_folder, known_datasets, load_dataset
+from utils.data.leakage import check_split, leakage_report
+from utils.data.media import check_media, image_problem, open_image, sound_problem
+from utils.data.split import STRATEGIES, Split, split_dataset
+from utils.data.tables import write_table
+
+try:  # last, because truth.py needs the names above; the name is the function, also after its module is imported
+    from utils.data.truth import truth  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "utils.data.truth":
+        raise
+
+__all__ = [
+    "CONVERTERS",
+    "Dataset",
+    "MODALITIES",
+    "STRATEGIES",
+    "Split",
+    "assemble",
+    "check_media",
+    "check_split",
+    "clean",
+    "convert",
+    "drop_duplicate_interactions",
+    "drop_duplicate_items",
+    "drop_missing_text",
+    "drop_unreadable_images",
+    "drop_unreadable_sounds",
+    "find_folder",
+    "image_problem",
+    "iterative_k_core",
+    "keep_positive",
+    "known_datasets",
+    "leakage_report",
+    "load_dataset",
+    "open_image",
+    "sound_problem",
+    "split_dataset",
+    "strip_html",
+    "strip_markup",
+    "write_table",
+]
