@@ -8,6 +8,7 @@ Nothing here is random. Formulas: utils/metrics.py. Tests and intervals: utils/s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -236,6 +237,9 @@ def recommend(
         what = "the catalogue has" if allowed is None else "the candidates are"
         raise CourseError(f"top_k={top_k} must lie between 1 and the number of items; {what} {n_competing} items.")
     hidden = _by_user(np.concatenate([_keys(split, name) for name in mask]) if mask else _keys(split, None), split)
+    barred = None if allowed is None else torch.from_numpy(np.flatnonzero(~allowed))
+    n_rows = max(1, int(0.7 * math.sqrt(split.n_items / (top_k + 1))))  # see _largest; .7 by trial
+    n_cols = max(math.ceil(split.n_items / n_rows), top_k + 1)
     lists = np.empty((len(user_ids), top_k), dtype=np.int64)
     buffer: torch.Tensor | None = None
     with _scoring(model) as score:
@@ -243,13 +247,15 @@ def recommend(
             ids = user_ids[start : start + block]
             scores = _checked(score(ids), ids, split.n_items)
             if buffer is None:
-                buffer = torch.empty(min(block, len(user_ids)), split.n_items, dtype=scores.dtype, device=scores.device)
+                size = (min(block, len(user_ids)), n_rows * n_cols)
+                buffer = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
             # the copy keeps the model's own tensor untouched (it may be a view of its parameters)
-            own = buffer[: len(ids)].copy_(scores)
-            own.view(-1)[torch.from_numpy(_flat(hidden, ids, split.n_items)).to(own.device)] = -torch.inf
-            if allowed is not None:
-                own[:, torch.from_numpy(~allowed).to(own.device)] = -torch.inf
-            lists[start : start + len(ids)] = _top(own, top_k).cpu().numpy()
+            own = buffer[: len(ids)]
+            own[:, : split.n_items] = scores
+            own.view(-1)[torch.from_numpy(_flat(hidden, ids, own.shape[1])).to(own.device)] = -torch.inf
+            if barred is not None:
+                own[:, barred.to(own.device)] = -torch.inf
+            lists[start : start + len(ids)] = _top(own, top_k, n_rows).cpu().numpy()
     return lists
 
 
@@ -420,13 +426,13 @@ def _by_user(keys: np.ndarray, split: Any) -> tuple[np.ndarray, np.ndarray]:
     return keys % split.n_items, starts
 
 
-def _flat(hidden: tuple[np.ndarray, np.ndarray], ids: np.ndarray, n_items: int) -> np.ndarray:
-    """Return the positions of the hidden items in the flattened block (len(ids), n_items)."""
+def _flat(hidden: tuple[np.ndarray, np.ndarray], ids: np.ndarray, width: int) -> np.ndarray:
+    """Return the positions of the hidden items in the flattened block (len(ids), width)."""
     items, starts = hidden
     counts = starts[ids + 1] - starts[ids]
     rows = np.repeat(np.arange(len(ids)), counts)
     within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rows * n_items + items[np.repeat(starts[ids], counts) + within]
+    return rows * width + items[np.repeat(starts[ids], counts) + within]
 
 
 @contextmanager
@@ -471,12 +477,27 @@ def _checked(scores: Any, ids: np.ndarray, n_items: int) -> torch.Tensor:
     return scores
 
 
-def _top(scores: torch.Tensor, k: int) -> torch.Tensor:
+def _largest(scores: torch.Tensor, k: int, n_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do what torch.topk does, about twice as fast on wide rows: values and columns, (n, k), best first.
+
+    The columns are laid out in ``n_rows`` rows, which makes groups of columns, one under the other. The k largest
+    values lie in the k groups with the largest maxima, so only those groups are sorted. Exact.
+    """
+    if n_rows == 1:
+        return torch.topk(scores, k, dim=1)
+    grid = scores.view(len(scores), n_rows, -1)
+    groups = grid.amax(dim=1).topk(k, dim=1).indices
+    few = grid.gather(2, groups[:, None, :].expand(-1, n_rows, -1)).flatten(1)
+    values, at = few.topk(k, dim=1)
+    return values, at.div(k, rounding_mode="floor") * grid.shape[2] + groups.gather(1, at % k)
+
+
+def _top(scores: torch.Tensor, k: int, n_rows: int = 1) -> torch.Tensor:
     """Return the k best columns of each row, (n, k) int64; ties to the smaller column, -1 where only -inf is left.
 
-    torch.topk leaves the order of equal values open, so rows in which a tie could matter are done again.
+    The order of equal values is open so far, so rows in which a tie could matter are done again.
     """
-    values, items = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    values, items = _largest(scores, min(k + 1, scores.shape[1]), n_rows)
     tied = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0]
     last = values[:, k - 1 : k]
     values, items = values[:, :k].clone(), items[:, :k].clone()
