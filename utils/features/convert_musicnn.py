@@ -1,10 +1,10 @@
-"""Features (How?): turn the MusicNN checkpoint (TensorFlow 1) into safetensors, with numpy and no TensorFlow.
+"""Room `features`, audio: turn the MusicNN checkpoint (TensorFlow 1) into safetensors, with numpy and no TensorFlow.
 
     python -m utils.features.convert_musicnn WHEEL_OR_DIR OUT [--training-set MTT]
 
 The course runs this once and ships the result; a reader runs it to see that nothing was made up.
-A TF1 checkpoint is two files. ``.data-00000-of-00001`` is the numbers, one tensor after the other. ``.index`` is a sorted
-table (the LevelDB format) of name -> a small protocol buffer that says dtype, shape, offset and size.
+A TF1 checkpoint is two files. ``.data-00000-of-00001`` is the numbers, one tensor after the other. ``.index`` is a
+sorted table (the LevelDB format) of name -> a small protocol buffer that says dtype, shape, offset and size.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def read_checkpoint(index: bytes, data: bytes) -> dict[str, np.ndarray]:
 def to_torch(checkpoint: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Rename and transpose to the state dict of ``utils.features.musicnn.MusicNN``.
 
-    TensorFlow stores a convolution as (time, frequency, in, out), PyTorch as (out, in, time, frequency). In the middle layers the
-    561 or 64 channels stand where frequency was, so that (7, channels, 1, 64) becomes a 1-d kernel (64, channels, 7).
+    TensorFlow stores a convolution as (time, frequency, in, out), PyTorch as (out, in, time, frequency). In the middle
+    layers the 561 or 64 channels stand where frequency was: (7, channels, 1, 64) becomes a 1-d kernel (64, channels, 7).
     """
 
     def numbered(base: str, number: int) -> str:
@@ -170,7 +170,8 @@ def convert(source: str | Path, out: str | Path, training_set: str = "MTT") -> s
     Args:
         source: the musicnn 0.1.0 wheel, or the folder it was unpacked to.
         out: the safetensors file to write (float32, about 3.2 MB).
-        training_set: ``"MTT"`` (MagnaTagATune: instruments, voices, tempo; the course's) or ``"MSD"`` (Million Song Dataset: genres).
+        training_set: which checkpoint; ``"MTT"`` (MagnaTagATune: instruments, voices, tempo; the course's choice) or
+            ``"MSD"`` (Million Song Dataset: genres, moods).
     """
     source = Path(source)
     data = read_member(source, f"{training_set}_musicnn/{DATA}")

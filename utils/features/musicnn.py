@@ -1,7 +1,7 @@
-"""Features (How?): MusicNN, a convolutional network that hears tags in music, in torch.
+"""Room `features`, audio: MusicNN, a convolutional network that hears tags in music, in torch.
 
-J. Pons and X. Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging" (2019), arXiv:1909.06654.
-Our own code from the published facts; the weights were converted by ``utils/features/convert_musicnn.py``.
+J. Pons and X. Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging" (2019),
+arXiv:1909.06654. Our own code from the published facts; the weights were converted by ``utils/features/convert_musicnn.py``.
 
 One patch of log-mel spectrogram x (T = 187 frames = 3 s, F = 96 bands) goes through:
 
@@ -10,13 +10,14 @@ One patch of log-mel spectrogram x (T = 187 frames = 3 s, F = 96 bands) goes thr
          timbral   7 x 38 and 7 x 67 (frames x bands), 204 filters each: how a spectrum is coloured, at any pitch
          temporal  128 x 1, 64 x 1 and 32 x 1,          51 filters each: how energy moves in time
        concatenated: front (B, 561, T)
-    3. middle, three convolutions over time, 7 frames wide, 64 filters: m1 = c1(front), m2 = c2(m1) + m1, m3 = c3(m2) + m2
+    3. middle, three convolutions over time, 7 frames wide, 64 filters:
+         m1 = c1(front), m2 = c2(m1) + m1, m3 = c3(m2) + m2
        concatenated with the front end: (B, 561 + 3 * 64 = 753, T)
     4. pool over time: maximum and mean of each channel, (B, 1506)
     5. penultimate (B, 200) = norm(ReLU(dense(norm(pool)))); logits (B, 50) = dense; taggram = sigmoid(logits)
 
-The trap of step 4: the pooled vector is max_0, mean_0, max_1, mean_1, ... TensorFlow stacked the two on the last axis and then
-flattened. Concatenating all maxima and then all means has the same shape, loads without an error, and hears "no vocals" everywhere.
+The trap of step 4: the pooled vector is max_0, mean_0, max_1, mean_1, ... because the original stacked the two on the
+last axis and then flattened. All maxima and then all means have the same shape, run without an error, and hear nonsense.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from safetensors import safe_open
 from torch import nn
 
 from utils.errors import CourseError, suggest
-from utils.features.audio import HOP, at_least, log_mel
-from utils.files import ROOT, sha256
+from utils.features.sound import HOP, at_least, log_mel
+from utils.features.weights import file_digest
+from utils.files import ROOT
 
 WEIGHTS = ROOT / "data" / "weights" / "musicnn_mtt.safetensors"
 WEIGHTS_SHA256 = "3cc37bc906e137e6acca3895126b6329bb99099d7cc50126e02e72c00180aee4"
@@ -55,7 +57,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in, T, ...) -> (B, out, T, ...)."""
-        return self.norm(F.relu(self.conv(F.pad(x, self.padding))))
+        return self.norm(self.conv(F.pad(x, self.padding)).relu_())
 
 
 class MusicNN(nn.Module):
@@ -100,7 +102,7 @@ def load_musicnn(path: str | Path = WEIGHTS, expected: str = WEIGHTS_SHA256) -> 
         raise CourseError(
             f"The MusicNN weights {path} are missing; restore them with git checkout, or see data/weights/README.md."
         )
-    if (found := sha256(path)) != expected:
+    if (found := file_digest(path)) != expected:
         raise CourseError(f"{path} has SHA-256 {found[:12]}..., not {expected[:12]}...; restore it with git checkout.")
     with safe_open(path, "pt") as stored:
         state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
@@ -116,8 +118,8 @@ def load_musicnn(path: str | Path = WEIGHTS, expected: str = WEIGHTS_SHA256) -> 
 def patches(wave: np.ndarray) -> np.ndarray:
     """Cut a sound (n_samples,) at 16 kHz into log-mel patches (n_patches, 187, 96).
 
-    A short sound is repeated up to one patch. A longer one is covered by as few patches as hold it, evenly spaced, so that its end
-    is heard as well (they overlap a little; the authors' tool drops the rest instead).
+    A short sound is repeated up to one patch. A longer one is covered by as few patches as hold it, evenly spaced, so that
+    its end is heard as well (they overlap a little; the authors' tool drops the rest instead).
     """
     spectrogram = log_mel(at_least(wave, (PATCH - 1) * HOP))
     n_patches = -(-len(spectrogram) // PATCH)
@@ -125,35 +127,25 @@ def patches(wave: np.ndarray) -> np.ndarray:
     return np.stack([spectrogram[start : start + PATCH] for start in starts])
 
 
-def embed(
-    waves: Sequence[np.ndarray], layer: str = "penultimate", batch_size: int = 16, device: str = "cpu"
-) -> np.ndarray:
-    """Return one row per sound, (n_sounds, dim) float32: the mean over its patches of ``layer``.
+def encode(cut: Sequence[np.ndarray], layer: str = "penultimate", batch_size: int = 16) -> np.ndarray:
+    """Return one row per sound, (n_sounds, dim) float32: the mean of ``layer`` over the sound's patches.
 
     Args:
-        waves: sounds (n_samples,) at 16 kHz mono, none empty (``utils.features.audio.read_audio``).
+        cut: for each sound its :func:`patches` (n_patches, 187, 96).
         layer: ``penultimate`` (200), ``taggram`` or ``logits`` (50 tags), ``pool`` (1506).
         batch_size: patches that go through the network at once; it changes the speed, not the result.
-        device: where the network runs.
     """
     if layer not in LAYERS:
         raise suggest(layer, LAYERS, "MusicNN layer")
-    model = load_musicnn().to(device)
-    cut = [patches(wave) for wave in waves]
     if not cut:
         return np.zeros((0, LAYERS[layer]), np.float32)
-    stacked, owner = np.concatenate(cut), np.repeat(np.arange(len(cut)), [len(part) for part in cut])
+    model, stacked = load_musicnn(), torch.from_numpy(np.concatenate(cut))
     with torch.inference_mode():
-        parts = [
-            model(torch.from_numpy(stacked[at : at + batch_size]).to(device))[layer].cpu().numpy()
-            for at in range(0, len(stacked), batch_size)
-        ]
-    rows = np.zeros((len(cut), LAYERS[layer]), np.float64)
-    np.add.at(rows, owner, np.concatenate(parts))
-    return (rows / np.bincount(owner)[:, None]).astype(np.float32)
+        rows = torch.cat([model(batch)[layer] for batch in stacked.split(batch_size)])
+    return torch.stack([part.mean(dim=0) for part in rows.split([len(part) for part in cut])]).numpy()
 
 
 def top_tags(wave: np.ndarray, top_k: int = 5) -> list[tuple[str, float]]:
-    """Return the ``top_k`` most likely tags of a sound with their probabilities."""
-    scores = embed([wave], "taggram")[0]
+    """Return the ``top_k`` most likely tags of a sound (n_samples,) at 16 kHz, with their probabilities."""
+    scores = encode([patches(wave)], "taggram")[0]
     return [(load_musicnn().tag_names[tag], float(scores[tag])) for tag in np.argsort(-scores)[:top_k]]
