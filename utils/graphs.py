@@ -5,6 +5,8 @@ All graphs are ``torch.sparse_csr`` float32, and none of them is trained here: t
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -18,7 +20,9 @@ def to_torch(matrix: sp.spmatrix) -> torch.Tensor:
     matrix.sort_indices()
     index = np.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else np.int64
     parts = matrix.indptr.astype(index), matrix.indices.astype(index), matrix.data
-    return torch.sparse_csr_tensor(*map(torch.from_numpy, parts), size=matrix.shape)
+    with warnings.catch_warnings():  # torch calls its CSR layout beta, once in every session
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(*map(torch.from_numpy, parts), size=matrix.shape, check_invariants=True)
 
 
 def to_scipy(graph: torch.Tensor) -> sp.csr_matrix:
@@ -143,6 +147,29 @@ def knn_graph(
     heads, tails, values = (torch.cat(part).numpy() for part in zip(*parts))
     values = values if weighted else np.ones_like(values)
     return to_torch(sp.csr_matrix((values, (heads, tails)), shape=(n_items, n_items)))
+
+
+def mix_graphs(graphs: dict, weights: dict[str, float] | None, warm: np.ndarray) -> sp.csr_matrix:
+    """S = sum over m of a_m S^m with rows of S^m that sum to 1; a row without S^m gives its share to the others.
+
+    Args:
+        graphs: modality -> (n_items, n_items) sparse matrix; its edges count as ones.
+        weights: modality -> a_m, in any scale; equal by default.
+        warm: (n_items,) 1 = seen in training; the columns of the others are left out.
+    """
+    weights, n_items = weights or dict.fromkeys(graphs, 1.0), len(warm)
+    total, share = sp.csr_matrix((n_items, n_items)), np.zeros(n_items)
+    for modality in graphs:
+        if graphs[modality].shape != (n_items, n_items):
+            raise CourseError(f"The {modality} item graph is {graphs[modality].shape}, the split has {n_items} items.")
+        weight = float(weights.get(modality, 0.0))
+        graph = normalise((graphs[modality] != 0) @ sp.diags(warm), "row")
+        total = total + weight * graph
+        share += weight * np.asarray(graph.sum(1)).ravel()
+    if not share.any():
+        raise CourseError(f"modality_weights {weights} leaves no item graph; weight one of {', '.join(graphs)}.")
+    scale = np.divide(1.0, share, out=np.zeros(n_items), where=share > 0)
+    return sp.csr_matrix(sp.diags(scale) @ total)
 
 
 class _SparseTimesDense(torch.autograd.Function):
