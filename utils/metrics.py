@@ -138,11 +138,13 @@ def efd(ranked: Ranked, k: int) -> np.ndarray:
     """Expected free discovery, bits: sum of rel(k) d(k) (-log2 p_i) / sum of d(k), p_i = item's share of train.
 
     Only relevant items count, so EFD goes up with accuracy. Items without train interaction count as the rarest
-    train item (Elliot).
+    train item (Elliot). NaN if nothing is in train.
     """
     counts = ranked.popularity
-    rarest = counts[counts > 0].min(initial=counts.sum())
-    return _novelty_of_hits(ranked, -np.log2(np.maximum(counts, rarest) / max(counts.sum(), 1)), k)
+    if not counts.any():
+        return np.full(len(ranked.lists), np.nan)
+    rarest = counts[counts > 0].min()
+    return _novelty_of_hits(ranked, -np.log2(np.maximum(counts, rarest) / counts.sum()), k)
 
 
 def epc(ranked: Ranked, k: int) -> np.ndarray:

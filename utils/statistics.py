@@ -166,8 +166,8 @@ def _numbers(result: Any) -> pd.Series:
 
 
 def _t_p(diff: np.ndarray) -> float:
-    if np.ptp(diff) == 0:  # no spread: t is 0/0 or infinite
-        return 1.0 if diff[0] == 0 else 0.0
+    if np.ptp(diff) <= 1e-12 * np.abs(diff).max():  # no spread but rounding: t is 0/0 or infinite
+        return 0.0 if np.any(diff) else 1.0
     return float(stats.ttest_1samp(diff, 0.0).pvalue)
 
 
