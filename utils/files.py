@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +24,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         CourseError: the folder cannot be written (full disk, read-only); the old file, if any, is untouched.
     """
     path = Path(path)
-    temporary: Path | None = None
+    # not mkstemp: the file should get the reader's usual permissions
+    temporary = path.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -38,8 +36,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"Cannot write {path}: {reason}; free some space or choose a folder you may write."
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:
