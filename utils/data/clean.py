@@ -16,10 +16,11 @@ from utils.files import sha256
 
 # Elements that catalogue texts contain; "a <3 b" or "<unknown word>" is text, not markup.
 _ELEMENTS = frozenset(
-    "a abbr address article aside audio b big blockquote body br button caption center cite code col colgroup dd del div "
-    "dl dt em embed figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd "
-    "label li link main map mark meta nav noscript object ol option p param pre q s samp script section select small "
-    "source span strike strong style sub sup svg table tbody td textarea tfoot th thead time title tr tt u ul var video".split()
+    "a abbr address article aside audio b big blockquote body br button caption center cite code col colgroup dd del "
+    "div dl dt em embed figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins "
+    "kbd label li link main map mark meta nav noscript object ol option p param pre q s samp script section select small "
+    "source span strike strong style sub sup svg table tbody td textarea tfoot th thead time title tr tt u ul var "
+    "video".split()
 )
 _INLINE = frozenset(
     "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup tt u var".split()
@@ -111,8 +112,8 @@ def drop_duplicate_interactions(dataset: Dataset, keep: str = "latest") -> Datas
 def drop_duplicate_items(dataset: Dataset) -> Dataset:
     """Merge items that are the same thing under two ids: same text and same picture and sound, byte for byte.
 
-    The first id stays and inherits the others' interactions (which may now hold duplicates). An item without any content
-    equals no other.
+    The first id stays and inherits the others' interactions (which may now hold duplicates). An item without any
+    content equals no other.
     """
     first = _first_copies(dataset)
     names = dataset.items["item"].to_numpy(dtype=object)
@@ -209,8 +210,8 @@ def iterative_k_core(dataset: Dataset, k_user: int = 5, k_item: int = 5) -> Data
     if not alive.any():
         most_user, most_item = np.bincount(user_ids).max(initial=0), np.bincount(item_ids).max(initial=0)
         raise CourseError(
-            f"The core with k_user={k_user} and k_item={k_item} of {dataset.name} is empty (before filtering, no user has "
-            f"more than {most_user} interactions and no item more than {most_item}); choose a smaller k."
+            f"The core with k_user={k_user} and k_item={k_item} of {dataset.name} is empty (before filtering, no user "
+            f"has more than {most_user} interactions and no item more than {most_item}); choose a smaller k."
         )
     return dataset.select(interactions=alive, items=per_item >= k_item)
 

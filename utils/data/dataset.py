@@ -199,8 +199,8 @@ def load_dataset(name_or_path: str | Path = "sticker_shop", tables: str = "", *,
     Args:
         name_or_path: the name of a folder in ``data/``, or a path.
         tables: a folder inside it to read the tables from, for example ``"raw"``; media stay where they are.
-        strict: refuse duplicated item ids and interactions with unknown or empty ids. With False the first item of an id
-            counts, such interactions are left out, and the notes say how many.
+        strict: refuse duplicated item ids and interactions with unknown or empty ids. With False the first item of an
+            id counts, such interactions are left out, and the notes say how many.
 
     Raises:
         CourseError: unknown name, or a folder that breaks the format; the message names file, row and remedy.
@@ -279,8 +279,8 @@ def _read_items(folder: Path, base: Path, strict: bool, notes: list[str]) -> pd.
     if len(repeated) and strict:
         first = items["item"].iloc[repeated[0]]
         raise CourseError(
-            f"{path}, row {repeated[0] + 2}: item {first!r} occurs a second time; remove or rename one of the two rows, "
-            "or load with strict=False to keep the first."
+            f"{path}, row {repeated[0] + 2}: item {first!r} occurs a second time; remove or rename one of the two "
+            "rows, or load with strict=False to keep the first."
         )
     if len(repeated):
         items = items.drop_duplicates("item").reset_index(drop=True)
@@ -310,7 +310,7 @@ def _note_empty(path: Path, items: pd.DataFrame, notes: list[str]) -> None:
     for rows, cost in ((empty & titled, "the title stands in"), (empty & ~titled, "such an item has no text")):
         if rows.any():
             notes.append(
-                f"{path.name} has {rows.sum()} empty description{'s' * (rows.sum() > 1)} "
+                f"{path.name} has {rows.sum()} empty description{'s' * int(rows.sum() > 1)} "
                 f"(first: row {np.flatnonzero(rows)[0] + 2}): {cost}; write one, or leave it missing."
             )
 
@@ -329,7 +329,7 @@ def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
     n_items = next(iter(sizes.values()))
     names = [str(i) for i in range(n_items)]
     if (folder / "features" / "items.txt").is_file():
-        names = (folder / "features" / "items.txt").read_text(encoding="utf-8").split()
+        names = tsv.decode(folder / "features" / "items.txt").rstrip("\n").split("\n")
         if len(names) != n_items or len(set(names)) != n_items:
             raise CourseError(
                 f"{folder / 'features' / 'items.txt'} needs {n_items} different ids, one per feature row, and has "
@@ -452,9 +452,9 @@ def _present(dataset: Dataset) -> dict[str, str]:
     prepared = dataset.prepared()
     facts = {}
     for modality, count in counts.items():
-        facts[modality] = f"{count / n_items:.1%} of the items" if count else "none"
-        if modality in prepared:
-            facts[modality] += f"; prepared features {' x '.join(map(str, prepared[modality]))}"
+        raw = [f"{count / n_items:.1%} of the items"] if count else []
+        ready = [f"prepared features {' x '.join(map(str, prepared[modality]))}"] if modality in prepared else []
+        facts[modality] = "; ".join(raw + ready) or "none"
     return facts
 
 

@@ -76,8 +76,8 @@ def check_media(dataset: Dataset) -> pd.DataFrame:
     """Read every picture and sound once and list what a model cannot use.
 
     Returns:
-        One row per problem: item (raw id), modality, file (path inside the folder, or items.tsv), problem. An item whose
-        modality is simply missing is no problem; an item without any text is one when other items have text.
+        One row per problem: item (raw id), modality, file (path inside the folder, or items.tsv), problem. An item
+        whose modality is simply missing is no problem; an item without any text is one when other items have text.
     """
     rows = _media_rows(dataset, "visual", "image", image_problem)
     texts = dataset.texts()

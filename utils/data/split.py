@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): split interactions into train, valid and test; every strategy is vectorised and seeded."""
+"""Room "Which?" (utils/data): split interactions into train, valid and test; each strategy is vectorised, seeded."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def split_dataset(
         ``temporal_global``: two moments in time, the same for everybody. Option ``new_users``: "drop" (default: who has
             no training interaction is not asked for) or "keep".
         ``cold_items``: a share of the items (option ``share``, default 0.15) loses all training interactions; half of
-            them are valid, half test (in the ratio of ``valid`` to ``test``). Option ``warm`` (default False): also hold
-            out the given shares of each user's other interactions. Option ``new_users`` as above.
+            them are valid, half test (in the ratio of ``valid`` to ``test``). Option ``warm`` (default False): also
+            hold out the given shares of each user's other interactions. Option ``new_users`` as above.
         ``given``: the column ``split`` of interactions.tsv.
 
     A repeated (user, item) pair counts once (its latest row), so that no copy lands in two parts; equal timestamps are

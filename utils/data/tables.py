@@ -45,7 +45,7 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     Raises:
         CourseError: damaged file, non-UTF-8 text, rows of another width than the header, a missing required column.
     """
-    text = _decode(path)
+    text = decode(path)
     lines = text.rstrip("\n").split("\n")
     header = lines[0].split("\t")
     _check_header(path, header, required)
@@ -67,8 +67,12 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     return table.astype(object)
 
 
-def _decode(path: Path) -> str:
-    """Return the text of a file with line ends as one newline and without a byte order mark."""
+def decode(path: Path) -> str:
+    """Return the text of a file (``.gz`` unpacked) with line ends as one newline and without a byte order mark.
+
+    Raises:
+        CourseError: damaged, empty, unreadable or not UTF-8 (with the row).
+    """
     try:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw

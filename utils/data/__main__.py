@@ -1,0 +1,79 @@
+"""Room "Which?" (utils/data) on the command line: convert a foreign layout, check a folder, list what is there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from utils.data import CONVERTERS, check_media, convert, find_folder, known_datasets, load_dataset
+from utils.errors import CourseError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return 0, or 1 when the data has an error (which is printed as one sentence)."""
+    for stream in (sys.stdout, sys.stderr):  # a Windows console may not know every letter of a title
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m utils.data", description="Datasets of the course.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("convert", help="make a course folder of a foreign layout")
+    command.add_argument("name", metavar="NAME", help=f"the layout: {', '.join(CONVERTERS)}")
+    command.add_argument("source", help="the folder to read")
+    command.add_argument("target", help="the folder to make")
+    command.add_argument("--min-rating", type=float, default=4.0, help="smallest rating that counts (default: 4)")
+    command.set_defaults(run=_convert)
+    command = commands.add_parser("check", help="read a folder and every file in it; exit status 1 on errors")
+    command.add_argument("folder", help="a path, or the name of a folder in data/")
+    command.add_argument("--tables", default="", help='folder of other tables inside it, for example "raw"')
+    command.set_defaults(run=_check)
+    commands.add_parser("list", help="name the datasets in data/").set_defaults(run=_list)
+    return parser
+
+
+def _convert(options: argparse.Namespace) -> int:
+    target = convert(options.name, options.source, options.target, min_rating=options.min_rating)
+    print(load_dataset(target.resolve()))
+    print(f"written to {target}; use it with DATASET={target}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    dataset = load_dataset(options.folder, tables=options.tables)
+    print(dataset)
+    problems = check_media(dataset)
+    for row in problems.head(20).itertuples(index=False):
+        print(f"  problem: item {row.item!r}, {row.modality}, {row.file}: {row.problem}")
+    if len(problems) > 20:
+        print(f"  ... and {len(problems) - 20} more; utils.data.check_media(dataset) lists all of them")
+    # An item without text is a missing modality, which the course can live with; an unreadable file is an error.
+    unreadable = int((problems["modality"] != "textual").sum())
+    verdict = f"{unreadable} unreadable files: replace them, or use clean()" if unreadable else "no errors"
+    print(f"{find_folder(options.folder)}: {verdict}")
+    return 1 if unreadable else 0
+
+
+def _list(_options: argparse.Namespace) -> int:
+    for name in known_datasets():
+        try:
+            dataset = load_dataset(name)
+        except CourseError as error:
+            print(f"{name}: {error}")
+        else:
+            counts = f"{dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions"
+            print(f"{name}: {counts}")
+    if not known_datasets():
+        print("data/ holds no dataset")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
