@@ -7,6 +7,7 @@ import importlib.util
 
 from utils.features.extract import extract
 from utils.features.matrix import MODALITIES, Features
+from utils.features.prepared import check_content, load_features, prepared, save_prepared
 from utils.features.registry import DEFAULTS, Encoder, Network, encoders, register, register_family
 
 # Each of these modules puts its encoders into the registry.
@@ -20,8 +21,12 @@ __all__ = [
     "Encoder",
     "Features",
     "Network",
+    "check_content",
     "encoders",
     "extract",
+    "load_features",
+    "prepared",
     "register",
     "register_family",
+    "save_prepared",
 ]

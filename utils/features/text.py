@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,20 @@ def minilm_folder() -> Path:
     return package_path(MINILM["package"], MINILM["folder"])
 
 
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No bar for every tensor while transformers loads a model."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def mean_pool(hidden: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
     """Average the vectors of real tokens: (batch, tokens, dim), (batch, tokens) -> (batch, dim); padding counts 0."""
     weight = attention.unsqueeze(-1).to(hidden.dtype)
@@ -53,8 +69,9 @@ def transformer_network(folder: str | Path, layer: str, max_tokens: int, normali
     """A Hugging Face text encoder: dynamic padding, pooling by hand."""
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), **load)
-    model = AutoModel.from_pretrained(str(folder), use_safetensors=True, **load).eval()
+    with quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **load)
+        model = AutoModel.from_pretrained(str(folder), use_safetensors=True, **load).eval()
 
     def encode(texts: list[str]) -> np.ndarray:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
