@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 
-from utils.data.dataset import Dataset, assemble
+from utils.data.dataset import NO_TEXT, Dataset, assemble
 from utils.data.media import image_problem, sound_problem
 from utils.errors import CourseError, suggest
 from utils.files import sha256
 
 # Elements that catalogue texts contain; "a <3 b" or "<unknown word>" is text, not markup.
 _ELEMENTS = frozenset(
-    "a abbr address article aside audio b big blockquote body br button caption center cite code col colgroup dd del "
-    "div dl dt em embed figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins "
-    "kbd label li link main map mark meta nav noscript object ol option p param pre q s samp script section select small "
-    "source span strike strong style sub sup svg table tbody td textarea tfoot th thead time title tr tt u ul var "
-    "video".split()
+    """
+    a abbr address article aside audio b big blockquote body br button caption center cite code col colgroup dd del
+    div dl dt em embed figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input
+    ins kbd label li link main map mark meta nav noscript object ol option p param pre q s samp script section
+    select small source span strike strong style sub sup svg table tbody td textarea tfoot th thead time title tr tt
+    u ul var video
+    """.split()
 )
 _INLINE = frozenset(
-    "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup tt u var".split()
+    """
+    a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup tt u var
+    """.split()
 )
 _SPACES = re.compile(r"\s+")
 
@@ -174,7 +179,8 @@ def _without(dataset: Dataset, column: str, check: Callable[[object], str], how:
 
 def drop_missing_text(dataset: Dataset) -> Dataset:
     """Drop the items with neither a description nor a title, and their interactions."""
-    return dataset.select(items=np.array([bool(text) for text in dataset.texts()], dtype=bool))
+    kept = dataset.select(items=np.array([bool(text) for text in dataset.texts()], dtype=bool))
+    return replace(kept, notes=tuple(note for note in kept.notes if NO_TEXT not in note))
 
 
 def keep_positive(dataset: Dataset, min_rating: float = 4.0) -> Dataset:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data import tables as tsv
-from utils.data.dataset import load_dataset
+from utils.data.load import load_dataset
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path
 
