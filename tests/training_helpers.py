@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-try:
-    from utils.data import Split
-except ImportError:
-
-    @dataclass(frozen=True)
-    class Split:
-        n_users: int
-        n_items: int
-        train: np.ndarray
-        valid: np.ndarray
-        test: np.ndarray
-        strategy: str
-        cold_items: np.ndarray
-
-
-try:
-    from utils.features import Features
-except ImportError:
-
-    @dataclass(frozen=True)
-    class Features:
-        modality: str
-        matrix: np.ndarray
-        item_names: np.ndarray
-        mask: np.ndarray
-        provenance: dict
+from utils.data import Split
+from utils.features import Features
 
 
 def make_split(train, valid=(), test=(), n_users=None, n_items=None) -> Split:

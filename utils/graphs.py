@@ -91,7 +91,7 @@ def prune_edges(
     degree_i = torch.bincount(items, minlength=n_items)[items].double()
     uniform = torch.rand(len(edges), generator=generator, dtype=torch.float64).clamp_(1e-300, 1 - 1e-16)
     keys = -0.5 * torch.log(degree_u * degree_i) - torch.log(-torch.log(uniform))
-    kept = keys.topk(max(1, int(len(edges) * (1 - drop)))).indices.sort().values
+    kept = keys.topk(max(1, int(len(edges) * (1 - drop) + 1e-6))).indices.sort().values
     return edges[kept.numpy()]
 
 
@@ -157,7 +157,7 @@ def mix_graphs(graphs: dict, weights: dict[str, float] | None, warm: np.ndarray)
         weights: modality -> a_m, in any scale; equal by default.
         warm: (n_items,) 1 = seen in training; the columns of the others are left out.
     """
-    weights, n_items = weights or dict.fromkeys(graphs, 1.0), len(warm)
+    weights, warm, n_items = weights or dict.fromkeys(graphs, 1.0), np.asarray(warm, dtype=float), len(warm)
     total, share = sp.csr_matrix((n_items, n_items)), np.zeros(n_items)
     for modality in graphs:
         if graphs[modality].shape != (n_items, n_items):

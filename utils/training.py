@@ -179,7 +179,7 @@ def _epoch(model, split, sampler: NegativeSampler, optimiser, batch_size: int, s
     negatives = sampler.sample(users, generator)
     batches = zip(*(ids.to(device).split(batch_size) for ids in (users, positives, negatives)))
     total, n_batches = torch.zeros((), device=device), 0
-    with torch.random.fork_rng():  # dropout in a model draws from the global generator: seeded here, given back after
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout in a model draws from the global generator: seeded here, given back after
         torch.manual_seed(seed * 1_000_003 + epoch)
         model.train()
         model.begin_epoch(generator)
