@@ -101,7 +101,7 @@ def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> N
     for name in required:
         if name in header:
             continue
-        near = difflib.get_close_matches(name, [column.strip().lower() for column in header], n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, [column.strip().lower() for column in header], n=1, cutoff=0.7)
         close = [column for column in header if near and column.strip().lower() == near[0]]
         hint = f"rename {close[0]!r} to {name!r}" if close else f"add a column {name!r}"
         separators = " (fields are separated by tabs, not by commas)" if len(header) == 1 and "," in header[0] else ""
@@ -118,7 +118,9 @@ def _check_width(path: Path, lines: list[str], width: int) -> None:
             if n_fields > width
             else "add the missing fields, empty if unknown"
         )
-        raise CourseError(f"{path}, row {row + 1}: {n_fields} fields, but the header names {width}; {reason}.")
+        raise CourseError(
+            f"{path}, row {row + 1}: {n_fields} field{'s' * int(n_fields > 1)}, but the header names {width}; {reason}."
+        )
 
 
 def bad_ids(column: pd.Series) -> np.ndarray:
