@@ -263,6 +263,26 @@ def build(source: Path, folder: Path, weights: Path | None = None, seed: int = 0
     write_table(folder / "interactions.tsv.gz", kept)
 
 
+def prepare_features(folder: Path) -> None:
+    """Write ``features/`` with the default encoders: one row for each item of the raw tables, so that all tables fit.
+
+    Texts are taken without their HTML; unreadable pictures and silent sounds are masked. What depends on the machine
+    (seconds, use of the cache) is left out of the provenance.
+    """
+    from dataclasses import replace
+
+    from utils.data import drop_unreadable_images, drop_unreadable_sounds, load_dataset, strip_html
+    from utils.features import MODALITIES, extract
+    from utils.features.prepared import save_prepared
+
+    dataset = drop_unreadable_sounds(drop_unreadable_images(strip_html(load_dataset(folder, "raw"))))
+    (folder / "features/items.txt").unlink(missing_ok=True)
+    for modality in MODALITIES:
+        features = extract(dataset, modality)
+        provenance = {k: v for k, v in features.provenance.items() if k not in ("seconds", "n_cached")}
+        save_prepared(replace(features, provenance=provenance), folder)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line: ``build`` the folder."""
     parser = argparse.ArgumentParser(prog="python -m utils.data.sticker_shop", description="Build the Sticker Shop.")
@@ -270,9 +290,13 @@ def main(arguments: list[str] | None = None) -> None:
     make = commands.add_parser("build", help="make the folder from the Debian package")
     make.add_argument("--deb", type=Path, required=True, help=f"{PACKAGE}_{VERSION}_all.deb, or the folder it unpacks to")
     make.add_argument("--weights", type=Path, help="mobilenet_v2-b0353104.pth, for the looks (else kept from before)")
-    make.add_argument("folder", type=Path)
+    again = commands.add_parser("features", help="make features/ anew with the default encoders")
+    for command in (make, again):
+        command.add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
-    build(given.deb, given.folder, given.weights)
+    if given.command == "build":
+        build(given.deb, given.folder, given.weights)
+    prepare_features(given.folder)
     print(f"{given.folder}: {sum(f.stat().st_size for f in given.folder.rglob('*') if f.is_file()) / 1e6:.1f} MB")
 
 
