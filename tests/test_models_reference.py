@@ -218,9 +218,7 @@ def test_freedom_thins_the_graph_in_training_only():
 
 
 def test_freedom_takes_graphs_that_are_given_and_degrades_by_rule():
-    given = {
-        m: __import__("scipy.sparse", fromlist=["csr_matrix"]).csr_matrix(np.eye(7)) for m in ("visual", "textual")
-    }
+    given = {modality: sp.csr_matrix(np.eye(7)) for modality in ("visual", "textual")}
     with_graphs = make_model("freedom", SPLIT, item_graphs=given)
     assert with_graphs.has_item_graph and not with_graphs.modalities
     without = make_model("freedom", SPLIT)
