@@ -1,4 +1,4 @@
-"""Room `features`: vectors already computed, found by what the content is; an interrupted extraction goes on from here."""
+"""Room `features`: vectors already computed, found by what the content is; an interruption resumes here."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class Store:
         except (CourseError, OSError) as error:
             self.enabled = False
             warnings.warn(
-                f"The features are computed but not cached: {error} (the environment variable COURSE_CACHE names the folder).",
+                f"The features are computed but not cached: {error} "
+                "(the environment variable COURSE_CACHE names the folder).",
                 stacklevel=2,
             )

@@ -60,7 +60,8 @@ class _Problems:
 
     def _say(self, row: int, value: Path | str, error: BaseException) -> str:
         if isinstance(value, Path):
-            where = value.relative_to(self.dataset.path) if value.is_relative_to(self.dataset.path) else value
+            inside = value.is_relative_to(self.dataset.path)
+            where = (value.relative_to(self.dataset.path) if inside else value).as_posix()
         else:
             where = f"the text {value[:30]!r}"
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -80,8 +81,8 @@ class _Problems:
             shown = "; ".join(self.found[row] for row in sorted(self.found)[:3])
             more = f"; and {len(self.found) - 3} more" if len(self.found) > 3 else ""
             warnings.warn(
-                f"{len(self.found)} {self.modality} file(s) of {self.dataset.name} cannot be read and count as missing: "
-                f"{shown}{more}; replace the file or empty its {COLUMN[self.modality]} in items.tsv.",
+                f"{len(self.found)} {self.modality} file(s) of {self.dataset.name} cannot be read and count as "
+                f"missing: {shown}{more}; replace the file or empty its {COLUMN[self.modality]} in items.tsv.",
                 stacklevel=3,
             )
 
@@ -196,7 +197,8 @@ def extract(
     rows: dict[str, list[int]] = {}  # content -> the items that have it: the same picture is computed once
     todo: dict[str, Any] = {}
     digests = [""] * dataset.n_items
-    for row, value in enumerate(contents(dataset, modality, language)):
+    values = contents(dataset, modality, language)
+    for row, value in enumerate(values):
         digest, error = _attempt(content_digest, value)
         if error is not None:
             problems.add(row, value, error)
@@ -224,13 +226,15 @@ def extract(
     vectors = store.read(todo)
     n_cached = len(vectors)
     missing = {digest: value for digest, value in todo.items() if digest not in vectors}
+    if missing and chosen.whole:
+        missing = todo  # fitted on everything, or it would be another encoder
     if missing:
         for digest, vector, error in _compute(chosen, layer, options, missing, store, batch_size, progress):
             if error is None:
                 vectors[digest] = vector
             else:
                 for row in rows[digest]:
-                    problems.add(row, todo[digest], error)
+                    problems.add(row, values[row], error)
     problems.warn()
     if not vectors:
         raise CourseError(

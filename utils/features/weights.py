@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
 from utils.errors import CourseError
+from utils.features.registry import needs_network
 from utils.files import sha256
+
+# What a model folder needs here; weights only as safetensors, which cannot run code.
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", "*/config.json", "*/*.safetensors"]
+SECONDS = 10
 
 
 @lru_cache(maxsize=64)
@@ -54,3 +60,48 @@ def folder_digest(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
         total.update(path.relative_to(folder).as_posix().encode() + b"\0" + file_digest(path).encode())
     return total.hexdigest()
+
+
+def hub_folder(name: str, encoder: str, modality: str) -> Path:
+    """Folder of a Hugging Face model: a local folder, the local copy of an earlier download, or downloaded now.
+
+    Args:
+        name: a path, or OWNER/MODEL on the hub.
+        encoder: the encoder's full name, for the message.
+        modality: decides which offline encoders the message names.
+
+    Raises:
+        CourseError: no network (said after at most some seconds), no such model, or no safetensors weights in it.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith((".", "/", "~")) or "\\" in name:
+            raise CourseError(f"Encoder {encoder!r}: the folder {name} does not exist; correct the path.")
+        folder = _hub_copy(name, encoder, modality)
+    if not any(folder.rglob("*.safetensors")):
+        raise CourseError(f"Encoder {encoder!r}: {folder} holds no .safetensors weights; choose a model that has them.")
+    return folder
+
+
+def _hub_copy(name: str, encoder: str, modality: str) -> Path:
+    """The local copy of a hub model, downloaded when it is not there yet."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    wanted = {"repo_id": name, "allow_patterns": HUB_FILES}
+    try:
+        return Path(snapshot_download(**wanted, local_files_only=True))
+    except HFValidationError:
+        raise CourseError(f"Encoder {encoder!r}: {name!r} is no folder and no OWNER/MODEL name; correct it.") from None
+    except Exception:  # not downloaded before
+        pass
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        raise needs_network(encoder, modality, "HF_HUB_OFFLINE is set")
+    try:
+        # One small question first: it fails after seconds where a download would try for minutes.
+        HfApi().model_info(name, timeout=SECONDS)
+        return Path(snapshot_download(**wanted, etag_timeout=SECONDS))
+    except RepositoryNotFoundError:
+        raise CourseError(f"Encoder {encoder!r}: the hub has no public model {name!r}; correct the name.") from None
+    except Exception as error:  # every layer below has its own errors for "no network"
+        raise needs_network(encoder, modality, type(error).__name__) from error

@@ -1,0 +1,200 @@
+"""Room `features`: encoders by name, weights over a network once or from a folder: torchvision, CLIP-like."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from utils.errors import CourseError, suggest
+from utils.features.image import image_network, listen, on_white, open_image, reader
+from utils.features.registry import Encoder, Network, needs_network, register_family
+from utils.features.text import quiet_loading
+from utils.features.weights import SECONDS, file_digest, folder_digest, hub_folder
+
+
+@contextmanager
+def _short_timeout() -> Iterator[None]:
+    """A connection that does not answer within seconds fails, instead of hanging."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def weights_url(weights: Any) -> str:
+    """Address of a torchvision weights entry; the file's name carries the start of its SHA-256."""
+    return weights.url
+
+
+def _torchvision_entry(name: str, weights: str) -> Any:
+    """torchvision's entry for weights of a model (address, preprocessing); a file of your own uses the default's."""
+    from torchvision.models import get_model_weights
+
+    entries = get_model_weights(name)
+    if weights == "DEFAULT" or Path(weights).is_file():
+        return entries.DEFAULT
+    if weights not in entries.__members__:
+        known = [*entries.__members__, "DEFAULT", "the path of a file"]
+        raise suggest(weights, known, f"weights of torchvision:{name}")
+    return entries[weights]
+
+
+def _torchvision_network(name: str, weights: str) -> nn.Module:
+    """A torchvision classification network with weights, in eval mode.
+
+    Raises:
+        CourseError: no network, or a file that does not fit the model.
+    """
+    from torchvision.models import get_model
+
+    # These two change their input when they were trained by someone else; torchvision sets it with its own weights.
+    extra = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if Path(weights).is_file():
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    else:
+        url = weights_url(_torchvision_entry(name, weights))
+        try:
+            with _short_timeout():
+                state = torch.hub.load_state_dict_from_url(
+                    url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+                )
+        except (OSError, RuntimeError) as error:  # URLError and timeouts are OSError; a wrong hash is RuntimeError
+            raise needs_network(f"torchvision:{name}", "visual", getattr(error, "reason", error)) from error
+    network = get_model(name, weights=None, **extra)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        raise CourseError(f"The weights {weights} do not fit torchvision's {name}; give those of this model.") from None
+    return network.eval()
+
+
+def penultimate(network: nn.Module) -> str:
+    """Name of the node that feeds the classifier: the last thing a network says before it names classes."""
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    names = get_graph_node_names(network)[1]
+    kinds = {name: type(module) for name, module in network.named_modules()}
+    for kind in (nn.Linear, nn.Conv2d):
+        last = [i for i, name in enumerate(names) if issubclass(kinds.get(name, object), kind)]
+        if last:
+            return names[last[-1] - 1]
+    raise CourseError("This network has no classifier to stop before; name a layer.")
+
+
+@register_family(
+    "torchvision",
+    ["visual"],
+    licence="the weights' own (most: ImageNet-1k, torchvision is BSD-3)",
+    source="any torchvision classification model, by name",
+)
+def _torchvision(name: str, modality: str) -> Encoder:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise suggest(name, known, "torchvision model")
+    encoder = f"torchvision:{name}"
+
+    def load(layer: str, size: int | None, fit: str, weights: str) -> Network:
+        look = _torchvision_entry(name, weights).transforms()
+        network = _torchvision_network(name, weights)
+        layer = penultimate(network) if layer == "penultimate" else layer
+        mean, scale = 255 * np.array(look.mean), 255 * np.array(look.std)
+        prepare = reader(size or look.crop_size[0], fit)
+        return image_network(listen(network, layer, encoder), prepare, mean, scale)
+
+    def weights_id(weights: str, **_: Any) -> str:
+        own = Path(weights).is_file()
+        return file_digest(Path(weights)) if own else weights_url(_torchvision_entry(name, weights)).rsplit("/", 1)[-1]
+
+    return Encoder(
+        name=encoder,
+        modality=modality,
+        load=load,
+        dim=None,
+        offline=False,
+        licence="the weights' own (torchvision is BSD-3)",
+        source=f"torchvision model {name}",
+        weights=weights_id,
+        layers=("penultimate",),
+        any_layer=True,
+        options={"size": None, "fit": "pad", "weights": "DEFAULT"},
+    )
+
+
+def _pooled(output: Any) -> np.ndarray:
+    """transformers 5 returns an object where 4 returned the tensor."""
+    tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return tensor.float().numpy()
+
+
+def _clip_image(folder: Path, model: nn.Module) -> Network:
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+
+    def prepare(path: Path) -> torch.Tensor:
+        return processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
+
+    def encode(images: list[torch.Tensor]) -> np.ndarray:
+        with torch.inference_mode():
+            return _pooled(model.get_image_features(pixel_values=torch.stack(images)))
+
+    return Network(prepare, encode)
+
+
+def _clip_text(folder: Path, model: nn.Module) -> Network:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    longest = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
+    # SigLIP was trained on full-length padding; for CLIP the padding is masked.
+    padding = "max_length" if model.config.model_type.startswith("siglip") else True
+
+    def encode(texts: list[str]) -> np.ndarray:
+        tokens = tokenizer(texts, padding=padding, truncation=True, max_length=longest, return_tensors="pt")
+        with torch.inference_mode():
+            return _pooled(model.get_text_features(**tokens))
+
+    return Network(prepare=str, encode=encode, order=len)
+
+
+@register_family(
+    "hf-clip",
+    ["visual", "textual"],
+    licence="the model's own",
+    source="a CLIP-like image+text model (one space for both), by hub name or folder",
+)
+def _clip(name: str, modality: str) -> Encoder:
+    encoder = f"hf-clip:{name}"
+
+    def load(layer: str) -> Network:
+        from transformers import AutoModel
+
+        folder = hub_folder(name, encoder, modality)
+        with quiet_loading():
+            model = AutoModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
+        if not hasattr(model, "get_image_features"):
+            raise CourseError(f"Encoder {encoder!r}: {name} is no image+text model; use hf:{name} for text.")
+        return _clip_image(folder, model) if modality == "visual" else _clip_text(folder, model)
+
+    return Encoder(
+        name=encoder,
+        modality=modality,
+        load=load,
+        dim=None,
+        offline=Path(name).is_dir(),
+        licence="the model's own",
+        source=f"Hugging Face image+text model {name}",
+        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
+        layers=("projection",),
+    )
