@@ -272,3 +272,17 @@ def test_clean_options(dirty):
 def test_clean_keeps_items_of_a_dataset_without_any_text():
     result, _ = clean(make_log())
     assert result.n_items == make_log().n_items
+
+
+def test_cleaning_the_raw_sticker_shop_gives_the_shop():
+    tidy, log = clean(load_dataset("sticker_shop", tables="raw"), k_user=5, k_item=5)
+    assert tidy.fingerprint() == load_dataset("sticker_shop").fingerprint()
+    assert (log["removed"] > 0).all()  # every kind of dirt is there to be cleaned
+
+
+def test_truth_is_a_function_of_the_dataset():
+    import utils.data.truth  # noqa: F401  importing the module must not hide the function
+    from utils.data import truth
+
+    assert truth(load_dataset("sticker_shop")) is not None
+    assert utils.data.truth is truth and truth(make_log()) is None

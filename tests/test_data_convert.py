@@ -1,4 +1,4 @@
-"""The converter of MovieLens with posters, and the command line; a small made-up source, and the real one when at hand."""
+"""The converter of MovieLens with posters, and the command line; a made-up source, and the real one when at hand."""
 
 import gzip
 

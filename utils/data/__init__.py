@@ -19,12 +19,7 @@ from utils.data.load import find_folder, known_datasets, load_dataset
 from utils.data.media import check_media, image_problem, open_image, sound_problem
 from utils.data.split import STRATEGIES, Split, split_dataset
 from utils.data.tables import write_table
-
-try:  # last, because truth.py needs the names above; the name is the function, also after its module is imported
-    from utils.data.truth import truth  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "utils.data.truth":
-        raise
+from utils.data.truth import truth  # the function takes the place of its module: utils.data.truth(dataset)
 
 __all__ = [
     "CONVERTERS",
@@ -54,5 +49,6 @@ __all__ = [
     "split_dataset",
     "strip_html",
     "strip_markup",
+    "truth",
     "write_table",
 ]
