@@ -43,8 +43,8 @@ def sound_network(
         wave = samples_of(Path(path), sample_rate, max_seconds)
         if is_silent(wave) and said.acquire(blocking=False):
             warnings.warn(
-                f"{path} is silent: it counts as present, and its vector is that of silence (further silent sounds are "
-                "not named); empty its audio in items.tsv if there is nothing to hear.",
+                f"{path.parent.name}/{path.name} is silent: it counts as present, and its vector is that of "
+                "silence (further silent sounds are not named); empty its audio in items.tsv if nothing should sound.",
                 stacklevel=2,
             )
         return prepare(wave)

@@ -122,7 +122,8 @@ def to_torch(checkpoint: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Rename and transpose to the state dict of ``utils.features.musicnn.MusicNN``.
 
     TensorFlow stores a convolution as (time, frequency, in, out), PyTorch as (out, in, time, frequency). In the middle
-    layers the 561 or 64 channels stand where frequency was: (7, channels, 1, 64) becomes a 1-d kernel (64, channels, 7).
+    layers the 561 or 64 channels stand where frequency was: (7, channels, 1, 64) becomes
+    a 1-d kernel (64, channels, 7).
     """
 
     def numbered(base: str, number: int) -> str:

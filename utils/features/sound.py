@@ -86,7 +86,10 @@ def decode(path: Path, max_seconds: float) -> tuple[np.ndarray, int]:
             ) from error
     read = sum(map(len, blocks))
     if broken or read < 0.98 * wanted:  # an MP3 header may promise a few frames too many
-        warnings.warn(f"{path} breaks off: {read / rate:.1f} of {wanted / rate:.1f} s can be read.", stacklevel=4)
+        warnings.warn(
+            f"{path.parent.name}/{path.name} breaks off: {read / rate:.1f} of {wanted / rate:.1f} s can be read.",
+            stacklevel=4,
+        )
     return np.concatenate(blocks) if blocks else np.zeros((0, channels), np.float32), rate
 
 
@@ -134,8 +137,8 @@ def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
 def mel_filterbank(sample_rate: int = SAMPLE_RATE, n_fft: int = N_FFT, n_mels: int = N_MELS) -> np.ndarray:
     """Return the triangular filters (n_mels, n_fft // 2 + 1) float32, each of area one in Hz (Slaney's normalisation).
 
-    Filter m rises from edge m to edge m + 1 and falls to edge m + 2; the n_mels + 2 edges are evenly spaced in mel, from
-    0 Hz to half the rate.
+    Filter m rises from edge m to edge m + 1 and falls to edge m + 2; the n_mels + 2 edges are evenly spaced in mel,
+    from 0 Hz to half the rate.
     """
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     edges = mel_to_hertz(np.linspace(0, hertz_to_mel(sample_rate / 2), n_mels + 2))
@@ -149,8 +152,8 @@ def mel_filterbank(sample_rate: int = SAMPLE_RATE, n_fft: int = N_FFT, n_mels: i
 def mel_power(wave: np.ndarray, n_fft: int = N_FFT, hop: int = HOP, n_mels: int = N_MELS) -> np.ndarray:
     """Return the mel power spectrogram (n_frames, n_mels) float32 of (n_samples,) at 16 kHz.
 
-    Frame t is centred on sample t * hop (the ends are mirrored), so n_frames = 1 + n_samples // hop. One frame is a Hann
-    window of n_fft samples (32 ms), its squared Fourier magnitudes, and their weighted sums under the filters.
+    Frame t is centred on sample t * hop (the ends are mirrored), so n_frames = 1 + n_samples // hop. One frame is a
+    Hann window of n_fft samples (32 ms), its squared Fourier magnitudes, and their weighted sums under the filters.
     """
     wave = at_least(np.asarray(wave, dtype=np.float32), n_fft // 2 + 1)
     padded = np.pad(wave, n_fft // 2, mode="reflect")
@@ -182,8 +185,8 @@ def logmel_stats(wave: np.ndarray) -> np.ndarray:
 def mfcc_stats(wave: np.ndarray, n_mfcc: int = 20) -> np.ndarray:
     """Return the time statistics of mel-frequency cepstral coefficients: (5 * n_mfcc,) float32.
 
-    An MFCC is the cosine transform of the log-mel spectrum (in dB, floored at -100 dB): its first numbers hold the broad
-    shape of the spectrum (timbre), without the pitch.
+    An MFCC is the cosine transform of the log-mel spectrum (in dB, floored at -100 dB): its first numbers hold the
+    broad shape of the spectrum (timbre), without the pitch.
     """
     decibel = 10 * np.log10(np.maximum(mel_power(wave), 1e-10))
     return summary(scipy.fft.dct(decibel, type=2, norm="ortho", axis=1)[:, :n_mfcc])
