@@ -186,7 +186,7 @@ def test_by_group_and_profile_groups(split):
     table = by_group(report, np.array(["a", "b", "b"]), ["recall@3"])
     assert table.loc["a", "users"] == 1 and table.loc["a", "recall@3"] == report.per_user.loc[0, "recall@3"]
     groups = profile_groups(split, 2)
-    assert groups.tolist() == ["1 items", "2 items", "1 items"]
+    assert groups.tolist() == ["1 item", "2 items", "1 item"]
     assert by_group(report, groups)["users"].tolist() == [1, 1]
     with pytest.raises(CourseError, match="user_id"):
         by_group(report, ["a"])

@@ -350,7 +350,9 @@ def profile_groups(split: Any, n_groups: int = 4) -> pd.Series:
     edges = np.unique(np.quantile(length, np.linspace(0, 1, n_groups + 1)[1:], method="inverted_cdf"))
     group = np.searchsorted(edges, length)
     spans = [(length[group == g].min(), length[group == g].max()) for g in range(len(edges))]
-    names = [f"{low} items" if low == high else f"{low}-{high} items" for low, high in spans]
+    names = [
+        f"{high} item" + ("s" if high > 1 else "") if low == high else f"{low}-{high} items" for low, high in spans
+    ]
     return pd.Series(pd.Categorical.from_codes(group, names, ordered=True), name="profile").rename_axis("user_id")
 
 

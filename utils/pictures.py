@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.errors import CourseError
 from utils.plotstyle import HIT, colour_of, styled
 
-TILE = 1.45  # inches a side
+WIDTH = 11.2  # inches of a full row: about as wide as the page, so that letters are shown at the size they are set
+TILE = 1.6  # inches a side, at most
+PAD = 0.16
 CAPTION_LINES = 2
-LINE = 0.23  # inches for one line of a caption at 12 points
-CHARACTERS = 13  # of a caption's line, at 12 points on a tile
+LINE = 0.21  # inches from one line of a caption to the next, at 12 points
+LETTER = 0.098  # inches of a letter at 12 points, on average
 MISSING = "#E9E9E9"
 
 
@@ -58,7 +61,7 @@ def recommendation_lists(
     lists: Mapping[str, Iterable[int]],
     hits: Iterable[int] = (),
     *,
-    columns: int = 8,
+    columns: int = 7,
     title: str = "",
     kinds: Mapping[str, str] | None = None,
 ) -> Figure:
@@ -70,10 +73,10 @@ def recommendation_lists(
         hits: item_ids that the user did take later (test part): framed and ticked in the lists.
         kinds: model -> modality, for the colour of its name; guessed from the name by default.
     """
-    rows = {"history": list(history)[-columns:], **{name: list(ids)[:columns] for name, ids in lists.items()}}
-    chosen = [_ids(dataset, [item for item in ids if item >= 0], empty=True) for ids in rows.values()]
+    rows = [list(history)[-columns:], *(list(ids)[:columns] for ids in lists.values())]
+    chosen = [_ids(dataset, [item for item in ids if item >= 0], empty=True) for ids in rows]
     found = set(map(int, hits))
-    names = ["You chose" if name == "history" else name for name in rows]
+    names = ["History", *lists]
     colours = ["#000000", *(colour_of(name, kinds) for name in lists)]
     words = [[_name(dataset, item) for item in ids] for ids in chosen]
     frames = [set(), *([found] * len(lists))]
@@ -91,7 +94,7 @@ def neighbours(
     category: str | None = "category",
     kinds: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Show the nearest items of some queries, one row per query and feature set, the query at the left.
+    """Show the nearest items of some queries, one row per query and feature set, the query framed in black at the left.
 
     Args:
         found: name of the features -> item_ids (n_queries, k), nearest first.
@@ -109,11 +112,21 @@ def neighbours(
             rows.append([query, *near])
             names.append(name)
             colours.append(colour_of(name, kinds))
-            words.append(["query: " + _name(dataset, query), *(_name(dataset, item) for item in near)])
+            words.append([_name(dataset, item) for item in (query, *near)])
             same = kind is not None and kind[query] != ""
             hits.append({item for item in near if kind[item] == kind[query]} if same else set())
+    every = len(found)
     return _grid(
-        dataset, rows, words, names, title=title, hits=hits, columns=columns, colours=colours, rule_every=len(found)
+        dataset,
+        rows,
+        words,
+        names,
+        title=title,
+        hits=hits,
+        columns=columns,
+        colours=colours,
+        rule_every=every,
+        queries=True,
     )
 
 
@@ -132,59 +145,66 @@ def _grid(
     colours: Sequence[str] | None = None,
     rule: bool = False,
     rule_every: int = 0,
+    queries: bool = False,
 ) -> Figure:
     """Place tiles by hand, in inches: every picture has the same size, whatever the captions are."""
-    side = 1.75 if any(names) else 0.0  # room for the names of the rows
-    top = 0.5 if title else 0.08
-    pad = 0.16
-    height = TILE + CAPTION_LINES * LINE + 0.22
-    size = (side + columns * (TILE + pad), top + len(rows) * height)
+    side = 1.75 if any(names) else 0.1  # room for the names of the rows
+    tile = min(TILE, (WIDTH - side) / columns - PAD)
+    if tile < 0.8:
+        raise CourseError(f"{columns} pictures do not fit into one row; ask for fewer columns.")
+    top = 0.5 if title else 0.1
+    height = tile + CAPTION_LINES * LINE + 0.24
+    size = (side + columns * (tile + PAD), top + len(rows) * height)
     fig = Figure(figsize=size, layout="none")
     paths = dataset.image_paths()
     if title:
-        fig.text(0.08 / size[0], 1 - 0.12 / size[1], title, va="top", fontsize=16)
+        fig.text(0.1 / size[0], 1 - 0.12 / size[1], title, va="top", fontsize=16)
     for r, (row, captions) in enumerate(zip(rows, words)):
-        low = size[1] - top - r * height - TILE  # bottom edge of this row's pictures
+        low = size[1] - top - r * height - tile  # bottom edge of this row's pictures
         if names[r]:
-            text = _wrap(names[r], 15, 3)
-            colour = colours[r] if colours else "#000000"
-            fig.text(
-                0.08 / size[0],
-                (low + TILE / 2) / size[1],
-                text,
-                va="center",
-                fontsize=14,
-                weight="bold",
-                color=_ink(colour),
-            )
+            ink = _ink(colours[r]) if colours else "#000000"
+            style = {"va": "center", "fontsize": 14, "weight": "bold", "color": ink}
+            fig.text(0.1 / size[0], (low + tile / 2) / size[1], _wrap(names[r], 15, 3), **style)
         for c, (item, caption) in enumerate(zip(row, captions)):
-            box = ((side + c * (TILE + pad)) / size[0], low / size[1], TILE / size[0], TILE / size[1])
-            _tile(fig.add_axes(box), dataset, item, paths[item], caption, item in hits[r])
+            x = side + c * (tile + PAD)
+            ax = fig.add_axes((x / size[0], low / size[1], tile / size[0], tile / size[1]))
+            _tile(ax, dataset, item, paths[item], hit=item in hits[r], query=queries and c == 0)
+            for line, text in enumerate(_wrap(caption, int((tile + PAD) / LETTER), CAPTION_LINES).split("\n")):
+                y = low - 0.2 - line * LINE
+                fig.text((x + tile / 2) / size[0], y / size[1], text, ha="center", va="baseline", fontsize=12)
         if not row:
-            fig.text((side + 0.1) / size[0], (low + TILE / 2) / size[1], "(nothing)", va="center", fontsize=13)
+            fig.text((side + 0.1) / size[0], (low + tile / 2) / size[1], "(nothing)", va="center", fontsize=13)
         if r and ((rule and r == 1) or (rule_every and r % rule_every == 0)):
-            y = (low + TILE + 0.08) / size[1]
+            y = (low + tile + 0.1) / size[1]
             fig.add_artist(Rectangle((0.01, y), 0.98, 0.012 / size[1], color="#999999", transform=fig.transFigure))
     return fig
 
 
-def _tile(ax: Axes, dataset: Any, item: int, path: Any, caption: str, hit: bool) -> None:
+def _tile(ax: Axes, dataset: Any, item: int, path: Any, hit: bool, query: bool) -> None:
     ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     picture = _picture(dataset, item) if path is not None else None
     if picture is None:
         ax.set_facecolor(MISSING)
-        ax.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=12, color="#555555")
+        ax.text(
+            0.5,
+            0.5,
+            "no image" if path is None else "unreadable\nimage",
+            ha="center",
+            va="center",
+            fontsize=12,
+            color="#555555",
+        )
     else:
         wide, high = picture.shape[1], picture.shape[0]
         w, h = wide / max(wide, high) / 2, high / max(wide, high) / 2  # half the sides of the fitted picture
         ax.imshow(picture, extent=(0.5 - w, 0.5 + w, 0.5 - h, 0.5 + h), aspect="auto")
         ax.set(xlim=(0, 1), ylim=(0, 1))
+    colour, width = (HIT, 5.0) if hit else ("#000000", 2.5) if query else ("#CCCCCC", 1.0)
     for spine in ax.spines.values():
-        spine.set(visible=True, color=HIT if hit else "#CCCCCC", linewidth=5 if hit else 1)
+        spine.set(visible=True, color=colour, linewidth=width)
     if hit:  # a tick as well: the frame must not speak by colour alone
         box = {"boxstyle": "round,pad=0.15", "facecolor": HIT, "edgecolor": "none"}
         ax.text(0.93, 0.92, "\u2713", ha="right", va="top", fontsize=13, color="white", weight="bold", bbox=box)
-    ax.text(0.5, -0.05, _wrap(caption, CHARACTERS, CAPTION_LINES), ha="center", va="top", fontsize=12, linespacing=1.1)
 
 
 def _picture(dataset: Any, item: int) -> np.ndarray | None:
@@ -220,7 +240,12 @@ def _wrap(text: str, width: int, lines: int) -> str:
 
 def _ink(colour: str) -> str:
     """Darken a colour for letters on white: orange and pink alone are too pale to read."""
-    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    light = (0.299 * r + 0.587 * g + 0.114 * b) / 255
+    light = _light(colour)
     factor = min(1.0, 0.42 / light) if light else 1.0
-    return "#{:02x}{:02x}{:02x}".format(*(int(value * factor) for value in (r, g, b)))
+    return "#{:02x}{:02x}{:02x}".format(*(int(value * 255 * factor) for value in to_rgb(colour)))
+
+
+def _light(colour: str) -> float:
+    """Return how light a colour looks, 0 to 1."""
+    r, g, b = to_rgb(colour)
+    return 0.299 * r + 0.587 * g + 0.114 * b

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from utils.errors import CourseError, suggest
 from utils.metrics import HEAD_SHARE, short_head
-from utils.pictures import _ink, gallery, neighbours, recommendation_lists
+from utils.pictures import _ink, _light, gallery, neighbours, recommendation_lists
 from utils.plotstyle import (
     HIT,
     LINES,
@@ -55,7 +55,11 @@ __all__ = [
     "use_course_style",
 ]
 
-HEAT = LinearSegmentedColormap.from_list("heat", ["#FFFFFF", "#9CC9E6", "#0072B2"])  # light to dark: reads in grey
+# Categories: Paul Tol's muted palette, colour-blind safe, apart from the modality colours
+CATEGORIES = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933")
+HEAT = LinearSegmentedColormap.from_list(
+    "heat", ["#FFFFFF", "#C3B5E0", "#5D3A9B"]
+)  # light to dark: reads in grey, and is no modality's
 
 
 @styled
@@ -68,28 +72,30 @@ def learning_curves(histories: Mapping[str, Any], *, title: str = "") -> Figure:
     frames = {name: _history(history) for name, history in histories.items()}
     if not frames:
         raise CourseError("There is no history to draw; untrained models have none.")
-    fig = Figure(figsize=(12, 4.6), layout="constrained")
-    left, right = fig.subplots(1, 2)
-    ends: dict[Axes, list[tuple[float, float, str, str]]] = {left: [], right: []}
+    judged = any(metric for _, metric in frames.values())
+    fig = Figure(figsize=(12 if judged else 7, 4.6), layout="constrained")
+    left, right = fig.subplots(1, 2) if judged else (fig.subplots(), None)
+    ends: dict[Axes | None, list[tuple[float, float, str, str]]] = {left: [], right: []}
     metrics = [metric for _, metric in frames.values() if metric]
     for (name, (frame, metric)), (colour, dash) in zip(frames.items(), _cycle(LINES)):
         for ax, column in ((left, "loss"), (right, metric)):
             seen = frame.dropna(subset=[column]) if column else frame[:0]
-            if len(seen):
+            if len(seen) and ax is not None:
                 ax.plot(seen["epoch"], seen[column], color=colour, linestyle=dash)
                 ends[ax].append((float(seen["epoch"].iloc[-1]), float(seen[column].iloc[-1]), name, colour))
         if len(seen):  # of the metric
             best = seen.loc[seen[column].idxmax()]
-            right.plot(best["epoch"], best[column], "o", markersize=9, color=colour)
-    for ax in (left, right):
+            right.plot(best["epoch"], best[column], "o", markersize=9, color=colour, clip_on=False, zorder=5)
+    for ax in (left, right) if judged else (left,):
         ax.set_xlabel("Epoch")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.grid(axis="y")
         _end_labels(ax, ends[ax])
     left.set_ylabel("Loss (mean over batches)")
-    right.set_ylabel(f"Validation {metric_label(metrics[0]).split(' (')[0]}" if metrics else "Validation metric")
     left.set_title(title or "What it minimises")
-    right.set_title("" if title else "What we want (dot: the epoch kept)")
+    if judged:
+        right.set_ylabel(f"Validation {metric_label(metrics[0]).split(' (')[0]}")
+        right.set_title("What we want (dot: the epoch kept)")
     return fig
 
 
@@ -154,7 +160,15 @@ def group_dots(tables: Mapping[str, pd.DataFrame], metric: str, *, title: str = 
     ax = fig.subplots()
     ends = []
     for at, ((name, table), (colour, dash)) in enumerate(zip(tables.items(), _cycle(LINES))):
-        ax.plot(range(len(table)), table[metric], dash, color=colour, marker=MARKERS[at % len(MARKERS)], markersize=9)
+        ax.plot(
+            range(len(table)),
+            table[metric],
+            dash,
+            color=colour,
+            marker=MARKERS[at % len(MARKERS)],
+            markersize=9,
+            clip_on=False,
+        )
         ends.append((len(table) - 1.0, float(table[metric].iloc[-1]), name, colour))
     groups = [f"{group}\n{users} users" for group, users in zip(first.index, first["users"])]
     ax.set_xticks(range(len(first)), groups)
@@ -216,7 +230,7 @@ def tradeoff(
     for at, (name, colour) in enumerate(zip(xs.index, colours)):
         ax.plot(xs[name], ys[name], MARKERS[at % len(MARKERS)], markersize=13, color=colour)
     ax.set(xlabel=metric_label(x), ylabel=metric_label(y).replace(" (", "\n("), title=title)
-    ax.margins(0.14)
+    ax.margins(0.2)
     ax.grid()
     _point_labels(ax, xs.to_numpy(dtype=float), ys.to_numpy(dtype=float), list(map(str, xs.index)), colours)
     return fig
@@ -256,17 +270,17 @@ def feature_map(
     kind = getattr(features, "modality", "none")
     grey = "#C4C4C4" if common else MODALITY_COLOURS.get(kind, MODALITY_COLOURS["none"])
     ax.scatter(*points[rest].T, s=22, color=grey, linewidths=0)
-    palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A6D1B"]
     spots = []
     for at, word in enumerate(common):
         own = points[words == word]
-        colour = palette[at % len(palette)]
+        colour = CATEGORIES[at % len(CATEGORIES)]
         ax.scatter(*own.T, s=44, color=colour, marker=MARKERS[at % len(MARKERS)], linewidths=0.4, edgecolors="white")
-        spots.append((*np.median(own, axis=0), word, colour))
+        tight = (np.ptp(own, axis=0) < 0.12 * np.ptp(points, axis=0)).all()  # a name on top would hide it
+        spots.append((*np.median(own, axis=0), word, colour, tight))
     ax.set(xlabel=names[0], ylabel=names[1], title=title, xticks=[], yticks=[])
     if spots:
-        x, y, texts, colours = zip(*spots)
-        _point_labels(ax, np.array(x), np.array(y), list(texts), list(colours), boxed=True)
+        x, y, texts, colours, tight = zip(*spots)
+        _point_labels(ax, np.array(x), np.array(y), texts, colours, on_top=[not beside for beside in tight])
     return fig
 
 
@@ -282,31 +296,31 @@ def popularity_curve(popularity: Any, *, head: float = HEAD_SHARE, title: str = 
     if not counts.any():
         raise CourseError("No item has an interaction; there is no popularity to draw.")
     n_head = int(short_head(counts, head).sum())
+    n = len(counts)
+    steep = counts[0] > 100 * max(counts[n // 2], 1)  # on a plain scale such a curve is one spike
     fig = Figure(figsize=(10, 4.8), layout="constrained")
     ax = fig.subplots()
-    rank = np.arange(1, len(counts) + 1)
-    ax.fill_between(rank[:n_head], counts[:n_head], step="mid", color="#0072B2", linewidth=0)
-    ax.fill_between(rank[n_head - 1 :], counts[n_head - 1 :], step="mid", color="#E69F00", linewidth=0)
-    share = 100 * n_head / len(counts)
-    top = counts[0]
-    ax.text(
-        max(n_head * 0.5, len(counts) * 0.06),
-        top * 0.72,
-        f"short head: {n_head} items ({share:.0f} %)\nhold {head:.0%} of the interactions".replace("%", " %").replace(
-            "  %", " %"
-        ),
-        color=_ink("#0072B2"),
-    )
-    ax.text(
-        n_head + 0.4 * (len(counts) - n_head),
-        top * 0.28,
-        f"long tail:\n{len(counts) - n_head} items",
-        color=_ink("#E69F00"),
-        ha="center",
-    )
-    ax.set(xlabel="Items, most popular first (rank)", ylabel="Interactions (count)", title=title)
-    ax.set_xlim(0.5, len(counts) + 0.5)
-    ax.set_ylim(bottom=0)
+    edges = np.arange(n + 1) + 0.5
+    floor = 0.7 if steep else 0.0
+    ax.stairs(counts[:n_head], edges[: n_head + 1], baseline=floor, fill=True, color="#4D4D4D")
+    ax.stairs(counts[n_head:], edges[n_head:], baseline=floor, fill=True, color=HIT)
+    ax.set_yscale("log" if steep else "linear")
+    ax.set_ylim(floor, counts[0] * (4.0 if steep else 1.35))
+    ax.set_xlim(0.5, n + 0.5)
+
+    def above(rank: float) -> float:
+        """Return where a text stands clear of the curve, which falls, right of this rank (share of the axis)."""
+        height = max(counts[min(int(rank), n - 1)], floor)
+        return ax.transLimits.transform(ax.transScale.transform((1, height)))[1] + 0.05
+
+    share = f"short head: {_items(n_head)} ({100 * n_head / n:.0f} %)\nhold {100 * head:.0f} % of the interactions"
+    place = {"transform": ax.transAxes, "va": "bottom"}
+    ax.text(0.14, max(above(0.12 * n), 0.5), share, color="#4D4D4D", **place)
+    tail = f"long tail:\n{_items(n - n_head)}"
+    ax.text(1, above(min(n_head, 0.78 * n)), tail, color=_ink(HIT), ha="right", **place)
+    unit = "count, log scale" if steep else "count"
+    ax.set(xlabel="Items, most popular first (rank)", ylabel=f"Interactions ({unit})", title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return fig
 
 
@@ -333,14 +347,14 @@ def heat_table(
     widths = [max([len(head), *(len(row) for row in column)]) + 2 for head, column in zip(heads, zip(*texts))]
     side = max(len(str(name)) for name in frame.index) + 1
     em, row_height = 0.115, 0.48  # inches of a letter, and of a row
-    size = (em * (side + sum(widths)) + 0.2, row_height * (len(frame) + 1) + (0.6 if title else 0.15))
+    size = (em * (side + sum(widths)) + 0.2, row_height * (len(frame) + 0.8) + (0.5 if title else 0.1))
     fig = Figure(figsize=size, layout="none")
-    ax = fig.add_axes((0, 0, 1, (row_height * (len(frame) + 1)) / size[1]))
-    ax.set(xlim=(0, side + sum(widths)), ylim=(len(frame), -1))
+    ax = fig.add_axes((0, 0, 1, row_height * (len(frame) + 0.8) / size[1]))
+    ax.set(xlim=(0, side + sum(widths)), ylim=(len(frame), -0.8))
     ax.axis("off")
     starts = side + np.concatenate([[0], np.cumsum(widths)[:-1]])
     for head, start, width in zip(heads, starts, widths):
-        ax.text(start + width / 2, -0.45, head, ha="center", va="center", weight="bold", fontsize=13)
+        ax.text(start + width / 2, -0.4, head, ha="center", va="center", weight="bold", fontsize=13)
     for r, name in enumerate(frame.index):
         ax.text(side - 0.8, r + 0.5, str(name), ha="right", va="center", fontsize=14)
         for text, shade, start, width in zip(texts[r], shades[r], starts, widths):
@@ -379,15 +393,9 @@ def fusion_weights(weights: Any, *, title: str = "") -> Figure:
         ax.barh(range(len(frame)), shares[name], 0.7, left=left, color=colour, edgecolor="white", linewidth=2)
         for row, (value, start) in enumerate(zip(shares[name], left)):
             if value >= 0.06:
-                ax.text(
-                    start + value / 2,
-                    row,
-                    f"{value:.2f}".lstrip("0"),
-                    ha="center",
-                    va="center",
-                    color="white",
-                    weight="bold",
-                )
+                ink = "white" if _light(colour) < 0.5 else "black"
+                text = f"{value:.2f}".removeprefix("0")
+                ax.text(start + value / 2, row, text, ha="center", va="center", color=ink, weight="bold")
         left = left + shares[name].to_numpy()
     middle = shares.iloc[0].cumsum() - shares.iloc[0] / 2
     at = _spread(middle.to_numpy(), 0.17)
@@ -463,11 +471,11 @@ def _end_labels(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None
     at = _spread(np.array([(y - low) / (high - low) for _, y, _, _ in ends]), 0.085)
     right = max(x for x, _, _, _ in ends)
     for (x, y, name, colour), place in zip(ends, at):
-        line = {"arrowstyle": "-", "color": colour, "linewidth": 1, "shrinkA": 0, "shrinkB": 2}
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 1, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}
         ax.annotate(
             f" {name}",
             (x, y),
-            xytext=(1.04, place),
+            xytext=(1.06, place),
             textcoords="axes fraction",
             va="center",
             color=_ink(colour),
@@ -489,13 +497,15 @@ def _spread(places: np.ndarray, gap: float) -> np.ndarray:
         push = np.where(short > 0, short / 2 + 1e-9, 0.0)
         moved[:-1] -= push
         moved[1:] += push
+    if moved[0] < 0 or moved[-1] > 1:  # over an edge: move all of them back inside, or squeeze what does not fit
+        moved = np.clip(moved + max(0.0, -moved[0]) - max(0.0, moved[-1] - 1), 0, 1)
     result = np.empty_like(moved)
     result[order] = moved
     return result
 
 
 def _point_labels(
-    ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], colours: Sequence[str], boxed: bool = False
+    ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], colours: Sequence[str], on_top: Sequence[bool] = ()
 ) -> None:
     """Name points: try places around each and take the first that touches no other label or point."""
     fig = ax.figure
@@ -503,18 +513,14 @@ def _point_labels(
     width, height = ax.bbox.width / fig.dpi * 72, ax.bbox.height / fig.dpi * 72  # points
     spots = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([x, y]))) * [width, height]
     taken: list[tuple[float, float, float, float]] = []
-    marks = [] if boxed else [(px - 7, py - 7, px + 7, py + 7) for px, py in spots]
-    for (px, py), xi, yi, name, colour in zip(spots, x, y, names, colours):
-        w, h = 8.6 * len(name) + 6, 20.0
-        tries = [(0, 0)] if boxed else []
-        for reach in (12, 22, 36, 52):
+    marks = [] if on_top else [(px - 7, py - 7, px + 7, py + 7) for px, py in spots]
+    for at in sorted(range(len(names)), key=lambda i: -len(names[i])):  # long names are the hardest to place
+        (px, py), name = spots[at], names[at]
+        w, h = 8.8 * len(name) + 6, 20.0
+        tries = [(0, 0)] if on_top and on_top[at] else []
+        for reach in (12, 22, 36, 52, 70):
             tries += [(reach + w / 2, 0), (-reach - w / 2, 0), (0, reach + 6), (0, -reach - 6)]
-            tries += [
-                (reach + w / 2, reach),
-                (-reach - w / 2, reach),
-                (reach + w / 2, -reach),
-                (-reach - w / 2, -reach),
-            ]
+            tries += [(x * (reach + w / 2), y * reach) for x in (1, -1) for y in (1, -1)]
         best = None
         for dx, dy in tries:
             box = (px + dx - w / 2, py + dy - h / 2, px + dx + w / 2, py + dy + h / 2)
@@ -527,18 +533,18 @@ def _point_labels(
         far = abs(dy) > 30 or abs(dx) > w / 2 + 30
         ax.annotate(
             name,
-            (xi, yi),
+            (x[at], y[at]),
             xytext=(dx, dy),
             textcoords="offset points",
             ha="center",
             va="center",
             fontsize=14,
             weight="bold",
-            color=_ink(colour),
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
-            if boxed
+            color=_ink(colours[at]),
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "edgecolor": "none"}
+            if on_top
             else None,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1} if far else None,
+            arrowprops={"arrowstyle": "-", "color": colours[at], "linewidth": 1} if far else None,
         )
 
 
@@ -563,6 +569,10 @@ def _two_dimensions(matrix: np.ndarray, method: str, seed: int) -> tuple[np.ndar
     raise suggest(method, ["pca", "tsne"], "method")
 
 
+def _items(count: int) -> str:
+    return f"{count:,} item" + ("" if count == 1 else "s")
+
+
 def _counts(popularity: Any) -> np.ndarray:
     if hasattr(popularity, "train"):
         return np.bincount(popularity.train[:, 1], minlength=popularity.n_items)
@@ -584,6 +594,9 @@ def _cells(
     )
     tints = {word: HEAT(0.12 + 0.55 * at / max(len(words) - 1, 1)) for at, word in enumerate(words)}
     plain = (0.95, 0.95, 0.95, 1.0)
+    biggest = numeric.abs().max()
+    places = {name: 0 if biggest[name] >= 1000 else 1 if biggest[name] >= 10 else digits for name in numeric}
+    places |= {name: 0 for name in numeric if frame[name].dtype.kind in "iu"}
     texts, shades = [], []
     for r in range(len(frame)):
         texts.append([])
@@ -599,6 +612,6 @@ def _cells(
             else:
                 span = high[column] - low[column]
                 level = (value - low[column]) / span if span else 0.5
-                texts[-1].append(f"{value:.{digits}f}" if abs(value) < 100 else f"{value:,.0f}")
+                texts[-1].append(f"{value:,.{places[column]}f}")
                 shades[-1].append(HEAT(0.8 * (1 - level if column in reverse else level)))
     return texts, shades
