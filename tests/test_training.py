@@ -160,6 +160,10 @@ def test_a_foreign_or_broken_checkpoint_is_refused_and_kept(tmp_path):
     with pytest.raises(CourseError, match="another run"):
         fit("bpr", SPLIT, n_epochs=2, checkpoint=path, lr=0.5)
     assert path.read_bytes() == before
+    other = tmp_path / "content.pt"
+    fit("vbpr", SPLIT, FEATURES, n_epochs=1, checkpoint=other)
+    with pytest.raises(CourseError, match="another run"):  # the same settings, but other features
+        fit("vbpr", SPLIT, {"visual": FEATURES["visual"]}, n_epochs=1, checkpoint=other)
     path.write_bytes(before[:100])
     with pytest.raises(CourseError, match="cannot be read"):
         fit("bpr", SPLIT, n_epochs=2, checkpoint=path)

@@ -128,7 +128,7 @@ def train(
     history = History(model.name, metric)
     sampler, validate = NegativeSampler(split), validator(split, metric)
     optimiser = make_optimiser(model, lr)
-    run = f"{model.name} {sorted(model.settings.items(), key=str)} {lr} {batch_size} {eval_every} {metric} {seed} {_content_hash(split)}"
+    run = _run_key(model, split, lr, batch_size, eval_every, metric, seed)
     best = _copy_weights(model)
     waited, first = 0, 1
     if checkpoint is not None and Path(checkpoint).exists():
@@ -179,7 +179,9 @@ def _epoch(model, split, sampler: NegativeSampler, optimiser, batch_size: int, s
     negatives = sampler.sample(users, generator)
     batches = zip(*(ids.to(device).split(batch_size) for ids in (users, positives, negatives)))
     total, n_batches = torch.zeros((), device=device), 0
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout in a model draws from the global generator: seeded here, given back after
+    with torch.random.fork_rng(
+        [device] if device.type == "cuda" else []
+    ):  # dropout in a model draws from the global generator: seeded here, given back after
         torch.manual_seed(seed * 1_000_003 + epoch)
         model.train()
         model.begin_epoch(generator)
@@ -307,9 +309,16 @@ def _copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().clone() for key, value in model.state_dict().items()}
 
 
-def _content_hash(split) -> str:
-    data = b"".join(np.ascontiguousarray(part).tobytes() for part in (split.train, split.valid))
-    return hashlib.sha256(data).hexdigest()[:16]
+def _run_key(model: TrainedRecommender, split, *loop: Any) -> str:
+    """Say which run this is: model, settings, loop, and what it learns from; a checkpoint of another is refused."""
+    digest = hashlib.sha256()
+    graphs = model.settings.get("item_graphs") or {}
+    given = [array for graph in graphs.values() for array in (graph.indptr, graph.indices)]
+    content = [array for feature in model.features.values() for array in (feature.matrix, feature.mask)]
+    for array in (split.train, split.valid, *content, *given):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    settings = sorted((key, str(value)) for key, value in model.settings.items() if key != "item_graphs")
+    return f"{model.name} {settings} {loop} {sorted(graphs)} {model.modalities} {digest.hexdigest()[:16]}"
 
 
 def _save(path, run: str, model, optimiser, history: History, best: dict, waited: int) -> None:
