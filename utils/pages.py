@@ -87,10 +87,10 @@ def write_page(executed: Path, page: Path, title: str) -> None:
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = mathml(BADGE.sub(r"[Open in Colab](\1)", cell.source))
+            source = BADGE.sub(r"[Open in Colab](\1)", cell.source)
+            cell.source = mathml(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.html)", source))
     template = TEMPLATE.replace("PAGE_CSS", PAGE_CSS)
     exporter = HTMLExporter(extra_loaders=[DictLoader({"page.html.j2": template})], template_file="page.html.j2")
-    exporter.embed_images = True
     body, _ = exporter.from_notebook_node(notebook)
     bar = '<div class="course-bar"><a href="index.html">Course map</a></div>'
     body = re.sub(r"(<body[^>]*>)", rf"\1{bar}", body, count=1)
