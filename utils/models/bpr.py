@@ -22,8 +22,8 @@ class BPR(TrainedRecommender):
 
     name = "bpr"
     schema = Schema("none", "none", "none", "none", "BPR")
-    DEFAULTS = {"dim": 64, "reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
-    SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [1e-1, 3e-2, 1e-2, 1e-3]}
+    DEFAULTS = {"dim": 64, "reg": 1e-1, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [3e-1, 1e-1, 3e-2, 1e-2]}
 
     def build(self) -> None:
         self.user_table = self.table(self.n_users)

@@ -24,7 +24,7 @@ class ItemKNN(Recommender):
 
     name = "itemknn"
     schema = Schema("none", "none", "none", "none", "none")
-    DEFAULTS = {"k": 50, "shrink": 5.0}
+    DEFAULTS = {"k": 100, "shrink": 20.0}
     SEARCH = {"k": [20, 50, 100, 200], "shrink": [0.0, 5.0, 20.0]}
 
     def build(self) -> None:

@@ -33,7 +33,7 @@ class VBPR(TrainedRecommender):
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {
         "dim": 64,
-        "reg": 1e-2,
+        "reg": 3e-2,
         "fusion": "concat",
         "content_init": "xavier",
         "normalise": "centred",
@@ -42,7 +42,7 @@ class VBPR(TrainedRecommender):
         "batch_size": 1024,
         "n_epochs": 200,
     }
-    SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [1e-1, 3e-2, 1e-2, 1e-3]}
+    SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [3e-1, 1e-1, 3e-2, 1e-2]}
     uses_features = needs_features = True
 
     def build(self) -> None:
