@@ -1,0 +1,144 @@
+"""Room "evaluation": what a split does to a result, like with like; on real logs by command, stored for notebook 02.
+
+python -m utils.studies split-effect FOLDER --seeds 5     (writes data/results/split_effect.json)
+python -m utils.studies popularity FOLDER...              (writes data/results/real_logs.json)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from utils.data import Dataset, load_dataset, split_dataset
+from utils.data.study import random_twin, shuffle_times
+from utils.errors import CourseError
+from utils.evaluation import evaluate
+from utils.files import ROOT, write_json
+from utils.training import fit
+
+RESULTS = ROOT / "data" / "results"
+STRATEGIES = ("leave_one_out", "temporal_user", "temporal_global")
+MODELS = ("mostpop", "itemknn", "itemknn_content")
+
+
+def split_effect(
+    dataset: Dataset,
+    features: Mapping[str, Any],
+    *,
+    models: Sequence[str] = MODELS,
+    strategies: Sequence[str] = STRATEGIES,
+    seeds: Iterable[int] = (0,),
+    top_k: int = 20,
+    tick: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Compare every split in time with its random twin, on the log as it is and on a log with shuffled timestamps.
+
+    Args:
+        dataset: with timestamps.
+        features: modality -> Features, for the models that use content.
+        models: names of ``utils.models``, fitted with their recommended settings.
+        strategies: splits in time.
+        seeds: of ties, of the twins, of the shuffled times and of the models.
+        tick: called with a short text before each split (for a progress line).
+
+    Returns:
+        One row per seed, log ("true", "shuffled"), strategy, held_out ("time", "chance") and model: recall, users.
+    """
+    rows = []
+    for seed in seeds:
+        for log in ("true", "shuffled"):
+            shop = dataset if log == "true" else shuffle_times(dataset, seed)
+            for strategy in strategies:
+                if tick:
+                    tick(f"seed {seed}, {log} log, {strategy}")
+                in_time = split_dataset(shop, strategy, seed=seed)
+                for held_out, split in (("time", in_time), ("chance", random_twin(in_time, seed))):
+                    for model in models:
+                        fitted, _ = fit(model, split, features, seed=seed)
+                        report = evaluate(fitted, split, top_k=top_k, metrics=("recall",))
+                        recall = report[f"recall@{top_k}"]
+                        rows.append((seed, log, strategy, held_out, model, recall, len(report.user_ids)))
+    return pd.DataFrame(rows, columns=["seed", "log", "strategy", "held_out", "model", "recall", "users"])
+
+
+def flattery(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what chance adds over time: one row per log, strategy and model; chance, time and their difference."""
+    table = rows.groupby(["log", "strategy", "model", "held_out"], sort=False)["recall"].mean().unstack("held_out")
+    return table[["chance", "time"]].assign(difference=table["chance"] - table["time"]).rename_axis(columns=None)
+
+
+def modalities_of(dataset: Dataset) -> list[str]:
+    """Return the modalities that at least one item has, as raw content or as prepared features."""
+    raw = {"visual": dataset.image_paths(), "textual": dataset.texts(), "audio": dataset.audio_paths()}
+    return [modality for modality, values in raw.items() if any(values) or modality in dataset.prepared()]
+
+
+def popularity_points(dataset: Dataset, n_points: int = 25) -> dict[str, Any]:
+    """Return counts of a log and a coarse popularity curve: item's rank as a share of the items, count over the mean."""
+    counts = np.sort(np.bincount(dataset.interactions["item_id"], minlength=dataset.n_items))[::-1]
+    counts = counts[counts > 0]
+    ranks = np.unique(np.geomspace(1, len(counts), n_points).round().astype(int))
+    return {
+        "users": dataset.n_users,
+        "items": len(counts),
+        "interactions": dataset.n_interactions,
+        "per_user": float(np.median(np.bincount(dataset.interactions["user_id"]))),
+        "rank": [round(float(r), 5) for r in ranks / len(counts)],
+        "count": [round(float(c), 4) for c in counts[ranks - 1] / counts.mean()],
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: see the head of this file."""
+    parser = argparse.ArgumentParser(prog="python -m utils.studies", description="Stored studies on real logs.")
+    commands = parser.add_subparsers(required=True, dest="command")
+    effect = commands.add_parser("split-effect", help="random against temporal splits of a course folder")
+    effect.add_argument("folder")
+    effect.add_argument("--seeds", type=int, default=5)
+    effect.add_argument("--models", default=",".join(MODELS))
+    effect.add_argument("--json", type=Path, default=RESULTS / "split_effect.json")
+    curve = commands.add_parser("popularity", help="counts and popularity curves of course folders")
+    curve.add_argument("folders", nargs="+")
+    curve.add_argument("--json", type=Path, default=RESULTS / "real_logs.json")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(arguments)
+    try:
+        content = _effect(options) if options.command == "split-effect" else _curves(options)
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_json(options.json, {"meta": _meta(arguments), **content})
+    print(f"written to {options.json}")
+    return 0
+
+
+def _effect(options: argparse.Namespace) -> dict[str, Any]:
+    from utils.features import load_features
+
+    dataset = load_dataset(options.folder)
+    features = load_features(dataset, modalities_of(dataset))
+    models = options.models.split(",")
+    rows = split_effect(dataset, features, models=models, seeds=range(options.seeds), tick=print)
+    print(flattery(rows).round(4).to_string())
+    return {"dataset": Path(options.folder).name, "rows": rows.round(6).to_dict("records")}
+
+
+def _curves(options: argparse.Namespace) -> dict[str, Any]:
+    return {"logs": {Path(f).name: popularity_points(load_dataset(f)) for f in options.folders}}
+
+
+def _meta(arguments: Sequence[str]) -> dict[str, Any]:
+    from utils.benchmark import meta
+
+    folders = [Path(word).name if "/" in word else word for word in arguments]  # no path of this machine
+    return {**meta(folders), "command": " ".join(["python -m utils.studies", *folders])}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
