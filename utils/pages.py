@@ -111,8 +111,8 @@ def headline_figure(executed: Path) -> tuple[str, str] | None:
             markup = "".join(output.get("data", {}).get("text/html", ""))
             found = re.search(r'<img[^>]*src="data:image/png;base64,([^"]+)"[^>]*>', markup)
             if found:
-                alt = re.search(r'alt="([^"]*)"', found.group(0))
-                return found.group(1), html.unescape(alt.group(1)) if alt else ""
+                alt = re.search(r"""alt=(?:"([^"]*)"|'([^']*)')""", found.group(0))
+                return found.group(1), html.unescape(alt.group(1) or alt.group(2)) if alt else ""
     return None
 
 

@@ -108,15 +108,17 @@ def metric_bars(
     controls: Iterable[str] = (),
     sort: bool = False,
     title: str = "",
+    whiskers: str = "spread over seeds",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw one bar per model with the spread over seeds (one standard deviation each way) and the mean as text.
+    """Draw one bar per model with its spread (by default one standard deviation over seeds each way) and the mean as text.
 
     Args:
         frame: index = model; the table of `mean_spread` for a mapping, or columns mean and std.
         metric: which metric of the table; names the axis.
         kinds: model -> modality or colour; guessed from the name by default.
         controls: models that are a control or a baseline: hatched.
+        whiskers: what the spread is, for the axis name.
         ax: draw into this axes instead of a new figure.
     """
     mean, std = _mean_std(frame, metric)
@@ -140,7 +142,7 @@ def metric_bars(
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(metric_label(metric) + (", mean and spread over seeds" if (spread > 0).any() else ""))
+    ax.set_xlabel(metric_label(metric) + (f", mean and {whiskers}" if (spread > 0).any() else ""))
     ax.set_title(title)
     return fig
 
