@@ -100,7 +100,8 @@ def accuracy(
             raise suggest(name, MODELS, "model")
     data = load_dataset(dataset)
     strategy = strategy or ("given" if "split" in data.interactions else "random")
-    split = split_dataset(data, strategy, seed=0)
+    options = {"warm": True} if strategy == "cold_items" else {}  # validation needs warm rows, too, to stop early
+    split = split_dataset(data, strategy, seed=0, **options)
     features = load_features(data) if any(MODELS[name].uses_features for name in models) else {}
     key = {
         "dataset": data.name, "fingerprint": data.fingerprint(), "strategy": strategy, "budget": budget, "top_k": 20,
@@ -128,10 +129,8 @@ def accuracy(
 
 def code_hash() -> str:
     """Hash the code that decides the numbers, so that a result file of older code is not resumed."""
-    names = sorted(
-        [*(ROOT / "utils" / "models").glob("*.py"), *(ROOT / "utils").glob("*.py"), ROOT / "utils/data/split.py"]
-    )
-    used = [path for path in names if path.stem not in {"runner", "pages", "plots", "course", "environment", "results"}]
+    names = ("training", "losses", "graphs", "fusion", "evaluation", "metrics", "data/split")
+    used = [*sorted((ROOT / "utils" / "models").glob("*.py")), *(ROOT / "utils" / f"{name}.py" for name in names)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in used)).hexdigest()[:16]
 
 
