@@ -26,13 +26,14 @@ DAY = 86_400
 
 
 def spread_users(dataset: Any, n_users: int = 6) -> np.ndarray:
-    """Choose users to draw: not too short, active for long, and spread over the log by their last day."""
+    """Choose users to draw: active for long, spread over the log by their last day; the last one came latest of all."""
     times = dataset.interactions.groupby("user_id")["timestamp"].agg(["min", "max", "size"])
     usual = times["size"].between(times["size"].median(), max(times["size"].median() * 2, 1))
     times = times[usual] if usual.sum() >= n_users else times
     long = times[(times["max"] - times["min"]) >= (times["max"] - times["min"]).quantile(0.7)].sort_values("max")
-    places = np.linspace(0.05, 0.98, n_users) * (len(long) - 1)
-    return long.index.to_numpy()[np.unique(places.round().astype(int))]
+    places = np.linspace(0.05, 0.98, n_users - 1) * (len(long) - 1)
+    chosen = long.index.to_numpy()[np.unique(places.round().astype(int))]
+    return np.append(chosen, times["min"].drop(chosen).idxmax())
 
 
 @styled
@@ -64,11 +65,11 @@ def split_timeline(dataset: Any, splits: Mapping[str, Any], user_ids: Iterable[i
             rows = table[np.array(parts) == part]
             y = [user_ids.index(user) for user in rows["user_id"]]
             colour, marker = PART_COLOURS.get(part, "#BBBBBB"), PART_MARKERS.get(part, "x")
+            if rows.empty:
+                continue
             ax.scatter(rows["x"], y, s=46, color=colour, marker=marker, linewidths=1.2, label=part, clip_on=False)
         if timed and split.strategy == "temporal_global":  # one border for all: the first moment held out
-            held = table.loc[np.isin(parts, ("valid", "test")), "x"]
-            if len(held):
-                ax.axvline(held.min(), color="#000000", linestyle=":", linewidth=1.5)
+            ax.axvline(_first_held_out(dataset, split), color="#000000", linestyle=":", linewidth=1.5)
         ax.set_title(WORDS.get(name, name.replace("_", " ")), fontsize=14)
         ax.set_yticks(range(len(user_ids)), [f"user {user}" for user in user_ids], fontsize=12)
         ax.set_ylim(len(user_ids) - 0.4, -0.6)
@@ -79,6 +80,14 @@ def split_timeline(dataset: Any, splits: Mapping[str, Any], user_ids: Iterable[i
     fig.legend([handles[n] for n in shown], shown, loc="outside upper right", ncols=len(shown))
     fig.suptitle(title or " ", x=0.01, ha="left", fontsize=16)
     return fig
+
+
+def _first_held_out(dataset: Any, split: Any) -> float:
+    """Days from the start of the log to the first interaction that is not for training."""
+    held = np.concatenate([split.valid, split.test]) @ [split.n_items, 1]
+    table = dataset.interactions
+    codes = table["user_id"].to_numpy() * split.n_items + table["item_id"].to_numpy()
+    return float((table["timestamp"][np.isin(codes, held)].min() - table["timestamp"].min()) / DAY)
 
 
 @styled
@@ -98,7 +107,8 @@ def core_rounds(tables: Mapping[str, pd.DataFrame], *, title: str = "") -> Figur
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.grid(axis="y")
     axes[0].set_ylabel("Left (share of the start)")
-    axes[-1].legend(loc="upper right")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     fig.suptitle(title or " ", x=0.01, ha="left", fontsize=16)
     return fig
 
