@@ -20,6 +20,8 @@ from utils.files import sha256
 MOBILENET_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 TOPIC_MINIMUM = 5  # smaller categories are one topic with the rest of their top category
 N_LOOKS = 12
+N_SOUNDS = 6
+BAND_EDGES = (200, 400, 700, 1100, 1700, 2600, 4000)  # Hz, between the eight bands of a sound
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "grey", "black", "white")
 SHAPES = ("tall", "wide", "full", "open")
 ATTRIBUTES = ("topic", "looks", "colour", "shape", "sound")
@@ -28,7 +30,8 @@ ATTRIBUTES = ("topic", "looks", "colour", "shape", "sound")
 def topics(category: pd.Series) -> list[str]:
     """Topic of each item: its category, or ``top/other`` where the category has too few items."""
     size = category.value_counts()
-    return [c if size[c] >= TOPIC_MINIMUM else f"{c.split('/')[0]}/other" for c in category]
+    topic = category.where(category.map(size) >= TOPIC_MINIMUM, category.str.split("/").str[0] + "/other")
+    return topic.tolist()
 
 
 def dominant_colour(picture: np.ndarray, mask: np.ndarray) -> str:
@@ -63,32 +66,42 @@ def shape(mask: np.ndarray) -> str:
     return "full" if mask.mean() > 0.66 else "open"
 
 
-def sound_measures(samples: np.ndarray, rate: int = 16_000) -> tuple[float, float]:
-    """(brightness, unevenness) of a sound (n,): log spectral centroid in log Hz, and spread of its loudness in log units."""
-    padded = np.pad(samples, (0, max(0, 1024 - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::512] * np.hanning(1024)
-    power = np.abs(np.fft.rfft(frames)) ** 2 + 1e-10
-    frequency = np.fft.rfftfreq(1024, 1 / rate)
-    centroid = (power.sum(0) * frequency).sum() / power.sum()
-    loudness = np.log(power.sum(1) + 1e-4)
-    return float(np.log(centroid + 1)), float(loudness.std())
+def sound_measures(samples: np.ndarray, rate: int = 16_000) -> np.ndarray:
+    """Eleven numbers of a sound (n,): 8 shares of power from low to high, noisiness, spread and mean of its loudness."""
+    padded = np.pad(samples, (0, max(0, 2048 - len(samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::256] * np.hanning(1024)
+    power = np.abs(np.fft.rfft(frames)) ** 2 + 1e-8
+    band = np.searchsorted(BAND_EDGES, np.fft.rfftfreq(1024, 1 / rate), side="right")
+    bands = np.stack([power[:, band == k].sum(1) for k in range(len(BAND_EDGES) + 1)], axis=1)
+    per_frame = bands.sum(1)
+    noisiness = np.exp(np.log(power).mean(1)) / power.mean(1)  # spectral flatness: 1 = noise, near 0 = a tone
+    loudness = np.clip(np.log(per_frame / per_frame.max()), -10, 0)
+    noisy = 2 * np.log((noisiness * per_frame).sum() / per_frame.sum())
+    shares = np.log(bands.sum(0) / bands.sum() + 1e-4)
+    return np.array([*shares, noisy, loudness.std(), loudness.mean()])
 
 
-def sound_types(sounds: list[np.ndarray | None], top: pd.Series) -> list[str]:
-    """``dark`` or ``bright`` x ``steady`` or ``uneven`` of each sounding item, "" of a silent one.
+def sound_types(sounds: list[np.ndarray | None], top: pd.Series, seed: int = 0) -> list[str]:
+    """Cluster of each sounding item, ``sound-1`` (low) to ``sound-6`` (high), "" for a silent one.
 
-    Split at the median within animals and within the other top categories, so that the type does not tell the category.
+    Measures are centred within animals and within the rest, so that the cluster does not tell the category.
     """
-    types = np.array([""] * len(sounds), dtype=object)
-    group = np.where(top == "animals", "animals", "things")
-    has = np.array([s is not None for s in sounds])
-    for name in ("animals", "things"):
-        rows = np.flatnonzero(has & (group == name))
-        measures = np.array([sound_measures(sounds[k]) for k in rows])
-        if len(rows):
-            bright, uneven = (measures > np.median(measures, axis=0)).T
-            types[rows] = [f"{'bright' if b else 'dark'}-{'uneven' if u else 'steady'}" for b, u in zip(bright, uneven)]
-    return types.tolist()
+    from sklearn.cluster import KMeans
+
+    rows = np.array([k for k, samples in enumerate(sounds) if samples is not None])
+    measures = np.array([sound_measures(sounds[k]) for k in rows])
+    animal = (top == "animals").to_numpy()[rows]
+    for group in (animal, ~animal):
+        if group.any():
+            measures[group] -= measures[group].mean(0)
+    measures /= measures.std(0) + 1e-9
+    cluster = KMeans(N_SOUNDS, n_init=20, random_state=seed).fit_predict(measures)
+    height = measures[:, :8] @ np.arange(8)  # how far the power leans to the high bands
+    rank = np.argsort(np.argsort([height[cluster == k].mean() for k in range(N_SOUNDS)]))
+    types = [""] * len(sounds)
+    for k, c in zip(rows, cluster):
+        types[k] = f"sound-{rank[c] + 1}"
+    return types
 
 
 def mobilenet_features(folder: Path, images: list[str], weights: Path) -> np.ndarray:

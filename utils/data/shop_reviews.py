@@ -40,7 +40,14 @@ _SOUND_WORDS = {
     True: ["the sound is great, so {sound}", "we press it again and again, {sound} and funny", "love its {sound} noise"],
     False: ["that noise is too {sound}", "the sound gets on my nerves", "turn that {sound} noise off"],
 }
-_SOUND_ADJECTIVES = {"bright": ["bright", "high", "shrill"], "dark": ["deep", "dull", "warm"]}
+_SOUND_ADJECTIVES = {
+    "1": ["deep", "low"],
+    "2": ["deep", "warm"],
+    "3": ["dull", "warm"],
+    "4": ["full", "clear"],
+    "5": ["bright", "clear"],
+    "6": ["high", "shrill"],
+}
 _OPENINGS = {
     True: ["The {title} is a joy", "Love this {title}", "{title}: just right", "Great {title}", "Very happy with the {title}"],
     False: ["The {title} is a letdown", "Not my {title}", "{title}: no, thanks", "Expected more of this {title}", "Meh, the {title}"],
@@ -83,7 +90,7 @@ def _reason(rng: np.random.Generator, taste: str, glad: bool, row: dict[str, str
     if taste == "topic":
         words = _TOPIC_WORDS.get(row["topic"].split("/")[0], _TOPIC_WORDS[""])
         return _pick(rng, words) if glad else "it is not what I collect"
-    sound = _pick(rng, _SOUND_ADJECTIVES.get(row["sound"].split("-")[0], ["loud"]))
+    sound = _pick(rng, _SOUND_ADJECTIVES.get(row["sound"][-1:], ["loud"]))
     words = {"looks": _LOOKS_WORDS, "colour": _COLOUR_WORDS, "shape": _SHAPE_WORDS, "sound": _SOUND_WORDS}[taste][glad]
     return _pick(rng, words).format(colour=row["colour"], shape=_SHAPE_NAMES[row["shape"]], sound=sound)
 
