@@ -1,0 +1,238 @@
+"""Checks of notebook 05: a sampler of negatives, the BPR loss, VBPR's score, early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch.nn.functional import normalize
+
+from utils.checks.base import exercise
+
+__all__ = ["bpr_loss", "early_stopping", "negative_sampler", "vbpr_score"]
+
+
+# ---- exercise 1 ----
+
+
+@exercise
+def negative_sampler(mine: Callable[..., torch.Tensor]) -> str | None:
+    """mine(user_ids, taken, candidates, generator) -> (b,) int64: an item of ``candidates`` that the user did not take."""
+    n_users, n_items, batch = 4, 60, 4000
+    candidates = torch.arange(1, n_items, 2)  # odd ids are warm: 30 of them; even ids are cold
+    taken = torch.zeros(n_users, n_items, dtype=torch.bool)
+    taken[0, candidates[:24]] = True  # this user left only six warm items
+    taken[1, candidates[::3]] = True
+    user_ids = torch.arange(batch) % n_users
+
+    def draw(seed: int) -> torch.Tensor:
+        items = mine(user_ids.clone(), taken.clone(), candidates.clone(), torch.Generator().manual_seed(seed))
+        return torch.as_tensor(items)
+
+    items = draw(0)
+    if items.shape != (batch,):
+        return f"for {batch} users you return shape {tuple(items.shape)}; one negative for each user is ({batch},)."
+    if items.dtype.is_floating_point:
+        return "item ids are whole numbers (int64), yours are floats: draw with torch.randint, not torch.rand."
+    if items.min() < 0 or items.max() >= n_items:
+        return f"you return ids from {items.min()} to {items.max()}, but items run from 0 to {n_items - 1}."
+    return _pool(items, candidates, n_items) or _variety(items, user_ids, taken) or _chance(items, draw(0), draw(1))
+
+
+def _pool(items: torch.Tensor, candidates: torch.Tensor, n_items: int) -> str | None:
+    cold = ~torch.isin(items, candidates)
+    if not cold.any():
+        return None
+    if items.max() < len(candidates) < n_items - 2:
+        return "you return positions in `candidates`, not item ids: index with them, candidates[positions]."
+    return (
+        f"{int(cold.sum())} of your negatives are cold items, which nobody could take in training: draw from "
+        "`candidates`, not from the whole catalogue."
+    )
+
+
+def _variety(items: torch.Tensor, user_ids: torch.Tensor, taken: torch.Tensor) -> str | None:
+    if len(items.unique()) == 1:
+        return "the whole batch gets the same negative: draw as many as there are users, size (len(user_ids),)."
+    if all(len(items[user_ids == user].unique()) == 1 for user in (1, 2, 3)):
+        return "a user who comes twice in the batch gets the same negative twice: draw one for each row."
+    hits = taken[user_ids, items]
+    if not hits.any():
+        return None
+    share = hits.float().mean()
+    if share > 0.2:  # 24/30 and 10/30 for two of the four users: .28 without any look
+        return (
+            f"{int(hits.sum())} of your {len(items)} negatives are items that the user took: these are positives. "
+            "Look them up in `taken` and draw again."
+        )
+    return (
+        f"{int(hits.sum())} of your {len(items)} negatives are items that the user took: you draw again, but the new "
+        "draw can hit as well. Repeat until no hit is left."
+    )
+
+
+def _chance(items: torch.Tensor, again: torch.Tensor, other: torch.Tensor) -> str | None:
+    if not torch.equal(items, again):
+        return "the same generator gives other negatives the second time: pass generator=generator to torch.randint."
+    if torch.equal(items, other):
+        return "every generator gives the same negatives: you set a seed of your own somewhere inside."
+    counts = items[3::4].bincount()  # user 3 took nothing: 1000 draws of 30 items, 33 each
+    if counts.max() > 80:
+        return "the items are not equally likely: after a hit draw anew, do not take the next free item."
+    return None
+
+
+# ---- exercise 2 ----
+
+
+@exercise
+def bpr_loss(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str | None:
+    """mine(pos_scores, neg_scores) -> scalar: mean of -ln sigmoid(pos - neg)."""
+    pos, neg = torch.tensor([2.0, 0.5, -1.0], requires_grad=True), torch.tensor([0.5, 1.0, -1.5])
+    answer = mine(pos, neg)
+    if not isinstance(answer, torch.Tensor):
+        return "return the tensor itself, without .item() or float(): backward() has to follow it."
+    gap = (pos - neg).detach()
+    each, value = -F.logsigmoid(gap), answer.detach()
+    if value.shape == gap.shape:
+        return "you return one number for each pair: the loss of a batch is their mean."
+    if value.numel() != 1:
+        return f"your loss has shape {tuple(value.shape)}; it must be one number, the mean over the pairs."
+    known = {
+        "positive and negative are swapped: the positive score comes first in the difference.": F.softplus(gap).mean(),
+        "the minus sign is missing: ln of a sigmoid is negative, and training would make it more so.": -each.mean(),
+        "you add the pairs up: take the mean, or the step grows with the size of the batch.": each.sum(),
+        "the logarithm is missing: -sigmoid hardly pushes the pairs that are most wrong.": -torch.sigmoid(gap).mean(),
+        "the logarithm is missing: 1 - sigmoid hardly pushes the pairs that are most wrong.": torch.sigmoid(
+            -gap
+        ).mean(),
+        "the logarithm is missing: the sigmoid alone even grows when the ranking gets better.": torch.sigmoid(
+            gap
+        ).mean(),
+        "the sigmoid is missing: a plain difference has no end, so the scores run away.": -gap.mean(),
+        "take the mean of the logarithms, not the logarithm of a mean.": -torch.log(torch.sigmoid(gap).mean()),
+        "use the natural logarithm, torch.log, not log2 or log10.": each.mean() / torch.log(torch.tensor(2.0)),
+    }
+    for sentence, wrong in known.items():
+        if torch.isclose(value, wrong, atol=1e-5):
+            return sentence
+    if not torch.isclose(value, each.mean(), atol=1e-4):
+        return f"for differences 1.5, -0.5, 0.5 you return {float(value):.4f}; the mean of -ln sigmoid is {each.mean():.4f}."
+    return _loss_learns(mine, answer)
+
+
+def _loss_learns(mine: Callable, answer: torch.Tensor) -> str | None:
+    if not answer.requires_grad:
+        return "the number is right, but no gradient flows: leave out .detach(), .item() and torch.tensor(...)."
+    far = mine(torch.tensor([0.0]), torch.tensor([200.0]))
+    if not torch.isfinite(far):
+        return (
+            "right, but infinite for a pair that is wrong by 200, because sigmoid becomes 0 first: use "
+            "F.logsigmoid(difference), or F.softplus(-difference)."
+        )
+    return None
+
+
+# ---- exercise 3 ----
+
+
+@exercise
+def vbpr_score(mine: Callable[..., torch.Tensor]) -> str | None:
+    """mine(user, item, taste, features, weight) -> (b,): e_u . e_i + t_u . L2norm(W f_i), row by row."""
+    generator = torch.Generator().manual_seed(5)
+    user, item, taste, features = torch.randn(4, 3, 5, generator=generator)
+    weight = torch.randn(5, 5, generator=generator)  # square, so that every mix-up of sizes still runs
+    answer = torch.as_tensor(mine(user, item, taste, features, weight))
+    if answer.shape == (3, 3):
+        return "you score every user with every item: multiply row by row and sum over dim=1."
+    if answer.shape != (3,):
+        return f"for three pairs you return shape {tuple(answer.shape)}; a score for each pair is (3,)."
+    by_id, projected = (user * item).sum(1), features @ weight.T
+    content = {
+        "": normalize(projected, dim=1),
+        "the taste meets the raw features: project them first, features @ weight.T.": features,
+        "the taste meets features that are normalised but not projected: apply the weight first.": normalize(
+            features, dim=1
+        ),
+        "the L2 norm runs over the wrong axis: each item's row gets length 1, so dim=1.": normalize(projected, dim=0),
+        "the L2 norm is missing: long feature vectors would win for their length alone.": projected,
+        "you normalise before you project: W makes the lengths unequal again, so normalise last.": (
+            normalize(features, dim=1) @ weight.T
+        ),
+        "the weight is (dim, n_features): multiply with its transpose, features @ weight.T.": normalize(
+            features @ weight, dim=1
+        ),
+    }
+    for sentence, vectors in content.items():
+        part = (taste * vectors).sum(1)
+        if torch.allclose(answer, by_id + part, atol=1e-4):
+            return sentence or None
+        if sentence == "" and torch.allclose(answer, part, atol=1e-4):
+            return "the part by id is missing: add user . item."
+    if torch.allclose(answer, by_id, atol=1e-4):
+        return "the content part is missing: add taste . L2norm(W f)."
+    if torch.allclose(answer, by_id + (user * content[""]).sum(1), atol=1e-4):
+        return "the content meets the user's id vector: it has a vector of its own, `taste`."
+    if torch.allclose(answer, by_id * (taste * content[""]).sum(1), atol=1e-4):
+        return "the two parts are added, not multiplied."
+    return (
+        f"the first pair should score {float(by_id[0] + (taste * content[''])[0].sum()):.3f}, yours is {answer[0]:.3f}."
+    )
+
+
+# ---- exercise 4 ----
+
+
+@exercise
+def early_stopping(mine: Callable[[pd.DataFrame, int], tuple[int, int]]) -> str | None:
+    """mine(history, patience) -> (epoch whose weights are kept, last epoch that is trained)."""
+    dip = _history([0.10, 0.15, 0.20, 0.18, 0.19, 0.20, 0.17, 0.16, 0.15, 0.30], best_test=5)
+    kept, last = _pair(mine(dip, 3))
+    if (kept, last) in ((2, 5), (2, 6)):
+        return "epochs count from 1, yours from 0: return history['epoch'] of the row."
+    if kept == 5:
+        return "you keep the epoch that is best on the test part: the test part decides nothing before the very end."
+    if kept == 10 or last == 10:
+        return (
+            "you never stop: after `patience` epochs without a new best validation value the rest is not trained, so "
+            "it is not there to choose from. (The loss would go on falling: it decides nothing.)"
+        )
+    if (kept, last) == (6, 9):
+        return "a value that only equals the best is not a new best: compare with >, not with >=."
+    if kept == last:
+        return "you keep the weights of the epoch in which you stop: go back to the best one on validation."
+    if kept != 3:
+        return f"the best validation value before the stop is in epoch 3, you keep epoch {kept}."
+    if last != 6:
+        return (
+            f"off by {abs(last - 6)}: the best is epoch 3, so that with patience 3 epochs 4, 5 and 6 are waited for; "
+            f"training ends after epoch 6, you end after {last}."
+        )
+    return _more_histories(mine)
+
+
+def _more_histories(mine: Callable) -> str | None:
+    saw = _history([0.10, 0.09, 0.20, 0.19, 0.30, 0.29, 0.40, 0.39], best_test=2)
+    kept, last = _pair(mine(saw, 3))
+    if last < 8:
+        return "a new best sets the waiting back to zero: you count all epochs without a gain, also old ones."
+    if (kept, last) != (7, 8):
+        return f"when patience never runs out, training ends with the table: keep 7, end 8; you return {kept}, {last}."
+    return None
+
+
+def _history(valid: list[float], best_test: int) -> pd.DataFrame:
+    epochs = range(1, len(valid) + 1)
+    loss = [round(0.7 - 0.05 * epoch, 2) for epoch in epochs]
+    test = [round(0.5 - 0.02 * abs(epoch - best_test), 2) for epoch in epochs]
+    return pd.DataFrame({"epoch": epochs, "loss": loss, "valid": valid, "test": test})
+
+
+def _pair(answer: object) -> tuple[int, int]:
+    try:
+        kept, last = answer  # type: ignore[misc]
+    except (TypeError, ValueError):
+        raise ValueError("return two numbers: the epoch you keep, the last epoch you train") from None
+    return int(kept), int(last)
