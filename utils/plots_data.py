@@ -158,10 +158,10 @@ def flattery_dots(table: pd.DataFrame, *, top_k: int = 20, title: str = "") -> F
         ys = [k + 0.5 * strategies.index(strategy) for k, (strategy, _) in enumerate(part.index)]
         ax.set_yticks(ys, [f"{WORDS.get(s, s)}: {m}" for s, m in part.index], fontsize=12)
         ax.set_ylim(ys[-1] + 0.6, -0.6)
-        ax.set_xlim(left=0)
         ax.grid(axis="x")
         ax.set_title(f"{log} timestamps")
         ax.set_xlabel(f"Recall@{top_k}")
+    axes[0].set_xlim(0, 1.06 * float(table[["time", "chance"]].to_numpy().max()))  # shared by both panels
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles[:2], labels[:2], loc="outside upper right", ncols=2)
     fig.suptitle(title or " ", x=0.01, ha="left", fontsize=16)
