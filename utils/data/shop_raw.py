@@ -102,5 +102,8 @@ def raw_tables(
     wrong["item"] = np.concatenate([with_text, rng.choice(no_text, len(wrong) - len(with_text))])
     wrong["review"] = ""
     wrong = wrong.drop_duplicates(["user", "item"])
-    mixed = pd.concat([raw, again, before, wrong], ignore_index=True)
-    return raw_items, mixed.sort_values("timestamp", kind="stable").reset_index(drop=True)
+    # A repeated row stands right behind its original, so that cleaning leaves the order of the log as it was.
+    again.index = again.index + 0.5
+    before.index = np.searchsorted(raw["timestamp"], before["timestamp"]) - 0.5
+    wrong.index = wrong.index + 0.7
+    return raw_items, pd.concat([raw, again, before, wrong]).sort_index(kind="stable").reset_index(drop=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 SHARE_WITH_REVIEW = 0.3
-SHARE_GENERIC, SHARE_OFF_TOPIC, SHARE_CONTRARY, SHARE_TYPO = 0.22, 0.10, 0.06, 0.25
+SHARE_GENERIC, SHARE_OFF_TOPIC, SHARE_CONTRARY, SHARE_TYPO = 0.22, 0.10, 0.08, 0.25
 
 _TOPIC_WORDS = {
     "animals": ["I collect animals", "another one for my zoo page", "we read about them at school"],
@@ -98,7 +98,7 @@ def _reason(rng: np.random.Generator, taste: str, glad: bool, row: dict[str, str
 def _one(rng: np.random.Generator, rating: int, row: dict[str, str], reasons: dict[str, float]) -> str:
     """Write one review of an item (title, topic, colour, ...) from the strength of each taste for it."""
     chance = rng.random()
-    glad = (rating >= 4 if rating != 3 else chance < 0.5) != (rng.random() < SHARE_CONTRARY)
+    glad = (rating >= 4 if rating != 3 else rng.random() < 0.5) != (rng.random() < SHARE_CONTRARY)
     if chance < SHARE_OFF_TOPIC:
         text = _pick(rng, _OFF_TOPIC)
     elif chance < SHARE_OFF_TOPIC + SHARE_GENERIC:
