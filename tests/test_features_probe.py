@@ -58,3 +58,25 @@ def test_table_has_mean_and_spread_and_a_gap_where_nothing_can_be_probed():
     table = probe_table({"ours": features}, {"kind": labels, "none": np.full(120, "")}, seeds=(0, 1))
     assert table.loc["ours", ("kind", "mean")] > 0.9
     assert np.isnan(table.loc["ours", ("none", "mean")])
+
+
+def test_a_changed_picture_is_noticed_and_the_dataset_is_left_alone(tmp_path):
+    from utils.data import load_dataset
+    from utils.features.stories import cache_story
+
+    dataset = load_dataset()
+    before = [path.read_bytes() for path in dataset.image_paths()[:3]]
+    table = cache_story(dataset, 3, "pixels")
+    assert table["from the cache"].tolist() == [0, 3, 2]
+    assert [path.read_bytes() for path in dataset.image_paths()[:3]] == before
+
+
+def test_pairing_by_position_shifts_every_row_behind_the_gap():
+    from utils.features.stories import language_survival, paired_by_position
+
+    features, _ = made()
+    names = np.delete(features.item_names, 10)
+    wrong, right = paired_by_position(features, names), features.align(names)
+    assert (wrong.matrix == right.matrix).all(axis=1).tolist() == [True] * 10 + [False] * 109
+    table = language_survival(features, {"same": features, "shuffled": features.shuffled(0)})
+    assert table.loc["same", "R@1"] == 1.0 and table.loc["shuffled", "R@1"] < 0.1

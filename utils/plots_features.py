@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from utils.errors import CourseError
 from utils.features.sound import HOP, SAMPLE_RATE, hertz_to_mel, mel_to_hertz
-from utils.pictures import _grid
+from utils.pictures import _grid, _name
 from utils.plotstyle import MODALITY_COLOURS, styled
 
 CHANNELS = (("red", "#B2182B"), ("green", "#1B7837"), ("blue", "#2166AC"))
@@ -37,7 +37,7 @@ def picture_as_numbers(picture: np.ndarray, tensor: np.ndarray, *, title: str = 
             counts, edges = np.histogram(values, bins=32)
             ax.stairs(counts, edges, color=colour, linewidth=2, linestyle=("-", "--", ":")[at], label=name)
     before.set(xlabel="Stored value (0 to 255)", ylabel="Pixels (log scale)", yscale="log")
-    after.set(xlabel="Normalised value (about -1 to 1)", yscale="log")
+    after.set(xlabel="Normalised value (about -1 to 1)", yscale="log", xticks=[-1, -0.5, 0, 0.5, 1])
     before.legend()
     return fig
 
@@ -110,7 +110,7 @@ def query_rows(
         hits: item_ids to frame and tick.
     """
     rows = [[int(item) for item in ids] for ids in found.values()]
-    words = [[str(dataset.items["title"].iloc[item]) for item in row] for row in rows]
+    words = [[_name(dataset, item) for item in row] for row in rows]
     framed = [set(map(int, hits))] * len(rows)
     colours = [MODALITY_COLOURS["textual"]] * len(rows)
     columns = max(map(len, rows))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from utils.errors import CourseError
 from utils.features.matrix import Features
+
+if TYPE_CHECKING:
+    from utils.data import Dataset
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge probe, chosen within the training part
 
@@ -103,3 +107,18 @@ def probe_table(
     frame = pd.DataFrame.from_dict(table, orient="index")
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
     return frame
+
+
+def main_colours(dataset: Dataset, side: int = 48) -> np.ndarray:
+    """Name the most frequent colour of each picture, (n_items,) str; "" where there is none that can be read."""
+    from utils.data.shop_attributes import dominant_colour
+
+    names = []
+    for item, path in enumerate(dataset.image_paths()):
+        try:
+            picture = None if path is None else dataset.image(item).convert("RGB").resize((side, side))
+        except (OSError, ValueError):
+            picture = None
+        whole = np.ones((side, side), dtype=bool)
+        names.append("" if picture is None else dominant_colour(np.asarray(picture), whole))
+    return np.array(names)
