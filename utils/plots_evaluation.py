@@ -39,7 +39,7 @@ def discounts(hits: Any, n_relevant: int, *, title: str = "") -> Figure:
             ax.text(rank, gains[rank - 1] + 0.02, f"{gains[rank - 1]:.2f}", ha="center", va="bottom", fontsize=12)
         ax.set(xlabel="Place in the list (rank)", title=f"{name}: sum {gains[shown].sum():.2f}", ylim=(0, 1.12))
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        ax.set_xlim(0.4, len(hits) + 0.6)
+        ax.set_xlim(0.0, len(hits) + 0.6)
     fig.axes[0].set_ylabel("Worth of a hit: 1 / log2(rank + 1)")
     if title:
         fig.suptitle(title, fontsize=16, x=0.01, ha="left")
@@ -106,10 +106,10 @@ def differences(
     centres = (edges[1:] + edges[:-1]) / 2
     colours = [HIT if centre > 0 else "#4D4D4D" for centre in centres]
     ax.bar(centres, counts, 0.9 * (edges[1] - edges[0]), color=colours)
-    ax.axvline(0, color="#000000", linewidth=1)
-    ax.axvline(diff.mean(), color="#5D3A9B", linestyle="--")
+    ax.axvline(0, 0, 0.8, color="#000000", linewidth=1)
+    ax.axvline(diff.mean(), 0, 0.8, color="#5D3A9B", linestyle="--")
     top = max(counts.max(), 1)
-    ax.set_ylim(0, 1.45 * top)
+    ax.set_ylim(0, 1.5 * top)
     texts = (
         (0.01, "left", "#4D4D4D", f"{names[1]} better: {(diff < -1e-12).sum():,} users"),
         (0.99, "right", HIT, f"{names[0]} better: {(diff > 1e-12).sum():,} users"),
@@ -128,7 +128,7 @@ def differences(
 def seed_dots(
     frame: pd.DataFrame, metric: str = "recall@20", *, kinds: Mapping[str, str] | None = None, title: str = ""
 ) -> Figure:
-    """Draw one dot per seed and model, with the mean as a bar and the seed's number beside the dot.
+    """Draw one dot per seed and model, with the mean as a bar and the seed's number in the dot ("=": all seeds alike).
 
     Args:
         frame: index = seed, one column per model (NaN where a seed was not run).
@@ -143,15 +143,25 @@ def seed_dots(
         colour = colour_of(str(name), kinds)
         ax.plot([values.mean()] * 2, [row - 0.32, row + 0.32], color=colour, linewidth=4, alpha=0.5)
         ax.plot(values, [row] * len(values), "o", markersize=15, color=colour, markeredgecolor="white")
-        for seed, value in values.items():
+        alike = len(values) > 1 and values.nunique() == 1
+        for seed, value in values[:1].items() if alike else values.items():
             ink = "black" if colour == "#E69F00" else "white"
-            ax.text(value, row, str(seed), ha="center", va="center_baseline", color=ink, fontsize=12, weight="bold")
+            ax.text(
+                value,
+                row,
+                "=" if alike else str(seed),
+                ha="center",
+                va="center_baseline",
+                color=ink,
+                fontsize=12,
+                weight="bold",
+            )
     ax.set_yticks(range(frame.shape[1]), [str(name) for name in frame.columns])
     ax.set_ylim(frame.shape[1] - 0.4, -0.6)
     ax.margins(x=0.08)
     ax.grid(axis="x")
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(7))
-    ax.set_xlabel(metric_label(metric) + "\n(number: the seed, bar: the mean)")
+    ax.set_xlabel(metric_label(metric) + "\n(number: the seed, =: all seeds alike, bar: the mean)")
     ax.set_title(title)
     return fig
