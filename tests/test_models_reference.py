@@ -226,3 +226,11 @@ def test_freedom_takes_graphs_that_are_given_and_degrades_by_rule():
     lightgcn = make_model("lightgcn", SPLIT, n_layers=2)
     warm = np.array(WARM)
     assert np.allclose(scores_of(without)[:, warm], scores_of(lightgcn)[:, warm], atol=1e-6)  # same seed, same start
+
+
+def test_itemknn_multimodal_is_the_weighted_sum_of_its_two_parts():
+    model = make_model("itemknn_multimodal", SPLIT, FEATURES, k=2, shrink=5.0, k_content=3, content_weight=0.4)
+    clicks = scores_of(make_model("itemknn", SPLIT, k=2, shrink=5.0))
+    content = scores_of(make_model("itemknn_content", SPLIT, FEATURES, k=3))
+    assert np.allclose(scores_of(model), clicks + 0.4 * content, atol=1e-6)
+    assert scores_of(model)[:, 5].any() and not clicks[:, 5].any()  # a cold item is ranked by its content

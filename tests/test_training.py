@@ -193,7 +193,7 @@ def test_a_weight_that_is_no_number_is_found_before_it_is_validated(monkeypatch)
 
 
 def test_fit_returns_no_history_for_models_that_are_not_trained():
-    for name in ("random", "mostpop", "itemknn", "itemknn_content"):
+    for name in ("random", "mostpop", "itemknn", "itemknn_content", "itemknn_multimodal"):
         model, history = fit(
             name, SPLIT, FEATURES, n_epochs=3, lr=0.1
         )  # the loop's settings are of no use, and no error

@@ -146,7 +146,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m utils.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["accuracy"])
     parser.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
-    parser.add_argument("--models", default="random,mostpop,itemknn,itemknn_content,bpr,vbpr,lightgcn,freedom")
+    parser.add_argument(
+        "--models", default="random,mostpop,itemknn,itemknn_content,itemknn_multimodal,bpr,vbpr,lightgcn,freedom"
+    )
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--strategy", default="", help="split; default: the given one, else random per user")
     parser.add_argument("--budget", type=int, default=1, help="settings to try on validation, the same number for all")

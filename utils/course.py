@@ -149,8 +149,11 @@ def start(notebook: str, *, seed: int = 0, fast: bool = False, dataset: str = "s
     global _run
     _run = _Run(notebook, "fast" if fast else "full", seed, str(dataset))
     set_seed(seed)
+    import torch
+
     from utils import plots
 
+    torch.set_num_threads(1)  # the operations are small: more threads wait for each other, and numbers depend on them
     plots.use_course_style()
     print(f"{notebook} on {Path(str(dataset)).name}, {_run.mode} mode, seed {seed}")
 

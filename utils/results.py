@@ -19,6 +19,7 @@ MODEL_NAMES = {
     "mostpop": "Popularity",
     "itemknn": "ItemKNN",
     "itemknn_content": "Content kNN",
+    "itemknn_multimodal": "ItemKNN + content",
     "bpr": "BPR-MF",
     "lightgcn": "LightGCN",
     "vbpr": "VBPR",

@@ -30,8 +30,8 @@ from utils.data.truth import FOLDER
 from utils.files import write_json
 
 PLAIN = ("random", "mostpop", "itemknn", "bpr", "lightgcn")
-MULTIMODAL = ("itemknn_content", "vbpr", "freedom")
-DROPPED = {"freedom": ("visual", "textual", "audio")}  # the model whose modalities are dropped one by one
+MULTIMODAL = ("itemknn_content", "itemknn_multimodal", "vbpr", "freedom")
+DROPPED = {"itemknn_multimodal": ("visual", "textual", "audio")}  # the model whose modalities are dropped one by one
 METRICS = ("recall", "ndcg")
 
 
@@ -213,7 +213,12 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     }
     valid = {n: np.mean([r["valid"]["recall@20"] for r in rows[n].values()]) for n in MULTIMODAL if n in rows}
     best = max(valid, key=valid.get)
-    pairs = [("mostpop", "random"), *((n, "mostpop") for n in PLAIN[2:]), *((best, n) for n in PLAIN[2:]), ("oracle", best)]
+    pairs = [
+        ("mostpop", "random"),
+        *((n, "mostpop") for n in PLAIN[2:]),
+        *((best, n) for n in PLAIN[2:]),
+        ("oracle", best),
+    ]
     pairs += [(model, name) for model in DROPPED for name in rows if name.startswith(f"{model} ")]
     differences = [compare(rows, a, b) for a, b in pairs if a in rows and b in rows]
     seconds = sum(row["seconds"] for by in rows.values() for row in by.values())

@@ -19,9 +19,9 @@ FIRST_DAY = 1_672_531_200  # 2023-01-01, seconds since 1970
 DAYS = 730
 # Standardised weights: how much each source of taste says, in units of the Gumbel(1) noise of a choice.
 WEIGHTS = {
-    "topic": 1.1,
-    "looks": 1.3,
-    "sound": 0.8,
+    "topic": 1.2,
+    "looks": 1.0,
+    "sound": 0.65,
     "colour": 0.35,
     "shape": 0.15,
     "popularity": 0.5,
@@ -37,7 +37,7 @@ USER_TYPES = {
 N_LIKES = {"topic": 3, "looks": 2, "sound": 1, "colour": 1, "shape": 1, "collaborative": 2}
 N_HIDDEN_GROUPS = 12  # groups of items behind the collaborative taste: drawn, shown by no content
 CHANGING = ("topic", "looks")  # tastes of which one like is replaced over the two years
-SHORTEST, MEAN_LENGTH, LONGEST = 4, 9.4, 90  # interactions of a shopper before the 5-core
+SHORTEST, MEAN_LENGTH, LONGEST = 4, 8.5, 90  # interactions of a shopper before the 5-core
 
 
 @dataclass
@@ -143,7 +143,7 @@ def _user_names(rng: np.random.Generator, n_users: int) -> np.ndarray:
     return np.array(sorted(f"u{number:05x}" for number in numbers))
 
 
-def simulate(attributes: pd.DataFrame, seed: int = 0, n_users: int = 1150, items: pd.DataFrame | None = None) -> Simulation:
+def simulate(attributes: pd.DataFrame, seed: int = 0, n_users: int = 1250, items: pd.DataFrame | None = None) -> Simulation:
     """Draw shoppers and their choices; the same arguments give the same log.
 
     Args:

@@ -17,13 +17,15 @@ from utils.models.bpr import BPR
 from utils.models.freedom import FREEDOM
 from utils.models.itemknn import ItemKNN
 from utils.models.itemknn_content import ItemKNNContent
+from utils.models.itemknn_multimodal import ItemKNNMultimodal
 from utils.models.lightgcn import LightGCN
 from utils.models.mostpop import MostPop
 from utils.models.random import Random
 from utils.models.vbpr import VBPR
 
 MODELS: dict[str, type[Recommender]] = {
-    model.name: model for model in (Random, MostPop, ItemKNN, ItemKNNContent, BPR, VBPR, LightGCN, FREEDOM)
+    model.name: model
+    for model in (Random, MostPop, ItemKNN, ItemKNNContent, ItemKNNMultimodal, BPR, VBPR, LightGCN, FREEDOM)
 }
 
 __all__ = ["MODELS", "Recommender", "Schema", "TrainedRecommender", "make_model", "schema_table"]
