@@ -169,6 +169,16 @@ def test_every_fusion_is_trained_and_named(small):
     assert torch.equal(late, late_fusion([model.score([0, 1]) for model in models]))
 
 
+def test_the_search_keeps_what_validation_prefers_and_can_be_reused(small):
+    split, features = small
+    found = studies_fusion.fit_fusions(split, features, regs=(0.01, 1.0), n_epochs=2)
+    chosen = studies_fusion.chosen_regs(found)
+    assert set(chosen) == set(found) - {"late", "no content, late"}
+    assert set(chosen.values()) <= {0.01, 1.0}
+    again = studies_fusion.fit_fusions(split, features, regs=chosen, n_epochs=2)
+    assert torch.equal(again["attention"].score([0]), found["attention"].score([0]))
+
+
 def test_lead_is_paired_over_seeds():
     table = pd.DataFrame({"a": [0.3, 0.5], "b": [0.2, 0.4], "c": [0.1, 0.1]})
     result = studies_fusion.lead(table, ["a", "b", "c"])
