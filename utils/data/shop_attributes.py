@@ -148,7 +148,9 @@ def looks(vectors: np.ndarray, category: pd.Series, texts: list[str], seed: int 
     words = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True).fit_transform(texts)
     words = TruncatedSVD(48, random_state=seed).fit_transform(words)
     top = category.str.split("/").str[0]
-    known = np.hstack([pd.get_dummies(topics(category)), pd.get_dummies(top), words, np.ones((len(texts), 1))]).astype(float)
+    known = np.hstack([pd.get_dummies(topics(category)), pd.get_dummies(top), words, np.ones((len(texts), 1))]).astype(
+        float
+    )
     picture = PCA(32, random_state=seed).fit_transform(vectors)
     ridge = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ picture)
     rest = picture - known @ ridge
@@ -172,7 +174,9 @@ def attributes(content: Content, folder: Path, weights: Path | None, earlier: Pa
     else:
         table = pd.read_csv(earlier, sep="\t", dtype=str).set_index("item") if earlier and earlier.exists() else None
         if table is None or not items["item"].isin(table.index).all():
-            raise CourseError("The looks need --weights mobilenet_v2-b0353104.pth (or the truth/ folder of an earlier build).")
+            raise CourseError(
+                "The looks need --weights mobilenet_v2-b0353104.pth (or the truth/ folder of an earlier build)."
+            )
         names = table.loc[items["item"], "looks"].tolist()
     pictures = [np.asarray(Image.open(folder / p).convert("RGB")) for p in items["image"]]
     return pd.DataFrame(

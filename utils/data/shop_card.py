@@ -210,16 +210,16 @@ Cold items (no training interaction; Recall@20; content kNN with its default set
 - Tastes are independent of each other, shoppers act alone, and nothing is shown to them: no exposure, position or
   feedback effects, no prices, no demographics.
 - Reviews are made from few sentence patterns: use them to see the mechanics, not to measure models of language.
-- About 450 items: a list of 20 covers a good part of the catalogue, and one test item more or less per shopper shows.
-- Two thirds of the sounding items are animals: "has a sound" tells the category. The sound taste has mean zero over the
+- {n_items} items: a list of 20 covers a good part of the catalogue, and one test item more or less per shopper shows.
+- Of the sounding items {animals} are animals: "has a sound" nearly tells the category. The sound taste has mean zero over the
   sounding items, and a has-sound indicator is the control wherever audio is claimed.
 - Dominant colour, shape and sound are measured by simple rules and sometimes disagree with the eye and the ear.
 - Some translations are missing in the package; titles come from file names and are not always good English.
 """
 
 
-def write(folder: Path = SHOP) -> Path:
-    """Write README.md of the shop from the folder and from the result files; returns its path."""
+def card() -> str:
+    """Text of the card, from the folder and from the result files."""
     from utils.data.simulate import N_LIKES, USER_TYPES, WEIGHTS
 
     where = {
@@ -235,7 +235,11 @@ def write(folder: Path = SHOP) -> Path:
     probed = json.loads(PROBE.read_text(encoding="utf-8"))
     ladder = json.loads(LADDER.read_text(encoding="utf-8"))
     types = ", ".join(f"{share:.0%} {name}" for name, (share, _) in USER_TYPES.items())
-    text = _CARD.format(
+    dataset = load_dataset("sticker_shop")
+    sounding = dataset.items.loc[dataset.items["audio"] != "", "category"]
+    return _CARD.format(
+        n_items=dataset.n_items,
+        animals=f"{sounding.str.startswith('animals').mean():.0%}",
         package=PACKAGE,
         version=VERSION,
         facts=facts_table(),
@@ -254,9 +258,13 @@ def write(folder: Path = SHOP) -> Path:
         difference_table=difference_table(ladder),
         cold_table=cold_table(ladder),
     )
-    with atomic_path(folder / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return folder / "README.md"
+
+
+def write() -> Path:
+    """Write the card as README.md of the shop; returns its path."""
+    with atomic_path(SHOP / "README.md") as temporary:
+        temporary.write_text(card(), encoding="utf-8", newline="\n")
+    return SHOP / "README.md"
 
 
 def main(arguments: list[str] | None = None) -> None:

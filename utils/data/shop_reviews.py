@@ -25,7 +25,12 @@ _TOPIC_WORDS = {
     "": ["fits my collection", "for the scrapbook", "I look for things like this"],
 }
 _LOOKS_WORDS = {
-    True: ["the way it is done is just my style", "this look again, yes please", "love how it is made", "same style as my others"],
+    True: [
+        "the way it is done is just my style",
+        "this look again, yes please",
+        "love how it is made",
+        "same style as my others",
+    ],
     False: ["not my style at all", "the way it is done puts me off", "I expected another look"],
 }
 _COLOUR_WORDS = {
@@ -37,7 +42,11 @@ _SHAPE_WORDS = {
     False: ["too {shape} for my page", "so {shape} that it does not fit"],
 }
 _SOUND_WORDS = {
-    True: ["the sound is great, so {sound}", "we press it again and again, {sound} and funny", "love its {sound} noise"],
+    True: [
+        "the sound is great, so {sound}",
+        "we press it again and again, {sound} and funny",
+        "love its {sound} noise",
+    ],
     False: ["that noise is too {sound}", "the sound gets on my nerves", "turn that {sound} noise off"],
 }
 _SOUND_ADJECTIVES = {
@@ -49,11 +58,32 @@ _SOUND_ADJECTIVES = {
     "6": ["high", "shrill"],
 }
 _OPENINGS = {
-    True: ["The {title} is a joy", "Love this {title}", "{title}: just right", "Great {title}", "Very happy with the {title}"],
-    False: ["The {title} is a letdown", "Not my {title}", "{title}: no, thanks", "Expected more of this {title}", "Meh, the {title}"],
+    True: [
+        "The {title} is a joy",
+        "Love this {title}",
+        "{title}: just right",
+        "Great {title}",
+        "Very happy with the {title}",
+    ],
+    False: [
+        "The {title} is a letdown",
+        "Not my {title}",
+        "{title}: no, thanks",
+        "Expected more of this {title}",
+        "Meh, the {title}",
+    ],
 }
 _GENERIC = {
-    True: ["Great!", "Nice.", "As expected.", "Would buy again", "my daughter loves it", "5 stars", "good quality, thanks", ":-)"],
+    True: [
+        "Great!",
+        "Nice.",
+        "As expected.",
+        "Would buy again",
+        "my daughter loves it",
+        "5 stars",
+        "good quality, thanks",
+        ":-)",
+    ],
     False: ["Not for me.", "meh", "ok I guess", "disappointed", "Could be better", "looked different on the screen"],
 }
 _OFF_TOPIC = [

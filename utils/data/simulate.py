@@ -143,7 +143,9 @@ def _user_names(rng: np.random.Generator, n_users: int) -> np.ndarray:
     return np.array(sorted(f"u{number:05x}" for number in numbers))
 
 
-def simulate(attributes: pd.DataFrame, seed: int = 0, n_users: int = 1250, items: pd.DataFrame | None = None) -> Simulation:
+def simulate(
+    attributes: pd.DataFrame, seed: int = 0, n_users: int = 1250, items: pd.DataFrame | None = None
+) -> Simulation:
     """Draw shoppers and their choices; the same arguments give the same log.
 
     Args:

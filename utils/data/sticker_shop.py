@@ -3,7 +3,8 @@
 Run ``python -m utils.data.sticker_shop build --deb FILE.deb [--weights mobilenet_v2-b0353104.pth] data/sticker_shop``.
 The same package and library versions give the same bytes. Order: content (pictures, texts, sounds) -> hidden attributes
 (:mod:`utils.data.shop_attributes`) -> simulated shoppers (:mod:`utils.data.simulate`) -> raw tables with dirt
-(:mod:`utils.data.shop_raw`) -> prepared features -> card (:mod:`utils.data.shop_card`).
+(:mod:`utils.data.shop_raw`) -> prepared features. The card is made afterwards, from measured results
+(:mod:`utils.data.ladder`, :mod:`utils.data.shop_card`); LICENSE is written by hand.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ def read_stamps(source: Path) -> tuple[list[Stamp], dict[str, str]]:
         stem, _, ending = path.removeprefix(STAMPS).rpartition(".")
         {"png": pictures, "txt": texts, "ogg": sounds}.get(ending, {})[stem] = data
     if not pictures:
-        raise CourseError(f"{source} holds no stamps; give the .deb of {PACKAGE} {VERSION} or the folder it unpacks to.")
+        raise CourseError(
+            f"{source} holds no stamps; give the .deb of {PACKAGE} {VERSION} or the folder it unpacks to."
+        )
     stems = sorted(stem for stem in pictures if stem in texts or stem.endswith("_mirror"))
     # NAME.ogg is the sound effect; NAME_desc.ogg and NAME_desc_xx.ogg are spoken names, which would be text again.
     stamps = [Stamp(f"{s}.png", pictures[s], parse_texts(texts.get(s, b"")), sounds.get(s, b"")) for s in stems]
@@ -134,9 +137,7 @@ def categories(paths: list[str]) -> list[str]:
     """Category ``top/sub`` of each path; a third level replaces the second where it holds enough stamps."""
     folders = [[p for p in PurePosixPath(path).parent.parts if p not in STYLE_FOLDERS] for path in paths]
     size = Counter(tuple(f[:3]) for f in folders if len(f) > 2)
-    return [
-        f"{f[0]}/{f[2]}" if len(f) > 2 and size[tuple(f[:3])] >= LEAF_MINIMUM else "/".join(f[:2]) for f in folders
-    ]
+    return [f"{f[0]}/{f[2]}" if len(f) > 2 and size[tuple(f[:3])] >= LEAF_MINIMUM else "/".join(f[:2]) for f in folders]
 
 
 def make_picture(png: bytes) -> tuple[bytes, np.ndarray]:
@@ -161,7 +162,9 @@ def make_sound(ogg: bytes) -> tuple[bytes, np.ndarray]:
     samples, rate = soundfile.read(io.BytesIO(ogg), dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     common = np.gcd(rate, SAMPLE_RATE)
-    mono = resample_poly(mono, SAMPLE_RATE // common, rate // common).astype(np.float32) if rate != SAMPLE_RATE else mono
+    mono = (
+        resample_poly(mono, SAMPLE_RATE // common, rate // common).astype(np.float32) if rate != SAMPLE_RATE else mono
+    )
     loud = np.flatnonzero(np.abs(mono) > 0.01 * max(np.abs(mono).max(), 1e-6))
     mono = mono[loud[0] :] if len(loud) else mono  # a silent start tells nothing and costs time
     length = int(LONGEST_SOUND * SAMPLE_RATE)
@@ -235,7 +238,9 @@ def build_content(source: Path, folder: Path) -> tuple[Content, dict[str, str]]:
             | {"category": labels[k], "image": f"images/{stamp.item}.jpg"}
             | {"audio": f"sounds/{stamp.item}.ogg" if stamp.sound else ""}
         )
-    source_table = pd.DataFrame([{"item": stamps[k].item, "path": stamps[k].path, "style": stamps[k].style} for k in keep])
+    source_table = pd.DataFrame(
+        [{"item": stamps[k].item, "path": stamps[k].path, "style": stamps[k].style} for k in keep]
+    )
     left = [(stamps[k], labels[k]) for k in sorted(repeats)]
     return Content(pd.DataFrame(rows), source_table, [made[k][1] for k in keep], sounds, left, mirrors), documents
 
@@ -288,7 +293,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m utils.data.sticker_shop", description="Build the Sticker Shop.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("build", help="make the folder from the Debian package")
-    make.add_argument("--deb", type=Path, required=True, help=f"{PACKAGE}_{VERSION}_all.deb, or the folder it unpacks to")
+    make.add_argument(
+        "--deb", type=Path, required=True, help=f"{PACKAGE}_{VERSION}_all.deb, or the folder it unpacks to"
+    )
     make.add_argument("--weights", type=Path, help="mobilenet_v2-b0353104.pth, for the looks (else kept from before)")
     again = commands.add_parser("features", help="make features/ anew with the default encoders")
     for command in (make, again):

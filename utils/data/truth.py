@@ -26,13 +26,20 @@ class Truth:
     """What the simulator knows, rows in the order of a dataset's users and items.
 
     NaN (numbers) or "" (names) stand for users and items that were not simulated, such as the dirt of the raw tables.
+
+    Attributes:
+        start, end: (n_users, n_items) float32, utilities on the first and on the last day, before choice noise.
+        tastes: one row per user: type, and per taste the liked values joined by "|" (TASTE_first, TASTE_last).
+        attributes: one row per item: topic, looks, colour, shape, sound, path, style, released (seconds), popularity,
+            hidden (the group of the collaborative taste).
+        settings: weights, user types, numbers of likes, seed.
     """
 
-    start: np.ndarray  # (n_users, n_items) float32: utilities on the first day, before choice noise
-    end: np.ndarray  # (n_users, n_items) float32: utilities on the last day
-    tastes: pd.DataFrame  # one row per user: type, and per taste the liked values joined by "|" (TASTE_first, TASTE_last)
-    attributes: pd.DataFrame  # one row per item: topic, looks, colour, shape, sound, path, style, released, popularity, hidden
-    settings: dict  # weights, user types, seed
+    start: np.ndarray
+    end: np.ndarray
+    tastes: pd.DataFrame
+    attributes: pd.DataFrame
+    settings: dict
 
     @property
     def utility(self) -> np.ndarray:
