@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from utils import course
+from utils.errors import CourseError
 from utils.files import ROOT, atomic_path
 
 RESULTS = ROOT / "data" / "results"
@@ -97,16 +98,23 @@ def movielens(strategy: str) -> str:
     return f"{markdown(frame, 'Model')}\n\n`{result['meta']['command']}`"
 
 
+def ladder() -> str:
+    """Return how hard the Sticker Shop is, with the tables of its card."""
+    from utils.data.shop_card import cold_table, difference_table, ladder_table
+
+    result = load("sticker_shop_ladder")
+    parts = [ladder_table(result), difference_table(result), cold_table(result), f"`{result['meta']['command']}`"]
+    return "\n\n".join(part.strip() for part in parts)
+
+
 def blocks() -> dict[str, str]:
     """Return every generated block of README.md by its name."""
     found = {"course-map": course_map()}
     for strategy in ("random", "temporal_global", "cold_items"):
         if (RESULTS / f"movielens_{strategy}.json").exists():
             found[f"movielens-{strategy}"] = movielens(strategy)
-    if (RESULTS / "sticker_shop_ladder.json").exists():
-        from utils.data.ladder import ladder_table
-
-        found["ladder"] = ladder_table()
+    if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
+        found["ladder"] = ladder()
     return found
 
 
@@ -125,5 +133,26 @@ def write_readme(path: Path = ROOT / "README.md") -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_picture(executed: Path, path: Path = ROOT / "slides" / "figures" / "lists.png") -> None:
+    """Write the headline figure of an executed notebook, for README.md; its size is halved for the web."""
+    from base64 import b64decode
+    from io import BytesIO
+
+    from PIL import Image
+
+    from utils.pages import headline_figure
+
+    found = headline_figure(executed)
+    if found is None:
+        raise CourseError(f"{executed} has no figure; run `make course ONLY=00` first.")
+    picture = Image.open(BytesIO(b64decode(found[0]))).convert("RGB")
+    picture.thumbnail((1100, 1100))
+    with atomic_path(path) as temporary:
+        picture.save(temporary)
+
+
 if __name__ == "__main__":
     write_readme()
+    run = ROOT / "build" / "executed" / "00_start_here.ipynb"
+    if run.exists():
+        write_picture(run)
