@@ -165,7 +165,7 @@ def test_learning_beats_popularity(name):
     assert evaluate(model, split, metrics=("recall",))["recall@20"] > 1.15 * popular
 
 
-@pytest.mark.parametrize("name", ["itemknn_content", "itemknn_multimodal", "vbpr", "freedom"])
+@pytest.mark.parametrize("name", ["itemknn_content", "vbpr", "freedom"])
 def test_content_ranks_cold_items(name):
     split, features, _ = planted(300, 150, n_topics=8, cold=30)
     settings = {"n_epochs": 15, "batch_size": 256, "lr": 0.02} if name in TRAINED else {}
