@@ -232,5 +232,5 @@ def test_pictures_of_one_category_are_closer_than_across(tmp_path, monkeypatch):
 
     gap, real = share("efficientnet_lite0")
     _, floor = share("random_cnn")
-    assert gap > 0.05
+    assert gap > 0.02  # near zero for the random network
     assert real > floor + 0.1

