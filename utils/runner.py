@@ -70,6 +70,8 @@ def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path 
 
     check_parameters(path, parameters)
     out.parent.mkdir(parents=True, exist_ok=True)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # small operations: more threads wait for each other
     before = os.environ.get("COURSE_RECORDS")
     os.environ["COURSE_RECORDS"] = str(records or BUILD / "records")
     peak = _PeakMemory()
