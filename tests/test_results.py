@@ -1,0 +1,71 @@
+"""The tables of README.md and the card come from result files, and what README says about them is still true."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils import results
+from utils.data import shop_card
+from utils.files import ROOT
+
+
+def means(name, metric, part="test"):
+    rows = pd.DataFrame(results.load(name)["rows"])
+    return rows[(rows["metric"] == metric) & (rows["split"] == part)].groupby("model")["value"].mean()
+
+
+def test_readme_is_rendered_from_the_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert results.render(text) == text, "run `python -m utils.results`"
+    for name in results.blocks():
+        assert f"<!-- begin:{name} -->\n<!-- end" not in text and f"<!-- begin:{name} -->" in text
+
+
+def test_the_card_is_rendered_from_the_results():
+    assert shop_card.card() == (ROOT / "data" / "sticker_shop" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_table_shows_mean_and_spread_of_the_seeds():
+    rows = [
+        {"model": "bpr", "seed": s, "split": "test", "metric": "recall@20", "value": v}
+        for s, v in enumerate([0.1, 0.3])
+    ]
+    rows += [{"model": "mostpop", "seed": s, "split": "test", "metric": "recall@20", "value": 0.2} for s in (0, 1)]
+    rows += [{"model": "bpr", "seed": 0, "split": "valid", "metric": "recall@20", "value": 9.0}]
+    table = results.table({"rows": rows}, {"recall@20": "Recall@20"})
+    assert table["Recall@20"].to_dict() == {"Popularity": "0.200", "BPR-MF": "0.200 ± 0.141"}
+    assert results.markdown(table, "Model").splitlines()[:2] == ["| Model | Recall@20 |", "|---|---|"]
+
+
+def test_what_readme_says_of_movielens():
+    recall, coverage = means("movielens_random", "recall@20"), means("movielens_random", "coverage@20")
+    plain = ["mostpop", "itemknn", "bpr", "lightgcn"]
+    assert recall[["vbpr", "freedom"]].min() > recall[plain].max()
+    assert coverage[["vbpr", "freedom"]].min() > coverage[plain].max()
+    assert recall["itemknn_content"] < recall["mostpop"]
+    among, full = (means("movielens_cold_items", f"{name}@20") for name in ("among_cold_recall", "cold_recall"))
+    assert among.idxmax() == "freedom" and among["mostpop"] > among["random"]
+    assert full.idxmax() == "itemknn_content"
+
+
+def test_what_readme_says_of_the_ladder():
+    summary = results.load("sticker_shop_ladder")["summary"]
+    recall = {name: value["recall@20"][0] for name, value in summary["means"].items()}
+    best = summary["best_multimodal"]
+    plain = ["itemknn", "bpr", "lightgcn"]
+    assert recall["random"] < recall["mostpop"] < min(recall[name] for name in plain)
+    assert max(recall[name] for name in plain) < recall[best] < 0.7 * recall["oracle"]
+    difference = {(d["left"], d["right"]): d for d in summary["differences"]}
+    for name in plain:
+        assert difference[best, name]["low"] > 0 and min(difference[best, name]["by_draw"]) > 0
+    for modality in ("visual", "textual"):
+        assert difference[best, f"{best} without {modality}"]["low"] > 0
+    sound = difference[best, f"{best} without audio"]
+    assert sound["low"] < 0 < sound["high"]  # the null result that README prints
+
+
+@pytest.mark.parametrize("view", ["full", "among"])
+def test_content_finds_cold_items_in_every_draw(view):
+    for draw in results.load("sticker_shop_ladder")["cold"].values():
+        assert draw["content kNN"][view] > 1.3 * max(draw["random"][view], draw["content kNN, shuffled"][view])
+        assert np.isclose(draw["mostpop"]["full"], 0)
