@@ -30,6 +30,12 @@ def test_the_first_line_of_the_card_says_that_the_shoppers_are_simulated():
     assert "simulated" in first
 
 
+def test_the_card_is_made_from_the_folder_and_the_results():
+    from utils.data.shop_card import card
+
+    assert (SHOP / "README.md").read_text(encoding="utf-8") == card(), "run python -m utils.data.shop_card write"
+
+
 def test_the_folder_is_small_and_has_its_own_licence():
     size = sum(path.stat().st_size for path in SHOP.rglob("*") if path.is_file())
     licence = (SHOP / "LICENSE").read_text(encoding="utf-8")

@@ -1,15 +1,17 @@
 """The simulator: the same seed gives the same log, other seeds others, and tastes are what they are said to be."""
 
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from utils.data.ladder import Oracle, content, draw
+from utils.data.ladder import Oracle, content, draw, shop_hash
 from utils.data.simulate import _codes, _sound_component, core, simulate
 from utils.data.split import split_dataset
 from utils.evaluation import evaluate
+from utils.files import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,30 @@ def test_a_quick_ladder(shop, hidden):
     graph = recall("lightgcn", n_epochs=20, eval_every=5)
     assert random + 0.05 < popular < min(neighbours, graph) - 0.03
     assert max(neighbours, graph) + 0.15 < oracle < 0.9
+
+
+def test_the_stored_ladder_is_of_this_shop_and_in_order(hidden):
+    """Five draws, every model tuned with the same budget: each step of the ladder is wider than its interval."""
+    stored = json.loads((ROOT / "data/results/sticker_shop_ladder.json").read_text(encoding="utf-8"))
+    assert stored["meta"]["shop"] == shop_hash(hidden), "run python -m utils.data.ladder again"
+    assert sorted(stored["facts"]) == list("01234")
+    best = stored["summary"]["best_multimodal"]
+    low = {(d["left"], d["right"]): d["low"] for d in stored["summary"]["differences"]}
+    for plain in ("itemknn", "bpr", "lightgcn"):
+        assert low[plain, "mostpop"] > 0.05 and low[best, plain] > 0.005
+    assert low["mostpop", "random"] > 0.05 and low["oracle", best] > 0.2
+    for control in ("without visual", "without textual", "shuffled"):
+        assert low[best, f"{best} {control}"] > 0
+    for draw_ in stored["cold"].values():
+        controls = max(draw_["random"]["among"], draw_["content kNN, shuffled"]["among"])
+        assert draw_["content kNN"]["among"] > controls + 0.08
+        assert draw_["content kNN"]["full"] > 2 * draw_["random"]["full"] and draw_["mostpop"]["full"] == 0
+
+
+def test_the_sound_carries_taste_beyond_having_one(hidden):
+    """Where sounding items are to be found, VBPR loses without audio, and more than the has-sound indicator gives back."""
+    stored = json.loads((ROOT / "data/results/sticker_shop_sound.json").read_text(encoding="utf-8"))
+    assert stored["meta"]["shop"] == shop_hash(hidden), "run python -m utils.data.ladder_sound again"
+    low = {(d["left"], d["right"]): d["low"] for d in stored["differences"]}
+    for control in ("without audio", "has-sound for audio", "audio shuffled"):
+        assert low["vbpr all", f"vbpr {control}"] > 0

@@ -219,6 +219,7 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
         *((best, n) for n in PLAIN[2:]),
         ("oracle", best),
     ]
+    pairs[-1:-1] = [(n, "itemknn") for n in valid if n not in (best, "itemknn_content")]
     pairs += [(model, name) for model in DROPPED for name in rows if name.startswith(f"{model} ")]
     differences = [compare(rows, a, b) for a, b in pairs if a in rows and b in rows]
     seconds = sum(row["seconds"] for by in rows.values() for row in by.values())
