@@ -103,7 +103,12 @@ def ladder() -> str:
     from utils.data.shop_card import cold_table, difference_table, ladder_table
 
     result = load("sticker_shop_ladder")
-    parts = [ladder_table(result), difference_table(result), cold_table(result), f"`{result['meta']['command']}`"]
+    parts = [
+        ladder_table(result),
+        difference_table(result["summary"]["differences"]),
+        cold_table(result),
+        f"`{result['meta']['command']}`",
+    ]
     return "\n\n".join(part.strip() for part in parts)
 
 
