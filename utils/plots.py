@@ -349,9 +349,10 @@ def heat_table(
     widths = [max([len(head), *(len(row) for row in column)]) + 2 for head, column in zip(heads, zip(*texts))]
     side = max(len(str(name)) for name in frame.index) + 1
     em, row_height = 0.115, 0.48  # inches of a letter, and of a row
-    size = (em * (side + sum(widths)) + 0.2, row_height * (len(frame) + 0.8) + (0.5 if title else 0.1))
+    table = em * (side + sum(widths)) + 0.2
+    size = (max(table, 0.14 * len(title) + 0.2), row_height * (len(frame) + 0.8) + (0.5 if title else 0.1))
     fig = Figure(figsize=size, layout="none")
-    ax = fig.add_axes((0, 0, 1, row_height * (len(frame) + 0.8) / size[1]))
+    ax = fig.add_axes((0, 0, table / size[0], row_height * (len(frame) + 0.8) / size[1]))
     ax.set(xlim=(0, side + sum(widths)), ylim=(len(frame), -0.8))
     ax.axis("off")
     starts = side + np.concatenate([[0], np.cumsum(widths)[:-1]])
