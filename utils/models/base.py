@@ -33,7 +33,11 @@ class Recommender:
         split: interactions in parts, with ``n_users``, ``n_items`` and ``train`` (n, 2) rows (user_id, item_id).
         features: modality -> Features; models without content ignore them.
         seed: fixes the initial weights; nothing outside the model is seeded.
-        settings: any of the names in ``DEFAULTS``.
+        settings: any of the names in ``DEFAULTS``. Where "item_graphs" is among them: modality -> (n_items, n_items) scipy
+            matrix of similar items, used instead of the graph of that modality's features.
+
+    Attributes:
+        notes: a sentence for each part that fell away by rule (no features, so no feature loss).
 
     Raises:
         CourseError: an unknown setting or modality, features that do not fit the items, an empty train part.
@@ -57,7 +61,9 @@ class Recommender:
         self.settings = {**self.DEFAULTS, **settings}
         self.split, self.seed, self.n_users, self.n_items = split, seed, split.n_users, split.n_items
         self.features = check_features(features, self.n_items) if self.uses_features else {}
-        if self.needs_features and not self.features:
+        self.item_graphs = check_graphs(self.settings.get("item_graphs"), self.n_items)
+        self.notes: list[str] = []
+        if self.needs_features and not self.features and not self.item_graphs:
             raise CourseError(
                 f"{self.name} ranks by content, but got no features; pass features={{modality: Features}}."
             )
@@ -171,6 +177,17 @@ def content(feature, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]
     if normalise != "none":
         matrix = nn.functional.normalize(matrix, dim=1)  # a zero row stays zero: its norm is clamped
     return matrix * mask[:, None], mask
+
+
+def check_graphs(graphs: Mapping | None, n_items: int) -> dict:
+    """Return the given item graphs in the fixed order of modalities, or say what does not fit."""
+    graphs = dict(graphs or {})
+    for modality, graph in graphs.items():
+        if modality not in MODALITIES:
+            raise suggest(modality, MODALITIES, "modality")
+        if graph.shape != (n_items, n_items):
+            raise CourseError(f"The {modality} item graph is {graph.shape}, the split has {n_items} items.")
+    return {modality: graphs[modality] for modality in MODALITIES if modality in graphs}
 
 
 def check_features(features: Mapping | None, n_items: int) -> dict:

@@ -65,12 +65,15 @@ class FREEDOM(TrainedRecommender):
         )
         self._keep("full", normalised_adjacency(self.split.train, self.n_users, self.n_items))
         self.thinned = self.full
-        graphs = self.settings["item_graphs"] or {m: self.nearest(m) for m in self.modalities}
+        graphs = self.item_graphs or {m: self.nearest(m) for m in self.modalities}
         if graphs:
             mixed = mix_graphs(graphs, self.settings["modality_weights"], self.warm.numpy().ravel())
             self._keep("item_graph", to_torch(mixed))
             self._keep("item_graph_t", to_torch(mixed.T))
         self.has_item_graph = bool(graphs)
+        if not self.modalities:
+            kept = "" if graphs else " nor item graphs, so no item graph"
+            self.notes.append(f"no features{kept}: the loss on features falls away")
 
     def nearest(self, modality: str) -> sp.csr_matrix:
         feature, warm = self.features[modality], np.flatnonzero(self.warm.numpy())

@@ -21,16 +21,22 @@ class ItemKNNContent(Recommender):
     shrinks by 10 what are then unit vectors; here every modality has length 1 and there is no shrinking. A missing
     modality leaves zeros, and the cosine looks at the rest. The k neighbours come from the items seen in training: only
     these can be in a history, and cold items must not use up the places. An item is not its own neighbour.
+
+    Where only ``item_graphs`` are given (the nearest items of each item, without the features), sim is their weighted
+    sum, w_m S^m summed over m, without the diagonal; k is then the graph's, and cold items may have used up its places.
     """
 
     name = "itemknn_content"
     schema = Schema("any", "pretrained", "joint", "none", "none")
-    DEFAULTS = {"k": 20, "normalise": "centred", "weights": None}
+    DEFAULTS = {"k": 20, "normalise": "centred", "weights": None, "item_graphs": None}
     SEARCH = {"k": [5, 10, 20, 50, 100], "normalise": ["l2", "centred"]}
     uses_features = needs_features = True
 
     def build(self) -> None:
         self.history = self.split.matrix("train")
+        if self.item_graphs:
+            self.similarity = self.from_graphs()
+            return
         weights = self.settings["weights"] or {}
         parts = [
             weights.get(modality, 1.0) * content(feature, self.settings["normalise"])[0]
@@ -45,6 +51,13 @@ class ItemKNNContent(Recommender):
             np.fill_diagonal(cosines[:, start:], 0)
             blocks.append(keep_largest(cosines, self.settings["k"]))
         self.similarity = sp.vstack(blocks).T.tocsr()  # (j, i)
+
+    def from_graphs(self) -> sp.csr_matrix:
+        """(j, i) from the given graphs, whose rows are the items i and whose columns are their neighbours j."""
+        weights = self.settings["weights"] or {}
+        total = sum(weights.get(m, 1.0) * sp.csr_matrix(graph) for m, graph in self.item_graphs.items())
+        total = sp.csr_matrix(total - sp.diags(total.diagonal()))
+        return total.T.tocsr().astype(np.float32)
 
     def score(self, user_ids) -> torch.Tensor:
         scores = self.history[np.asarray(user_ids)] @ self.similarity
