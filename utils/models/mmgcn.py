@@ -1,0 +1,99 @@
+"""rho on one graph for each modality: MMGCN, what users and items are to each other when seen, read and heard."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import leaky_relu, normalize
+
+from utils.graphs import normalised_adjacency, propagate, to_scipy, to_torch
+from utils.losses import bpr, l2_reg
+from utils.models.base import Schema, TrainedRecommender
+
+
+class Channel(nn.Module):
+    """The layers of one modality: (n_users + n_items, latent) -> (n_users + n_items, dim)."""
+
+    def __init__(self, latent: int, dim: int, n_layers: int) -> None:
+        super().__init__()
+        sizes = [latent] + [dim] * (n_layers - 1)
+        self.message = nn.ModuleList(nn.Linear(size, dim, bias=False) for size in sizes)
+        self.own = nn.ModuleList(nn.Linear(size, dim) for size in sizes)
+        self.combine = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in sizes)
+        for layer in [*self.message, *self.own, *self.combine]:
+            nn.init.xavier_normal_(layer.weight)
+        for layer in self.own:
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor, ids: torch.Tensor, graph, graph_t, rows: torch.Tensor | None) -> torch.Tensor:
+        for depth, (message, own, combine) in enumerate(zip(self.message, self.own, self.combine), start=1):
+            near = propagate(graph, message(x), graph_t)  # narrow first, then along the graph: A (x W) = (A x) W
+            if depth == len(self.message) and rows is not None:  # nobody asks for the last layer of other nodes
+                near, x, ids = (tensor.index_select(0, rows) for tensor in (near, x, ids))
+            mine = leaky_relu(own(x)) + ids
+            x = leaky_relu(torch.addmm(mine, leaky_relu(near), combine.weight.T))
+        return x
+
+
+class MMGCN(TrainedRecommender):
+    """Each modality has its own graph: users have a taste in it, items have content, and both flow to the neighbours.
+
+    x^(0) = L2norm([P^m ; M_m x_i^m + b_m]): users a free vector P_u^m, items their content
+    h = LeakyReLU( mean over neighbours of W_l x^(l) );  x^ = LeakyReLU(U_l x^(l) + b_l) + e (e: id vector of the node)
+    x^(l+1) = LeakyReLU( G_l h + x^ );  node = mean over m of x^(L);  score(u, i) = node_u . node_i
+    loss = BPR + reg / (2 b) * sum over the batch of |e_u|^2 + |e_i|^2 + |e_j|^2 + sum over m of |P_u^m|^2
+    """
+
+    name = "mmgcn"
+    schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
+    DEFAULTS = {"dim": 64, "latent": 64, "n_layers": 2, "normalise": "centred", "trainable_features": False}
+    DEFAULTS |= {"reg": 1e-2, "lr": 1e-3, "batch_size": 1024, "n_epochs": 200}
+    SEARCH = {"lr": [3e-4, 1e-3, 5e-3], "reg": [1e-1, 1e-2, 1e-4], "n_layers": [1, 2, 3], "latent": [64, 256]}
+    uses_features = needs_features = True
+
+    def build(self) -> None:
+        self.add_warm()
+        self.add_content(self.settings["normalise"], self.settings["trainable_features"])
+        dim, latent = self.settings["dim"], self.settings["latent"]
+        self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
+        self.taste = nn.ModuleDict({m: self.table(self.n_users, latent) for m in self.modalities})
+        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], latent) for m in self.modalities})
+        self.channel = nn.ModuleDict({m: Channel(latent, dim, self.settings["n_layers"]) for m in self.modalities})
+        train, adjacency = self.split.train, {}
+        for m in self.modalities:
+            nn.init.xavier_normal_(self.project[m].weight)
+            nn.init.zeros_(self.project[m].bias)
+            edges = train[self.mask(m).numpy()[train[:, 1]]]  # a missing row is nobody's neighbour
+            key = len(edges) == len(train) or m
+            if key not in adjacency:
+                graph = normalised_adjacency(edges, self.n_users, self.n_items, "row")
+                adjacency[key] = graph, to_torch(to_scipy(graph).T)
+            self.register_buffer(f"graph_{m}", adjacency[key][0], persistent=False)
+            self.register_buffer(f"graph_t_{m}", adjacency[key][1], persistent=False)
+        masks = torch.stack([self.mask(m) for m in self.modalities], 1).float()  # (n_items, M)
+        masks = torch.cat([masks.new_ones(self.n_users, masks.shape[1]), masks])
+        masks[masks.sum(1) == 0] = 1  # without content its id vector is all there is, in each channel
+        self.register_buffer("share", masks / masks.sum(1, keepdim=True), persistent=False)
+
+    def nodes(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Final vectors of the given nodes, users first (all by default): (n, d)."""
+        ids = torch.cat([self.user_table.weight, self.item_table.weight * self.warm])
+        share, total = self.share if rows is None else self.share.index_select(0, rows), 0.0
+        for place, m in enumerate(self.modalities):
+            items = self.project[m](self.content(m)) * self.mask(m)[:, None]
+            start = normalize(torch.cat([self.taste[m].weight, items]), dim=1)
+            graphs = getattr(self, f"graph_{m}"), getattr(self, f"graph_t_{m}")
+            total = total + share[:, place, None] * self.channel[m](start, ids, *graphs, rows)
+        return total
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        nodes = self.nodes()
+        return nodes[: self.n_users], nodes[self.n_users :]
+
+    def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
+        rows = torch.cat([user_ids, pos_ids + self.n_users, neg_ids + self.n_users])
+        rows, place = torch.unique(rows, return_inverse=True)
+        user, pos, neg = self.nodes(rows).index_select(0, place).chunk(3)
+        start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
+        tastes = [self.taste[m](user_ids) for m in self.modalities]
+        return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(*start, *tastes)
