@@ -1,0 +1,128 @@
+"""Graphs whose edges have weights that are learned: dot products, softmax and weighted sums along the edges.
+
+``utils.graphs`` walks on graphs with fixed weights; here the gradient also reaches the weight of every edge, and no
+tensor of shape (n_edges, d) is ever made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from utils.graphs import to_torch
+
+
+class Edges(nn.Module):
+    """The places of the edges of a (n_rows, n_columns) graph; values of edges are (n_edges,), in the order of the rows.
+
+    Args:
+        matrix: scipy matrix; what is stored in it is an edge, its value does not count.
+    """
+
+    def __init__(self, matrix: sp.spmatrix) -> None:
+        super().__init__()
+        matrix = sp.csr_matrix(matrix, copy=True)
+        matrix.sum_duplicates()  # sorts the columns of each row, too
+        matrix.data = np.zeros(matrix.nnz)
+        row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        order = np.argsort(matrix.indices, kind="stable")
+        turned = np.concatenate([[0], np.cumsum(np.bincount(matrix.indices, minlength=matrix.shape[1]))])
+        self.keys = row * matrix.shape[1] + matrix.indices.astype(np.int64)
+        self.shape = matrix.shape
+        parts = {"row": row, "column": matrix.indices, "start": matrix.indptr, "order": order}
+        parts |= {"turned_row": row[order], "turned_start": turned}
+        for name, part in parts.items():
+            self.register_buffer(name, torch.from_numpy(part.astype(np.int64)), persistent=False)
+        self.register_buffer("pattern", to_torch(matrix), persistent=False)
+
+    def place(self, matrix: sp.spmatrix) -> torch.Tensor:
+        """The positions (nnz,) of the entries of another matrix, all of which must be edges here, row by row."""
+        matrix = sp.coo_matrix(sp.csr_matrix(matrix))
+        keys = matrix.row * np.int64(self.shape[1]) + matrix.col
+        return torch.from_numpy(np.searchsorted(self.keys, keys)).to(self.row.device)
+
+    def dots(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """x_r . y_c for each edge (r, c): (n_rows, d), (n_columns, d) -> (n_edges,)."""
+        return _Dots.apply(self, x, y)
+
+    def sum(self, values: torch.Tensor, y: torch.Tensor, turned: bool = False) -> torch.Tensor:
+        """Sum over the edges of row r of value * y_c: (n_rows, d); ``turned``: over those of column c, (n_columns, d)."""
+        return _Sum.apply(self, values, y, turned)
+
+    def softmax(self, logits: torch.Tensor, present: torch.Tensor | None = None, turned: bool = False) -> torch.Tensor:
+        """exp / sum of exp over the edges of a row (a column if ``turned``), without those where ``present`` is 0.
+
+        For logits of moderate size, as cosines are: no maximum is subtracted.
+        """
+        return _Softmax.apply(self, logits, present, turned)
+
+    def _dots(self, x, y):
+        if x.device.type == "mps":  # no sparse product there
+            pieces = zip(self.row.split(4096), self.column.split(4096))
+            return torch.cat([(x.index_select(0, r) * y.index_select(0, c)).sum(1) for r, c in pieces])
+        return torch.sparse.sampled_addmm(self.pattern, x.contiguous(), y.contiguous().T, beta=0.0).values()
+
+    def _sum(self, values, y, turned):
+        """A bag of embeddings is a row of a sparse product, and its kernel takes a third of the time of the product."""
+        if turned:
+            index, start, values = self.turned_row, self.turned_start, values.index_select(0, self.order)
+        else:
+            index, start = self.column, self.start
+        bags = F.embedding_bag(index, y, start, mode="sum", per_sample_weights=values, include_last_offset=True)
+        return bags
+
+    def _shares(self, values, turned):
+        node = self.column if turned else self.row
+        total = values.new_zeros(self.shape[1] if turned else self.shape[0]).index_add_(0, node, values)
+        return total.index_select(0, node)
+
+
+class _Dots(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, edges, x, y):
+        ctx.edges = edges
+        ctx.save_for_backward(x, y)
+        return edges._dots(x, y)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, y = ctx.saved_tensors
+        return None, ctx.edges._sum(grad, y.contiguous(), False), ctx.edges._sum(grad, x.contiguous(), True)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, edges, values, y, turned):
+        ctx.edges, ctx.turned = edges, turned
+        ctx.save_for_backward(values, y)
+        return edges._sum(values, y.contiguous(), turned)
+
+    @staticmethod
+    def backward(ctx, grad):
+        values, y = ctx.saved_tensors
+        grad_values = grad_y = None
+        grad = grad.contiguous()
+        if ctx.needs_input_grad[1]:
+            grad_values = ctx.edges._dots(*((y, grad) if ctx.turned else (grad, y)))
+        if ctx.needs_input_grad[2]:
+            grad_y = ctx.edges._sum(values, grad, not ctx.turned)
+        return None, grad_values, grad_y, None
+
+
+class _Softmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, edges, logits, present, turned):
+        weights = logits.exp() if present is None else logits.exp() * present
+        weights = weights / edges._shares(weights, turned).clamp_(min=1e-12)
+        ctx.edges, ctx.turned = edges, turned
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx, grad):
+        (weights,) = ctx.saved_tensors
+        grad = weights * grad
+        return None, grad - weights * ctx.edges._shares(grad, ctx.turned), None, None

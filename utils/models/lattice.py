@@ -1,0 +1,149 @@
+"""rho on a graph of items that is learned: LATTICE, neighbours by content as it is and as training sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from utils.edges import Edges
+from utils.errors import suggest
+from utils.graphs import knn_graph, normalised_adjacency, propagate, to_scipy, to_torch
+from utils.losses import bpr, l2_reg
+from utils.models.base import MODALITIES, Schema, TrainedRecommender
+
+
+class LATTICE(TrainedRecommender):
+    """Two graphs of items are mixed: one from the features, one from their projections, which training shapes.
+
+    S^m: cosines of x^m, the k largest of each row, the item itself among them;  L(S) = D^-1/2 S D^-1/2, D = row sums
+    T^m: the same of W_m x^m + b_m;  A~ = keep * sum over m of a_m L(S^m) + (1 - keep) * L(sum over m of a_m T^m)
+    a = softmax of one learned number for each modality;  h = A~^n_item_layers e_i
+    G = mean of the layers of a walk on the users and items;  user = G_u;  item = G_i + L2norm(h)
+    loss = BPR + reg / (2 b) * sum over the batch (|e_u|^2 + |e_i|^2 + |e_j|^2)
+
+    Traps, decided:
+    * T^m is made anew once in an epoch, as in the paper; in the release the loss reaches W_m and a in the first batch
+      of an epoch only, and the graph is a constant after that. Here in the first ``graph_batches``, see DEFAULTS.
+    * Nobody needs the (n_items, n_items) similarities whole: rows are done in chunks, and the gradient goes through the
+      k cosines kept. Scoring builds the graph from the present weights, once.
+    * The release walks on D^-1 (A + I), which is not symmetric; the paper says LightGCN: ``adjacency`` "row" or
+      "symmetric" (no self loops).
+    * Negative cosines count as no edge: a row sum below zero has no root.
+    * The release penalises the final vectors and trains the raw features (``trainable_features``); here the penalty is
+      on e, and the features are frozen.
+    * Cold items are nobody's neighbours and have no e: they are L2norm(h), content alone.
+    * With ``item_graphs`` (modality -> (n_items, n_items) matrix of similarities) these are the S^m; without features
+      the T^m fall away.
+
+    Source: Zhang et al., "Mining Latent Structures for Multimedia Recommendation", MM 2021, 10.1145/3474085.3475259.
+    """
+
+    name = "lattice"
+    schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
+    DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "keep": 0.9, "graph_batches": 2}
+    DEFAULTS |= {"adjacency": "symmetric", "normalise": "l2", "trainable_features": False, "item_graphs": None}
+    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    SEARCH = {"lr": [1e-3, 5e-4, 5e-3], "reg": [0.0, 1e-4, 1e-3, 1e-2], "keep": [0.9, 0.7], "k": [10, 20]}
+    uses_features = needs_features = True
+
+    def build(self) -> None:
+        self.add_warm()
+        self.add_content(self.settings["normalise"], self.settings["trainable_features"])
+        dim = self.settings["dim"]
+        self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
+        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], dim) for m in self.modalities})
+        kinds = ("symmetric", "row")
+        if self.settings["adjacency"] not in kinds:
+            raise suggest(self.settings["adjacency"], kinds, "adjacency")
+        kind, size = self.settings["adjacency"], (self.n_users, self.n_items)
+        adjacency = normalised_adjacency(self.split.train, *size, kind=kind, self_loops=kind == "row")
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.register_buffer("adjacency_t", to_torch(to_scipy(adjacency).T), persistent=False)
+        self.sources = [m for m in MODALITIES if m in self.item_graphs or m in self.modalities]
+        self.original = {}
+        for m in self.sources:
+            graph = self.item_graphs[m] if m in self.item_graphs else self.nearest(self.content(m), m)
+            self.original[m] = laplacian(graph, self.warm.numpy().ravel())
+        if len(self.sources) > 1:
+            self.importance = nn.Parameter(torch.full((len(self.sources),), 0.5))
+        if not self.modalities:
+            self.notes.append("no features: the learned graph falls away, the given item graphs stay as they are")
+        self.connected: tuple | None = None
+
+    def nearest(self, vectors: torch.Tensor, modality: str) -> sp.csr_matrix:
+        """The cosines of the k nearest warm items of each item that has the modality."""
+        mask, warm = self.mask(modality).cpu(), np.flatnonzero(self.warm.cpu().numpy())
+        vectors = vectors.detach().cpu().float()
+        return to_scipy(knn_graph(vectors, self.settings["k"], mask, weighted=True, candidates=warm))
+
+    def connect(self) -> tuple[Edges, dict, dict]:
+        """Which items are neighbours now: edges of all graphs, values of L(S^m) and membership in T^m by modality."""
+        with torch.no_grad():
+            learned = {m: self.nearest(self.project[m](self.content(m)), m) for m in self.modalities}
+        parts = [abs(graph) for graph in (*self.original.values(), *learned.values())]
+        edges = Edges(sum(parts[1:], parts[0])).to(self.warm.device)
+
+        def spread(graph, values):
+            result = self.warm.new_zeros(len(edges.row))
+            result[edges.place(graph)] = torch.as_tensor(values, dtype=result.dtype, device=result.device)
+            return result
+
+        original = {m: spread(graph, graph.data) for m, graph in self.original.items()}
+        return edges, original, {m: spread(graph, np.ones(graph.nnz)) for m, graph in learned.items()}
+
+    def weigh(self, edges: Edges, original: dict, learned: dict) -> torch.Tensor:
+        """A~, edge by edge, with gradient."""
+        a = self.importance.softmax(0) if len(self.sources) > 1 else self.warm.new_ones(1)
+        fixed = sum(a[self.sources.index(m)] * values for m, values in original.items())
+        if not learned:
+            return fixed
+        total = 0.0
+        for m, member in learned.items():
+            unit = F.normalize(self.project[m](self.content(m)), dim=1)
+            total = total + a[self.sources.index(m)] * F.relu(edges.dots(unit, unit)) * member
+        root = total.new_zeros(self.n_items).index_add(0, edges.row, total).clamp(min=1e-6).rsqrt()
+        laplace = total * root.index_select(0, edges.row) * root.index_select(0, edges.column)
+        return self.settings["keep"] * fixed + (1 - self.settings["keep"]) * laplace
+
+    def begin_epoch(self, generator: torch.Generator) -> None:
+        self.connected, self.fresh = self.connect(), max(1, self.settings["graph_batches"])
+
+    def item_graph(self) -> tuple[Edges, torch.Tensor]:
+        if not self.training or self.connected is None:
+            connected = self.connect()
+            return connected[0], self.weigh(*connected)
+        if self.fresh > 0:
+            self.fresh -= 1
+            values = self.weigh(*self.connected)
+            self.constant = values.detach()
+            return self.connected[0], values
+        return self.connected[0], self.constant
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        own = h = self.item_table.weight * self.warm
+        edges, values = self.item_graph()
+        for _ in range(self.settings["n_item_layers"]):
+            h = edges.sum(values, h)
+        start = nodes = torch.cat([self.user_table.weight, own])
+        for _ in range(self.settings["n_layers"]):
+            nodes = start + propagate(self.adjacency, nodes, self.adjacency_t)
+        nodes = nodes / (self.settings["n_layers"] + 1)
+        return nodes[: self.n_users], nodes[self.n_users :] + F.normalize(h, dim=1)
+
+    def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
+        users, items = self.embeddings()
+        user, pos, neg = users.index_select(0, user_ids), items.index_select(0, pos_ids), items.index_select(0, neg_ids)
+        start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
+        return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(*start)
+
+
+def laplacian(graph: sp.spmatrix, warm: np.ndarray) -> sp.csr_matrix:
+    """D^-1/2 S D^-1/2 with row sums on both sides, after leaving out negative similarities and columns of cold items."""
+    graph = sp.csr_matrix(sp.csr_matrix(graph, dtype=np.float64).maximum(0) @ sp.diags(warm.astype(np.float64)))
+    graph.eliminate_zeros()
+    sums = np.asarray(graph.sum(1)).ravel()
+    root = sp.diags(np.divide(1.0, np.sqrt(sums), out=np.zeros_like(sums), where=sums > 0))
+    return sp.csr_matrix(root @ graph @ root)
