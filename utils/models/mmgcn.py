@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import leaky_relu, normalize
+from torch.nn.functional import leaky_relu
 
 from utils.graphs import normalised_adjacency, propagate, to_scipy, to_torch
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
+from utils.models.ngcf import unit
 
 
 class Channel(nn.Module):
@@ -81,7 +82,7 @@ class MMGCN(TrainedRecommender):
         share, total = self.share if rows is None else self.share.index_select(0, rows), 0.0
         for place, m in enumerate(self.modalities):
             items = self.project[m](self.content(m)) * self.mask(m)[:, None]
-            start = normalize(torch.cat([self.taste[m].weight, items]), dim=1)
+            start = unit(torch.cat([self.taste[m].weight, items]))
             graphs = getattr(self, f"graph_{m}"), getattr(self, f"graph_t_{m}")
             total = total + share[:, place, None] * self.channel[m](start, ids, *graphs, rows)
         return total

@@ -4,12 +4,45 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import dropout, leaky_relu, normalize
+from torch.nn.functional import dropout, leaky_relu
 
 from utils.errors import suggest
 from utils.graphs import normalised_adjacency, propagate, to_scipy, to_torch
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
+
+
+class _Unit(torch.autograd.Function):
+    """x / |x| row by row; the gradient in three passes over the matrix instead of eight."""
+
+    @staticmethod
+    def forward(ctx, x):
+        length = x.norm(dim=1, keepdim=True)
+        inverse = torch.where(length > 1e-12, 1 / length, 0.0)
+        y = x * inverse
+        ctx.save_for_backward(y, inverse)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        y, inverse = ctx.saved_tensors
+        along = torch.linalg.vecdot(y, grad)[:, None]  # what would only stretch the row
+        return torch.addcmul(grad, y, along, value=-1).mul_(inverse)  # (g - y (y . g)) / |x|
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    """Each row of (n, d) brought to length 1; a zero row stays zero, and gets no gradient."""
+    return _Unit.apply(x)
+
+
+def drop(x: torch.Tensor, share: float) -> torch.Tensor:
+    """Dropout; on a CPU each random byte decides one entry, in steps of 1/256: a tenth of the time for large x."""
+    if share == 0 or x.device.type != "cpu":
+        return dropout(x, share)
+    limit = min(max(round(256 * share), 1), 255)
+    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.uint8)[: x.numel()].view_as(x) >= limit
+    return x * (kept.to(x.dtype) * (256 / (256 - limit)))
 
 
 class NGCF(TrainedRecommender):
@@ -74,8 +107,9 @@ class NGCF(TrainedRecommender):
             if last:  # nobody asks for the messages of the other nodes
                 near, ego = pick(near), layers[0] if depth == 1 else pick(ego)
             messages = torch.addmm(transform(near + ego if self.own_message else near), near * ego, interact.weight.T)
-            ego = dropout(leaky_relu(messages, 0.2), self.settings["dropout"], self.training)
-            layers.append(normalize(ego if last else pick(ego), dim=1))
+            ego = leaky_relu(messages, 0.2)
+            ego = drop(ego, self.settings["dropout"]) if self.training else ego
+            layers.append(unit(ego if last else pick(ego)))
         return torch.cat(layers, 1) if self.settings["combine"] == "concat" else torch.stack(layers).mean(0)
 
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
