@@ -109,10 +109,11 @@ class TrainedRecommender(Recommender, nn.Module):
         """Called before each epoch; models that sample (edges, masks) draw from ``generator`` only."""
 
     @torch.no_grad()
-    def score(self, user_ids) -> torch.Tensor:
+    def score(self, user_ids, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Score all items; ``out`` (len(user_ids), n_items) takes the scores, so that no new memory is asked for."""
         users, items = self._final_embeddings()
         user_ids = torch.as_tensor(np.asarray(user_ids), dtype=torch.int64, device=users.device)
-        return users.index_select(0, user_ids) @ items.T
+        return torch.mm(users.index_select(0, user_ids), items.T, out=out)
 
     def _final_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Propagate or project once for all blocks of users: kept until a weight changes."""

@@ -1,0 +1,256 @@
+"""Naive mode: the course's own models with the usual habits switched on, so that each habit has a price.
+
+    with naive():                                        # all habits
+    with naive(Habits(coo_products=True)):               # one of them
+
+There is no second copy of a model here. Inside the block, a few functions that all models share are replaced; models,
+losses and numbers stay the same (`tests/test_naive_mode.py`), only the work is done the long way round. When the block
+ends, everything is as before. What each habit costs, and why it is so common:
+
+* ``loop_sampling``: one negative after another, each tested with ``in`` on a Python set. A few hundred nanoseconds each
+  are nothing, but they come once for each interaction of each epoch, and no second core can help. (The numbers come
+  from Python's generator: another stream, the same distribution.)
+* ``loop_hits``: "is this item relevant?" asked item by item for every user's list. Users x list length questions in
+  interpreted code; usually two thirds of an evaluation.
+* ``wide_ranking``: 4,096 users in one block, and ``topk`` over the whole catalogue. The scores of a block then lie in
+  main memory and not in the processor's cache, and every pass over them waits for memory.
+* ``rebuilt_embeddings``: the graph is walked, or the features are projected, again for each block of users, although no
+  weight has changed since the last block.
+* ``coo_products``: the graph as a list of (row, column, value). It is what examples show; each product sorts out again
+  what a CSR matrix has in order, and its gradient transposes the list each time. The layers are kept in a list and
+  averaged at the end, which holds all of them in memory.
+* ``every_item``: each batch projects the features of all items (up to the largest id of the batch), also of the many
+  that do not occur in it. On thousands of columns this product is most of an epoch.
+* ``plain_adam``: the default optimiser walks the weights once for each of its eight operations, a fused one once.
+* ``fancy_indexing``: ``table[ids]`` instead of ``index_select`` or an embedding. The rows are the same; the general
+  indexing code is several times slower, and its gradient is added up with sorting.
+* ``dense_item_graph``: a graph between items as a full matrix, of which nearly all entries are zero. Work and memory
+  grow with the square of the catalogue. Off by default, except for the models of the public framework that do so.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from utils import evaluation, graphs, training
+from utils.models.base import TrainedRecommender
+
+USUAL_BLOCK = 4096  # users for each evaluation block in the public framework
+
+
+@dataclass(frozen=True)
+class Habits:
+    """Which habits are on; all but one by default off, `ALL` switches on the usual ones."""
+
+    loop_sampling: bool = False
+    loop_hits: bool = False
+    wide_ranking: bool = False
+    rebuilt_embeddings: bool = False
+    coo_products: bool = False
+    every_item: bool = False
+    plain_adam: bool = False
+    fancy_indexing: bool = False
+    dense_item_graph: bool = False
+
+
+ALL = Habits(**{field.name: field.name != "dense_item_graph" for field in fields(Habits)})
+
+
+@contextmanager
+def naive(habits: Habits = ALL) -> Iterator[None]:
+    """Switch ``habits`` on for the length of a with block; not for several threads at once."""
+    with ExitStack() as stack:
+        for field in fields(habits):
+            if getattr(habits, field.name):
+                stack.enter_context(_SWITCHES[field.name]())
+        yield
+
+
+@contextmanager
+def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute and put it back; one that the owner only inherits is removed again."""
+    own = name in vars(owner)
+    before = vars(owner)[name] if own else None
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)
+
+
+@contextmanager
+def _everywhere(original: Callable, replacement: Callable) -> Iterator[None]:
+    """Replace a function of utils in all modules of utils that imported it."""
+    with ExitStack() as stack:
+        for module in [m for name, m in sys.modules.items() if name.startswith("utils.") and m is not None]:
+            for name in [name for name, value in vars(module).items() if value is original]:
+                stack.enter_context(_attribute(module, name, replacement))
+        yield
+
+
+# ---- sampling, evaluation ----
+
+
+def _loop_sampling():
+    def sample(self, user_ids: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        if not hasattr(self, "taken"):  # made once, not timed against us after the first epoch
+            self.taken: dict[int, set[int]] = {}
+            for key in self.keys.tolist():
+                self.taken.setdefault(key // self.n_items, set()).add(key % self.n_items)
+            self.all_items = self.candidates.tolist()
+        choice = random.Random(int(torch.randint(2**31, (1,), generator=generator))).choice
+        negatives, nobody = [], set()
+        for user in user_ids.tolist():
+            seen = self.taken.get(user, nobody)
+            item = choice(self.all_items)
+            while item in seen:
+                item = choice(self.all_items)
+            negatives.append(item)
+        return torch.tensor(negatives)
+
+    return _attribute(training.NegativeSampler, "sample", sample)
+
+
+def _loop_hits():
+    def hits(lists: np.ndarray, user_ids: np.ndarray, relevant: np.ndarray, n_items: int) -> np.ndarray:
+        wanted: dict[int, set[int]] = {}
+        for key in relevant.tolist():
+            wanted.setdefault(key // n_items, set()).add(key % n_items)
+        nothing: set[int] = set()
+        rows = []
+        for user, items in zip(user_ids.tolist(), lists.tolist()):
+            positives = wanted.get(user, nothing)
+            rows.append([item in positives for item in items])
+        return np.asarray(rows, dtype=bool)
+
+    return _attribute(evaluation, "_hits", hits)
+
+
+@contextmanager
+def _wide_ranking() -> Iterator[None]:
+    ours = evaluation.recommend
+
+    def recommend(*arguments: Any, **options: Any) -> np.ndarray:
+        return ours(*arguments, **{**options, "block": USUAL_BLOCK})
+
+    def best(scores: torch.Tensor, k: int, n_rows: int) -> np.ndarray:
+        return torch.topk(scores, k, dim=1).indices.cpu().numpy()
+
+    with _everywhere(ours, recommend), _attribute(evaluation, "_best", best):
+        yield
+
+
+def _rebuilt_embeddings():
+    def final(self) -> tuple[torch.Tensor, torch.Tensor]:
+        was_training = self.training
+        self.eval()
+        users, items = self.embeddings()
+        torch.nn.Module.train(self, was_training)
+        return users.detach(), items.detach()
+
+    return _attribute(TrainedRecommender, "_final_embeddings", final)
+
+
+# ---- graphs ----
+
+
+def _converted(convert: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Convert each graph once: the format is the habit, not the conversion. Keeps the graph, so that ids stay apart."""
+    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def converted(graph: torch.Tensor) -> torch.Tensor:
+        if id(graph) not in known:
+            known[id(graph)] = graph, convert(graph)
+        return known[id(graph)][1]
+
+    return converted
+
+
+@contextmanager
+def _coo_products() -> Iterator[None]:
+    coo = _converted(lambda graph: graph.to_sparse_coo().coalesce())
+
+    def propagate(graph: torch.Tensor, x: torch.Tensor, transposed: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.sparse.mm(coo(graph), x)
+
+    def mean_of_layers(adjacency: torch.Tensor, x: torch.Tensor, n_layers: int) -> torch.Tensor:
+        layers = [x]
+        for _ in range(n_layers):
+            layers.append(torch.sparse.mm(coo(adjacency), layers[-1]))
+        return torch.stack(layers, dim=1).mean(dim=1)
+
+    with _everywhere(graphs.propagate, propagate), _everywhere(graphs.mean_of_layers, mean_of_layers):
+        yield
+
+
+@contextmanager
+def _dense_item_graph() -> Iterator[None]:
+    dense, below = _converted(lambda graph: graph.to_dense()), graphs.propagate
+
+    def propagate(graph: torch.Tensor, x: torch.Tensor, transposed: torch.Tensor | None = None) -> torch.Tensor:
+        return dense(graph) @ x
+
+    with _everywhere(below, propagate):
+        yield
+
+
+# ---- batches ----
+
+
+@contextmanager
+def _every_item() -> Iterator[None]:
+    unique = torch.unique
+
+    def everything(ids: torch.Tensor, *arguments: Any, **options: Any):
+        if arguments or set(options) != {"return_inverse"} or ids.is_floating_point() or ids.ndim != 1:
+            return unique(ids, *arguments, **options)
+        return torch.arange(int(ids.max()) + 1, device=ids.device), ids
+
+    with _attribute(torch, "unique", everything):
+        yield
+
+
+def _plain_adam():
+    def make_optimiser(model: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=lr)
+
+    return _everywhere(training.make_optimiser, make_optimiser)
+
+
+@contextmanager
+def _fancy_indexing() -> Iterator[None]:
+    select = torch.Tensor.index_select
+    functional = torch.nn.functional
+
+    def index_select(self, dim: int, index: torch.Tensor) -> torch.Tensor:
+        return self[index] if dim == 0 and index.dtype == torch.int64 else select(self, dim, index)
+
+    def embedding(ids: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return weight[ids]
+
+    with _attribute(torch.Tensor, "index_select", index_select), _attribute(functional, "embedding", embedding):
+        yield
+
+
+_SWITCHES: dict[str, Callable] = {
+    "loop_sampling": _loop_sampling,
+    "loop_hits": _loop_hits,
+    "wide_ranking": _wide_ranking,
+    "rebuilt_embeddings": _rebuilt_embeddings,
+    "coo_products": _coo_products,
+    "every_item": _every_item,
+    "plain_adam": _plain_adam,
+    "fancy_indexing": _fancy_indexing,
+    "dense_item_graph": _dense_item_graph,
+}
