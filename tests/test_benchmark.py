@@ -1,18 +1,20 @@
-"""The benchmark: rows, resuming, failures, names."""
+"""The benchmark: rows, resuming, failures, prepared folders, what is never overwritten."""
 
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from utils import benchmark
+from utils.errors import CourseError
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A course folder of two groups of users and items, without any media: 24 users, 20 items."""
+    """A course folder of two groups of users and items, without any media: 24 users, 30 items."""
     rng = np.random.default_rng(0)
-    items = "item\ttitle\n" + "".join(f"i{i:02d}\tItem {i}\n" for i in range(20))
+    items = "item\ttitle\n" + "".join(f"i{i:02d}\tItem {i}\n" for i in range(30))
     rows = [
         f"u{user:02d}\ti{item:02d}\n"
         for user in range(24)
@@ -25,56 +27,212 @@ def folder(tmp_path):
     return data
 
 
-def run(folder, out, models, seeds="0"):
+@pytest.fixture
+def prepared(tmp_path):
+    """A prepared folder: interactions with a split column and one item graph; no items.tsv, no features."""
+    rng = np.random.default_rng(1)
+    lines = []
+    for user in range(30):
+        parts = ["train"] * 5 + ["valid", "test"]
+        lines += [f"{user}\t{item + 15 * (user % 2)}\t{part}\n" for item, part in zip(rng.permutation(15), parts)]
+    data = tmp_path / "ready"
+    data.mkdir()
+    (data / "interactions.tsv").write_text("user\titem\tsplit\n" + "".join(lines))
+    ring = np.arange(30)
+    row, col = np.concatenate([ring, ring]), np.concatenate([ring, (ring + 1) % 30])
+    np.savez(data / "item_knn_textual.npz", row=row, col=col, value=np.full(60, 0.5), n_items=30)
+    return data
+
+
+def run(folder, out, models, seeds="0", *more):
     return benchmark.main(
-        ["accuracy", "--dataset", str(folder), "--models", models, "--seeds", seeds, "--json", str(out)]
+        ["accuracy", "--dataset", str(folder), "--models", models, "--seeds", seeds, "--json", str(out), *more]
     )
 
 
-def test_rows_meta_and_resuming(folder, tmp_path):
+def values(out):
+    rows = json.loads(out.read_text())["rows"]
+    return {(row["model"], row["seed"], row["split"], row["metric"]): row["value"] for row in rows}
+
+
+def test_rows_meta_and_resuming(folder, tmp_path, capsys):
     out = tmp_path / "out.json"
-    with open(folder / "items.tsv", "a") as stream:
-        stream.write("".join(f"x{i:02d}\tExtra {i}\n" for i in range(10)))
     assert run(folder, out, "mostpop,itemknn") == 0
     first = json.loads(out.read_text())
     assert set(first["rows"][0]) == {"model", "seed", "split", "metric", "value"}
     assert {row["split"] for row in first["rows"]} == {"valid", "test"}
+    metrics = {row["metric"] for row in first["rows"]}
+    assert {"recall@20", "recall@10", "ndcg@20", "coverage@20", "aplt@20", "fit_seconds", "peak_mb"} <= metrics
     assert first["meta"]["strategy"] == "random" and "accuracy" in first["meta"]["command"]
-    value = {(r["model"], r["split"], r["metric"]): r["value"] for r in first["rows"]}
-    assert value["itemknn", "test", "recall@20"] > value["mostpop", "test", "recall@20"] - 1e-9
+    assert values(out)["itemknn", 0, "test", "recall@20"] > values(out)["mostpop", 0, "test", "recall@20"] - 1e-9
 
     first["rows"][0]["value"] = -1.0  # a mark: what is done is not done again
     out.write_text(json.dumps(first))
-    assert run(folder, out, "mostpop,itemknn", seeds="0,1") == 0
+    assert run(folder, out, "mostpop,itemknn", "0,1") == 0
     second = json.loads(out.read_text())
     assert second["rows"][0]["value"] == -1.0
     assert {row["seed"] for row in second["rows"]} == {0, 1}
+    assert "| itemknn | 0, 1 |" in out.with_suffix(".md").read_text()
+    assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 
     with open(folder / "interactions.tsv", "a") as stream:
-        stream.write("u00\tx01\n")
+        stream.write("u00\ti25\n")
     assert run(folder, out, "mostpop") == 0
-    assert all(row["value"] != -1.0 for row in json.loads(out.read_text())["rows"])  # changed data: done anew
+    assert -1.0 not in values(out).values()  # changed data: done anew, and the old file is still there
+    assert json.loads((tmp_path / "out.set-aside-1.json").read_text())["rows"][0]["value"] == -1.0
+
+
+def test_a_run_of_older_code_is_done_anew(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out.json"
+    run(folder, out, "mostpop,itemknn")
+    content = json.loads(out.read_text())
+    next(run for run in content["meta"]["runs"] if run["model"] == "mostpop")["code"] = "of yesterday"
+    content["rows"] = [{**row, "value": -1.0} for row in content["rows"]]
+    out.write_text(json.dumps(content))
+    assert run(folder, out, "mostpop,itemknn") == 0
+    assert values(out)["mostpop", 0, "test", "recall@20"] >= 0 > values(out)["itemknn", 0, "test", "recall@20"]
+    keys = [(r["model"], r["split"], r["metric"]) for r in json.loads(out.read_text())["rows"]]
+    assert len(keys) == len(set(keys))
+
+
+def test_the_hash_of_the_code_sees_what_a_model_uses_and_no_comment():
+    before = {name: benchmark.code_hash(name) for name in ("bpr", "lightgcn", "itemknn")}
+    assert len(set(before.values())) == 3 and before["bpr"] == benchmark.code_hash("bpr")
+
+
+def test_a_corrupt_result_file_is_set_aside(folder, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    out.write_text('{"meta": {"dataset": "mine"')
+    assert run(folder, out, "mostpop") == 0
+    assert (tmp_path / "out.set-aside-1.json").read_text() == '{"meta": {"dataset": "mine"'
+    assert "cannot be read" in capsys.readouterr().err
+    assert ("mostpop", 0, "test", "recall@20") in values(out)
 
 
 def test_a_model_that_fails_is_named_and_the_others_stay(folder, tmp_path, monkeypatch, capsys):
-    from utils.errors import CourseError
-
-    with open(folder / "items.tsv", "a") as stream:
-        stream.write("".join(f"x{i:02d}\tExtra {i}\n" for i in range(10)))
     real = benchmark.run_model
 
     def failing(name, *args, **kwargs):
         if name == "itemknn":
             raise CourseError("it broke on purpose")
+        if name == "bpr":
+            raise RuntimeError("not enough memory")
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(benchmark, "run_model", failing)
     out = tmp_path / "out.json"
-    assert run(folder, out, "itemknn,mostpop") == 1
-    assert "itemknn, seed 0: it broke on purpose" in capsys.readouterr().err
-    assert {row["model"] for row in json.loads(out.read_text())["rows"]} == {"mostpop"}
+    assert run(folder, out, "itemknn,bpr,mostpop") == 1
+    err = capsys.readouterr().err
+    assert "itemknn, seed 0: it broke on purpose" in err and "bpr, seed 0: not enough memory" in err
+    assert {key[0] for key in values(out)} == {"mostpop"}
+    monkeypatch.setattr(benchmark, "run_model", real)
+    assert run(folder, out, "itemknn,mostpop") == 0  # tried again
+    assert json.loads(out.read_text())["meta"]["failures"] == []
 
 
-def test_an_unknown_model_is_refused_with_the_nearest_names(folder, tmp_path, capsys):
-    assert run(folder, tmp_path / "out.json", "freedomm") == 2
+def test_an_interrupted_run_resumes(folder, tmp_path, monkeypatch, capsys):
+    real = benchmark.run_model
+
+    def interrupted(name, *args, **kwargs):
+        if name == "itemknn":
+            raise KeyboardInterrupt
+        return real(name, *args, **kwargs)
+
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(benchmark, "run_model", interrupted)
+    assert run(folder, out, "mostpop,itemknn") == 130
+    assert {key[0] for key in values(out)} == {"mostpop"}
+    monkeypatch.setattr(
+        benchmark, "run_model", lambda name, *a, **k: real(name, *a, **k) if name == "itemknn" else 1 / 0
+    )
+    assert run(folder, out, "mostpop,itemknn") == 0
+    assert {key[0] for key in values(out)} == {"mostpop", "itemknn"}
+
+
+def test_an_unknown_model_is_a_failure_with_the_nearest_names(folder, tmp_path, capsys):
+    assert run(folder, tmp_path / "out.json", "freedomm,mostpop") == 1
     assert "did you mean freedom" in capsys.readouterr().err
+    assert {key[0] for key in values(tmp_path / "out.json")} == {"mostpop"}
+
+
+def test_a_prepared_folder_is_enough(prepared, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    assert run(prepared, out, "mostpop,itemknn_content,freedom,vbpr") == 1
+    assert "vbpr needs features" in capsys.readouterr().err
+    content = json.loads(out.read_text())
+    assert content["meta"]["strategy"] == "given" and content["meta"]["n_train"] == 150
+    runs = {run["model"]: run for run in content["meta"]["runs"]}
+    assert set(runs) == {"mostpop", "itemknn_content", "freedom"}
+    assert runs["freedom"]["notes"] == ["no features: the loss on features falls away"]
+    assert runs["freedom"]["modalities"] == ["textual"]
+    assert runs["freedom"]["inputs"]["textual"].startswith("item graph")
+
+
+def test_features_of_a_prepared_folder_go_before_its_graphs(prepared, tmp_path):
+    (prepared / "features").mkdir()
+    np.save(prepared / "features" / "audio.npy", np.random.default_rng(0).normal(size=(30, 4)).astype(np.float16))
+    _, _, features, graphs = benchmark.load(str(prepared), "", None)
+    assert set(features) == {"audio"} and not graphs
+
+
+@pytest.mark.parametrize("part", ["valid", "test", "train"])
+def test_an_empty_part_is_named(prepared, tmp_path, capsys, part):
+    table = pd.read_csv(prepared / "interactions.tsv", sep="\t")
+    table[table["split"] != part].to_csv(prepared / "interactions.tsv", sep="\t", index=False)
+    assert run(prepared, tmp_path / "out.json", "mostpop") == 1
+    message = capsys.readouterr().err
+    assert part in message and "interactions" in message and len(message.splitlines()) == 1
+
+
+def test_a_user_and_an_item_only_in_test_are_counted(prepared, tmp_path):
+    with open(prepared / "interactions.tsv", "a") as stream:
+        stream.write("new\t29\ttest\n")
+    table = pd.read_csv(prepared / "interactions.tsv", sep="\t", dtype=str)
+    table.loc[(table["item"] == "3") & (table["split"] == "train"), "split"] = "test"
+    table.to_csv(prepared / "interactions.tsv", sep="\t", index=False)
+    out = tmp_path / "out.json"
+    assert run(prepared, out, "mostpop,bpr,freedom") == 0
+    info = json.loads(out.read_text())["meta"]
+    assert info["test_users_without_train"] == 1 and info["items_without_train"] == 1
+    assert all(np.isfinite(v) for v in values(out).values())
+
+
+def test_a_budget_tries_the_same_number_on_validation(folder, tmp_path, monkeypatch):
+    from utils import evaluation
+
+    parts = []
+    real = evaluation.evaluate
+    monkeypatch.setattr(evaluation, "evaluate", lambda *a, **k: parts.append(k.get("part", "test")) or real(*a, **k))
+    out = tmp_path / "out.json"
+    assert run(folder, out, "itemknn", "0,1", "--budget", "3") == 0
+    content = json.loads(out.read_text())
+    trials = content["meta"]["trials"]
+    assert len(trials) == 3 and len({json.dumps(t["settings"], sort_keys=True) for t in trials}) == 3
+    best = max(trials, key=lambda trial: trial["recall@20"])
+    for one in content["meta"]["runs"]:
+        assert best["settings"].items() <= one["settings"].items()
+    assert parts.count("test") == 2 and parts.count("valid") >= 5  # one test ranking for each seed
+
+
+def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_path):
+    out = tmp_path / "out.json"
+    run(folder, out, "random,mostpop,itemknn", "0,1")
+    content = json.loads(out.read_text())
+    valid = {}
+    for row in content["rows"]:
+        if row["split"] == "valid" and row["metric"] == "recall@20":
+            valid.setdefault(row["model"], []).append(row["value"])
+    best = max(valid, key=lambda name: np.mean(valid[name]))
+    tests = [test for test in content["tests"] if test["metric"] == "recall@20"]
+    assert {test["b"] for test in tests} == {best} and len(tests) == 2
+    for test in tests:
+        means = [
+            np.mean([values(out)[name, seed, "test", "recall@20"] for seed in (0, 1)]) for name in (test["a"], best)
+        ]
+        assert test["difference"] == pytest.approx(means[0] - means[1], abs=1e-4)
+        assert test["t_holm"] >= test["t_p"]
+
+
+def test_seeds_that_are_no_numbers(folder, tmp_path, capsys):
+    assert run(folder, tmp_path / "out.json", "mostpop", "0,one") == 1
+    assert "--seeds '0,one'" in capsys.readouterr().err

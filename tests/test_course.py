@@ -66,9 +66,10 @@ def test_by_mode_and_seeds_follow_the_mode(monkeypatch):
 
 
 def test_content_hash_sees_code_and_data_but_not_prose_or_parameters(tmp_path):
-    def notebook(code, prose="text", injected="FAST = True"):
+    def notebook(code, prose="text", injected="FAST = True", setup="import os"):
         cells = [
             {"cell_type": "markdown", "metadata": {}, "source": [prose]},
+            {"cell_type": "code", "metadata": {"tags": ["setup"]}, "source": [setup]},
             {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": [injected]},
             {"cell_type": "code", "metadata": {}, "source": [code]},
         ]
@@ -80,7 +81,7 @@ def test_content_hash_sees_code_and_data_but_not_prose_or_parameters(tmp_path):
     data.mkdir()
     (data / "items.tsv").write_text("item\na\n")
     first = course.content_hash(notebook("x = 1"), data)
-    assert course.content_hash(notebook("x = 1", "other text", "FAST = False"), data) == first
+    assert course.content_hash(notebook("x = 1", "other text", "FAST = False", "import sys"), data) == first
     assert course.content_hash(notebook("x = 2"), data) != first
     (data / "items.tsv").write_text("item\nb\n")
     assert course.content_hash(notebook("x = 1"), data) != first

@@ -46,7 +46,8 @@ folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / "multimodal-course"]
 root = next((folder for folder in folders if (folder / "utils" / "course.py").is_file()), folders[-1])
 if not root.exists():
     url = os.environ.get("COURSE_URL", f"https://github.com/{{REPOSITORY}}.git")
-    subprocess.run(["git", "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(root)], check=True)
+    quiet = ["-c", "advice.detachedHead=false"]  # a tag is what is wanted here
+    subprocess.run(["git", *quiet, "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(root)], check=True)
 sys.path.insert(0, str(root))
 
 from utils import course
@@ -294,13 +295,17 @@ def dataset_folder(name_or_path: str) -> Path:
 
 
 def content_hash(notebook: str | Path, folder: str | Path) -> str:
-    """Hash a notebook's code cells (without the injected parameters) and the tables and features of its dataset."""
+    """Hash a notebook's code cells and the tables and features of its dataset.
+
+    Two cells decide no number and are left out: the injected parameters, and the set-up cell, which a test compares
+    with :data:`SETUP_CELL`.
+    """
     import hashlib
 
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     digest = hashlib.sha256()
     for cell in cells:
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", []):
+        if cell["cell_type"] == "code" and not {"injected-parameters", "setup"} & set(cell["metadata"].get("tags", [])):
             digest.update("".join(cell["source"]).encode())
     for path in _data_files(Path(folder)):
         digest.update(path.relative_to(folder).as_posix().encode() + sha256(path).encode())

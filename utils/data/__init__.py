@@ -15,7 +15,7 @@ from utils.data.clean import (
 from utils.data.convert import CONVERTERS, convert
 from utils.data.dataset import MODALITIES, Dataset, assemble
 from utils.data.leakage import check_split, leakage_report
-from utils.data.load import find_folder, known_datasets, load_dataset
+from utils.data.load import find_folder, item_graphs, known_datasets, load_dataset
 from utils.data.media import check_media, image_problem, open_image, sound_problem
 from utils.data.split import STRATEGIES, Split, split_dataset
 from utils.data.tables import write_table
@@ -41,6 +41,7 @@ __all__ = [
     "image_problem",
     "iterative_k_core",
     "keep_positive",
+    "item_graphs",
     "known_datasets",
     "leakage_report",
     "load_dataset",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from utils.data import tables as tsv
-from utils.data.dataset import ITEM_COLUMNS, NO_TEXT, Dataset, assemble, npy_shape
+from utils.data.dataset import ITEM_COLUMNS, MODALITIES, NO_TEXT, Dataset, assemble, npy_shape
 from utils.errors import CourseError, suggest
 from utils.files import ROOT
 
@@ -144,6 +145,39 @@ def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
             )
     notes.append(f"No items.tsv: a prepared folder of {n_items} items, without titles, texts, pictures or sounds.")
     return pd.DataFrame({"item": np.array(names, dtype=object), **{column: "" for column in ITEM_COLUMNS}})
+
+
+def item_graphs(dataset: Dataset) -> dict[str, sp.csr_matrix]:
+    """Return the item graphs that a folder brings (``item_knn_<modality>.npz``), modality -> (n_items, n_items).
+
+    Row = item, columns = its neighbours. A folder that has graphs instead of features is enough for some models.
+
+    Raises:
+        CourseError: a file that is no item graph, names items that are not there, or has another number of items.
+    """
+    found = {}
+    for modality in MODALITIES:
+        path = dataset.path / f"item_knn_{modality}.npz"
+        if not path.is_file():
+            continue
+        with _open_npz(path) as archive:
+            missing = {"row", "col", "value"} - set(archive.files)
+            if missing:
+                raise CourseError(f"{path} lacks {', '.join(sorted(missing))}; write row, col, value and n_items.")
+            row, col, value, n_items = (archive[name] for name in ("row", "col", "value", "n_items"))
+        if int(n_items) != dataset.n_items:
+            raise CourseError(
+                f"{path} is a graph of {int(n_items)} items, the dataset has {dataset.n_items}; make it again."
+            )
+        ends = np.concatenate([row, col])
+        if not len(row) == len(col) == len(value) or (len(ends) and not 0 <= ends.min() <= ends.max() < n_items):
+            raise CourseError(f"{path} has an edge outside items 0 to {int(n_items) - 1}; make it again.")
+        if not np.isfinite(value).all():
+            raise CourseError(
+                f"{path} holds NaN or infinity in edge {int(np.argmin(np.isfinite(value)))}; make it again."
+            )
+        found[modality] = sp.csr_matrix((value.astype(np.float32), (row, col)), shape=(dataset.n_items,) * 2)
+    return found
 
 
 def _open_npz(path: Path) -> np.lib.npyio.NpzFile:

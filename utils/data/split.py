@@ -107,9 +107,8 @@ def split_dataset(
     pairs = table[["user_id", "item_id"]].to_numpy(dtype=np.int64)
     parts = {name: pairs[labels == code] for code, name in enumerate(SPLIT_NAMES)}
     if not len(parts["train"]):
-        raise CourseError(
-            f"The split {strategy!r} of {dataset.name} has no training interaction; lower the held-out shares."
-        )
+        remedy = "mark some interactions as train" if strategy == "given" else "lower the held-out shares"
+        raise CourseError(f"The split {strategy!r} of {dataset.name} has no training interaction; {remedy}.")
     warm = np.bincount(parts["train"][:, 1], minlength=dataset.n_items) > 0
     cold = np.flatnonzero(~warm).astype(np.int64)
     return Split(dataset.n_users, dataset.n_items, **parts, strategy=strategy, cold_items=cold, notes=tuple(notes))

@@ -1,0 +1,125 @@
+"""What a benchmark's result file says: paired tests, a Markdown table, a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from utils.files import atomic_path
+
+SHOWN = {
+    "recall@20": "Recall@20", "ndcg@20": "nDCG@20", "precision@20": "Precision@20", "mrr@20": "MRR@20",
+    "coverage@20": "Coverage@20", "aplt@20": "Long tail (APLT@20)", "gini@20": "Evenness (Gini@20)",
+    "cold_recall@20": "Recall@20 of cold items, all compete", "among_cold_recall@20": "Recall@20 among cold items",
+    "fit_seconds": "Seconds to train", "n_parameters": "Parameters", "peak_mb": "Peak MB",
+}  # fmt: skip
+WHOLE = ("n_parameters", "peak_mb")  # shown without decimals
+
+
+def seeds_of(content: dict[str, Any]) -> dict[str, list[int]]:
+    """Return model -> the seeds it was run with."""
+    found: dict[str, list[int]] = {}
+    for run in content["meta"]["runs"]:
+        found.setdefault(run["model"], []).append(run["seed"])
+    return {name: sorted(seeds) for name, seeds in found.items()}
+
+
+def frame(content: dict[str, Any], part: str = "test") -> pd.DataFrame:
+    """Return mean and std over seeds: index model, columns (metric, "mean" | "std"), ordered by the course's models."""
+    from utils.models import ORDER
+
+    rows = pd.DataFrame(content["rows"])
+    rows = rows[rows["split"] == part]
+    table = rows.groupby(["model", "metric"])["value"].agg(["mean", "std"]).unstack("metric").swaplevel(axis=1)
+    order = [name for name in ORDER if name in table.index]
+    return table.loc[order + [name for name in table.index if name not in order]]
+
+
+def paired_tests(content: dict[str, Any], users: Any, metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> list[dict]:
+    """Compare every model with the best one on validation, user by user (means over the seeds), corrected by Holm.
+
+    Runs whose per-user values are not there any more (another machine) are left out.
+    """
+    from utils.evaluation import compare_all
+
+    tests: list[dict] = []
+    if not content["rows"]:
+        return tests
+    valid = frame(content, "valid")["recall@20"]["mean"]
+    for metric in metrics:
+        values = {name: users.mean(name, seeds, metric) for name, seeds in seeds_of(content).items()}
+        values = {name: series for name, series in values.items() if series is not None}
+        if len(values) < 2:
+            continue
+        best = valid[list(values)].idxmax()
+        table = compare_all(values, reference=best, metric=metric)
+        for row in table.to_dict("records"):
+            tests.append(
+                {"metric": metric, **{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}}
+            )
+    return tests
+
+
+def markdown(content: dict[str, Any], models: Sequence[str], seeds: Sequence[int]) -> str:
+    """Return the result as a Markdown page; a run that was asked for and is not there is printed as "not run"."""
+    info, done = content["meta"], seeds_of(content)
+    lines = [f"# {info['dataset']}, split: {info['strategy']}", "", f"`{info['command']}`", ""]
+    lines += [
+        f"{info['n_users']:,} users, {info['n_items']:,} items, {info['n_train']:,} / {info['n_valid']:,} / "
+        f"{info['n_test']:,} interactions to train, validate and test; full ranking, train items masked; "
+        + (f"{info['budget']} settings of each model tried on validation." if info["budget"] > 1 else
+           "each model at its recommended settings, stopped on validation."),
+        "",
+    ]  # fmt: skip
+    if content["rows"]:
+        table = frame(content)
+        columns = {key: title for key, title in SHOWN.items() if key in table.columns.get_level_values(0)}
+        lines += ["| Model | Seeds | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 2) + "|"]
+        for name in table.index:
+            cells = [cell(table.loc[name, (key, "mean")], table.loc[name, (key, "std")], key) for key in columns]
+            lines.append(f"| {name} | {', '.join(map(str, done.get(name, [])))} | " + " | ".join(cells) + " |")
+    missing = [f"{m} (seed {s})" for m in models for s in seeds if s not in done.get(m, [])]
+    lines += ["", f"Not run: {', '.join(missing)}."] if missing else []
+    for test_metric in dict.fromkeys(test["metric"] for test in content["tests"]):
+        rows = [test for test in content["tests"] if test["metric"] == test_metric]
+        lines += ["", f"{test_metric}, minus that of {rows[0]['b']} (the best on validation), by user:", ""]
+        lines += [
+            "| Model | Difference | 95 % interval | t-test p (Holm) | Wilcoxon p (Holm) |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {r['a']} | {r['difference']:+.4f} | [{r['low']:+.4f}, {r['high']:+.4f}] | {r['t_holm']:.2g} | "
+            f"{r['wilcoxon_holm']:.2g} |"
+            for r in rows
+        ]
+    notes = dict.fromkeys(f"- {run['model']}: {note}" for run in info["runs"] for note in run["notes"])
+    lines += ["", *notes] if notes else []
+    lines += ["", *(f"- failed: {f['model']}, seed {f['seed']}: {f['reason']}" for f in info["failures"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def cell(mean: float, std: float, metric: str) -> str:
+    """Write a mean and, where the seeds differ visibly, its standard deviation."""
+    if pd.isna(mean):
+        return ""
+    digits = 0 if metric in WHOLE else 1 if metric.endswith("seconds") else 4
+    spread = f" ± {std:,.{digits}f}" if std > 0.5 * 10**-digits else ""
+    return f"{mean:,.{digits}f}{spread}"
+
+
+def write_report(content: dict[str, Any], out: Path, models: Sequence[str], seeds: Sequence[int]) -> str:
+    """Write ``out`` with the endings .md and .png, and return the Markdown."""
+    from utils.plots import metric_bars
+
+    text = markdown(content, models, seeds)
+    with atomic_path(out.with_suffix(".md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    if content["rows"]:
+        table = frame(content)["recall@20"]
+        figure = metric_bars(table, "recall@20", title=f"{content['meta']['dataset']}: test part", sort=True)
+        with atomic_path(out.with_suffix(".png")) as temporary:
+            figure.savefig(temporary, dpi=100)
+    return text
