@@ -13,6 +13,7 @@ from torch import nn
 from utils.errors import CourseError, suggest
 
 MODALITIES = ("visual", "textual", "audio")
+LARGE_FROM = 50_000  # training interactions
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Recommender:
     name: ClassVar[str]
     schema: ClassVar[Schema]
     DEFAULTS: ClassVar[dict[str, Any]] = {}
+    LARGE: ClassVar[dict[str, Any]] = {}  # takes the place of DEFAULTS from LARGE_FROM training interactions on
     SEARCH: ClassVar[dict[str, list]] = {}
     uses_features: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
@@ -58,7 +60,7 @@ class Recommender:
             raise CourseError(
                 f"{self.name}: the train part of the split is empty; split the dataset with less held out."
             )
-        self.settings = {**self.DEFAULTS, **settings}
+        self.settings = {**self.recommended(split), **settings}
         self.split, self.seed, self.n_users, self.n_items = split, seed, split.n_users, split.n_items
         self.features = check_features(features, self.n_items) if self.uses_features else {}
         self.item_graphs = check_graphs(self.settings.get("item_graphs"), self.n_items)
@@ -70,6 +72,11 @@ class Recommender:
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
             torch.manual_seed(seed)
             self.build()
+
+    @classmethod
+    def recommended(cls, split) -> dict[str, Any]:
+        """The settings for data of this size; which dataset it is does not count."""
+        return {**cls.DEFAULTS, **(cls.LARGE if len(split.train) >= LARGE_FROM else {})}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -94,6 +101,7 @@ class TrainedRecommender(Recommender, nn.Module):
     def __init__(self, split, features: Mapping | None = None, *, seed: int = 0, **settings: Any) -> None:
         nn.Module.__init__(self)
         self._final: tuple | None = None
+        self._rows: dict[str, torch.Tensor] = {}
         Recommender.__init__(self, split, features, seed=seed, **settings)
         self.eval()
 
@@ -162,6 +170,20 @@ class TrainedRecommender(Recommender, nn.Module):
 
     def content(self, modality: str) -> torch.Tensor:
         return getattr(self, f"content_{modality}")
+
+    def content_of(self, modality: str, item_ids: torch.Tensor) -> torch.Tensor:
+        """Return the features of the items of a batch, (len(item_ids), dim), valid until the next call.
+
+        Frozen features are copied into the same memory each time: a fresh block of tens of megabytes for each batch
+        costs several times the copy. Two calls before one backward are an error that torch reports.
+        """
+        matrix = self.content(modality)
+        if matrix.requires_grad:
+            return matrix.index_select(0, item_ids)
+        rows = self._rows.get(modality)
+        if rows is None or len(rows) < len(item_ids) or rows.device != matrix.device:
+            rows = self._rows[modality] = matrix.new_empty(len(item_ids) + len(item_ids) // 8, matrix.shape[1])
+        return torch.index_select(matrix, 0, item_ids, out=rows[: len(item_ids)])
 
     def mask(self, modality: str) -> torch.Tensor:
         return getattr(self, f"mask_{modality}")

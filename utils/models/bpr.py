@@ -33,5 +33,6 @@ class BPR(TrainedRecommender):
         return self.user_table.weight, self.item_table.weight
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        user, pos, neg = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
+        # one look-up for both items: its gradient, as large as the table, is made once
+        user, (pos, neg) = self.user_table(user_ids), self.item_table(torch.cat([pos_ids, neg_ids])).chunk(2)
         return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(user, pos, neg)

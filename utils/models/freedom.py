@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from utils.graphs import (
+    co_taken_weights,
     knn_graph,
     mean_of_layers,
     mix_graphs,
@@ -67,7 +68,10 @@ class FREEDOM(TrainedRecommender):
         self.thinned = self.full
         graphs = self.item_graphs or {m: self.nearest(m) for m in self.modalities}
         if graphs:
-            mixed = mix_graphs(graphs, self.settings["modality_weights"], self.warm.numpy().ravel())
+            weights = self.settings["modality_weights"]
+            if weights == "auto":
+                weights = co_taken_weights(graphs, self.split.matrix("train"))
+            mixed = mix_graphs(graphs, weights, self.warm.numpy().ravel())
             self._keep("item_graph", to_torch(mixed))
             self._keep("item_graph_t", to_torch(mixed.T))
         self.has_item_graph = bool(graphs)
@@ -116,6 +120,6 @@ class FREEDOM(TrainedRecommender):
         if not both.any():
             return user.new_zeros(())
         items, place = torch.unique(torch.cat([pos_ids[both], neg_ids[both]]), return_inverse=True)
-        projected = self.project[modality](self.content(modality).index_select(0, items))
+        projected = self.project[modality](self.content_of(modality, items))
         pos, neg = projected.index_select(0, place).chunk(2)
         return bpr((user[both] * pos).sum(1), (user[both] * neg).sum(1))

@@ -87,13 +87,14 @@ class LGMRec(TrainedRecommender):
         local, hyper = {}, {}
         for m in self.modalities:
             both = torch.cat([self.project[m].weight, self.hyperedges[m].weight])  # content is read once
-            items = F.linear(self.content(m), both)
+            items = F.linear(self.content(m), both) * self.mask(m)[:, None]
             users = propagate(getattr(self, f"mean_{m}"), items, getattr(self, f"mean_t_{m}"))
             start, logits = torch.cat([users, items]).split([self.settings["dim"], self.settings["n_hyperedges"]], 1)
             local[m] = start = start.contiguous()
             for _ in range(self.settings["n_modality_layers"]):
                 local[m] = propagate(self.adjacency, local[m])
-            local[m] = local[m] + self.cold_nodes * start
+            having = torch.cat([getattr(self, f"count_{m}") > 0, self.mask(m)[:, None]])
+            local[m] = (local[m] + self.cold_nodes * start) * having
             hyper[m] = self.over_hyperedges(m, logits, ids[self.n_users :])
         return ids, local, hyper
 

@@ -15,8 +15,9 @@ from utils.models.ngcf import unit
 class Channel(nn.Module):
     """The layers of one modality: (n_users + n_items, latent) -> (n_users + n_items, dim)."""
 
-    def __init__(self, latent: int, dim: int, n_layers: int) -> None:
+    def __init__(self, latent: int, dim: int, n_layers: int, slope: float) -> None:
         super().__init__()
+        self.slope = slope
         sizes = [latent] + [dim] * (n_layers - 1)
         self.message = nn.ModuleList(nn.Linear(size, dim, bias=False) for size in sizes)
         self.own = nn.ModuleList(nn.Linear(size, dim) for size in sizes)
@@ -31,8 +32,9 @@ class Channel(nn.Module):
             near = propagate(graph, message(x), graph_t)  # narrow first, then along the graph: A (x W) = (A x) W
             if depth == len(self.message) and rows is not None:  # nobody asks for the last layer of other nodes
                 near, x, ids = (tensor.index_select(0, rows) for tensor in (near, x, ids))
-            mine = leaky_relu(own(x)) + ids
-            x = leaky_relu(torch.addmm(mine, leaky_relu(near), combine.weight.T))
+            mine = leaky_relu(own(x), self.slope) + ids
+            h = leaky_relu(near, self.slope)
+            x = leaky_relu(torch.addmm(mine, h, combine.weight.T), self.slope)
         return x
 
 
@@ -47,7 +49,14 @@ class MMGCN(TrainedRecommender):
 
     name = "mmgcn"
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
-    DEFAULTS = {"dim": 64, "latent": 64, "n_layers": 2, "normalise": "centred", "trainable_features": False}
+    DEFAULTS = {
+        "dim": 64,
+        "latent": 64,
+        "n_layers": 2,
+        "slope": 0.2,
+        "normalise": "centred",
+        "trainable_features": False,
+    }
     DEFAULTS |= {"reg": 1e-2, "lr": 1e-3, "batch_size": 1024, "n_epochs": 200}
     SEARCH = {"lr": [3e-4, 1e-3, 5e-3], "reg": [1e-1, 1e-2, 1e-4], "n_layers": [1, 2, 3], "latent": [64, 256]}
     uses_features = needs_features = True
@@ -56,10 +65,11 @@ class MMGCN(TrainedRecommender):
         self.add_warm()
         self.add_content(self.settings["normalise"], self.settings["trainable_features"])
         dim, latent = self.settings["dim"], self.settings["latent"]
+        rest = self.settings["n_layers"], self.settings["slope"]
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.taste = nn.ModuleDict({m: self.table(self.n_users, latent) for m in self.modalities})
         self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], latent) for m in self.modalities})
-        self.channel = nn.ModuleDict({m: Channel(latent, dim, self.settings["n_layers"]) for m in self.modalities})
+        self.channel = nn.ModuleDict({m: Channel(latent, dim, *rest) for m in self.modalities})
         train, adjacency = self.split.train, {}
         for m in self.modalities:
             nn.init.xavier_normal_(self.project[m].weight)

@@ -59,10 +59,11 @@ class VBPR(TrainedRecommender):
 
     def item_content(self, item_ids: torch.Tensor | None = None) -> torch.Tensor:
         """p_i of the given items (all by default): (n, d')."""
-        vectors, masks = [self.content(m) for m in self.modalities], [self.mask(m) for m in self.modalities]
-        if item_ids is not None:
-            vectors = [vector.index_select(0, item_ids) for vector in vectors]
-            masks = [mask[item_ids] for mask in masks]
+        if item_ids is None:
+            vectors, masks = [self.content(m) for m in self.modalities], [self.mask(m) for m in self.modalities]
+        else:
+            vectors = [self.content_of(m, item_ids) for m in self.modalities]
+            masks = [self.mask(m)[item_ids] for m in self.modalities]
         return self.fuse([normalize(vector, dim=1) for vector in self.represent(vectors, masks)], masks)
 
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +74,7 @@ class VBPR(TrainedRecommender):
         # an item that occurs twice in the batch is projected once
         items, place = torch.unique(torch.cat([pos_ids, neg_ids]), return_inverse=True)
         p_pos, p_neg = self.item_content(items).index_select(0, place).chunk(2)
-        user, pos, neg = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
+        user, (pos, neg) = self.user_table(user_ids), self.item_table(torch.cat([pos_ids, neg_ids])).chunk(2)
         taste = self.taste_table(user_ids)
         pos_scores = (user * pos).sum(1) + (taste * p_pos).sum(1)
         neg_scores = (user * neg).sum(1) + (taste * p_neg).sum(1)
