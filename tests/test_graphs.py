@@ -9,6 +9,7 @@ import torch
 
 from utils.errors import CourseError
 from utils.graphs import (
+    co_taken_weights,
     knn_graph,
     mean_of_layers,
     mix_graphs,
@@ -169,3 +170,14 @@ def test_mix_shares_the_weight_among_what_an_item_has():
     assert np.allclose(equal, [[0.5, 0, 0.5], [0, 0, 0], [0, 0, 1]])  # item 1 is cold: nobody's neighbour
     with pytest.raises(CourseError, match="no item graph"):
         mix_graphs({"visual": first}, {"textual": 1.0}, np.ones(3))
+
+
+def test_graphs_are_weighed_by_the_edges_whose_items_were_taken_together():
+    taken = sp.csr_matrix([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], dtype=np.float32)  # together: 01, 12
+    good = sp.csr_matrix([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]], dtype=np.float32)
+    poor = sp.csr_matrix([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 1]], dtype=np.float32)
+    chance = 4 / 12  # ordered pairs of different items
+    lift = {"visual": 3 / 4 - chance, "textual": max(1 / 4 - chance, 0)}
+    found = co_taken_weights({"visual": good, "textual": poor}, taken)
+    assert found == pytest.approx({m: value / sum(lift.values()) for m, value in lift.items()})
+    assert co_taken_weights({"visual": poor, "audio": poor}, taken) == {"visual": 0.5, "audio": 0.5}

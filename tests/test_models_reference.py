@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from training_helpers import make_features, make_split
 
+from utils.errors import CourseError
 from utils.models import make_model
 
 TRAIN = [(0, 0), (0, 1), (1, 1), (1, 2), (1, 3), (2, 0), (2, 3), (3, 4), (3, 1), (3, 0)]
@@ -234,3 +235,29 @@ def test_itemknn_multimodal_is_the_weighted_sum_of_its_two_parts():
     content = scores_of(make_model("itemknn_content", SPLIT, FEATURES, k=3))
     assert np.allclose(scores_of(model), clicks + 0.4 * content, atol=1e-6)
     assert scores_of(model)[:, 5].any() and not clicks[:, 5].any()  # a cold item is ranked by its content
+
+
+def test_content_neighbours_from_given_graphs_alone():
+    rng = np.random.default_rng(4)
+    given = {m: sp.csr_matrix(rng.random((7, 7)) * (rng.random((7, 7)) < 0.4)) for m in ("visual", "textual")}
+    weights = {"visual": 0.3, "textual": 0.7}
+    total = sum(weights[m] * given[m].toarray() for m in given)
+    np.fill_diagonal(total, 0)
+
+    def score(u, i):
+        return sum(total[i, j] for j in range(7) if (u, j) in TRAIN)
+
+    model = make_model("itemknn_content", SPLIT, item_graphs=given, weights=weights)
+    assert np.allclose(scores_of(model), matrix_of(score), atol=1e-6)
+    with pytest.raises(CourseError, match="visual item graph is .3, 3., the split has 7 items"):
+        make_model("itemknn_content", SPLIT, item_graphs={"visual": sp.identity(3)})
+
+
+def test_freedom_says_what_falls_away_and_weighs_its_graphs_by_the_clicks():
+    assert make_model("freedom", SPLIT, FEATURES).notes == []
+    assert "nor item graphs" in make_model("freedom", SPLIT).notes[0]
+    given = {"visual": sp.identity(7, format="csr"), "textual": sp.csr_matrix(np.eye(7) + np.eye(7, k=1))}
+    model = make_model("freedom", SPLIT, item_graphs=given, modality_weights="auto")
+    assert model.notes == ["no features: the loss on features falls away"]
+    expected = make_model("freedom", SPLIT, item_graphs=given, modality_weights={"visual": 0.0, "textual": 1.0})
+    assert np.allclose(scores_of(model), scores_of(expected))  # an item beside itself only says nothing of clicks

@@ -212,14 +212,14 @@ def test_fit_takes_the_recommended_settings_and_names_mistakes():
 
 
 def test_trials_start_with_the_recommended_settings_and_never_repeat():
-    trials = trial_settings(MODELS["bpr"], 8, seed=0)
+    trials = trial_settings(MODELS["bpr"], SPLIT, 8, seed=0)
     assert len(trials) == 8 and len({str(trial) for trial in trials}) == 8
     assert trials[0] == {key: MODELS["bpr"].DEFAULTS[key] for key in MODELS["bpr"].SEARCH}
-    assert trials == trial_settings(MODELS["bpr"], 8, seed=0) != trial_settings(MODELS["bpr"], 8, seed=1)
-    assert trials[:4] == trial_settings(MODELS["bpr"], 4, seed=0)  # a larger budget extends a smaller one
-    everything = trial_settings(MODELS["bpr"], 1000, seed=0)
+    assert trials == trial_settings(MODELS["bpr"], SPLIT, 8, seed=0) != trial_settings(MODELS["bpr"], SPLIT, 8, seed=1)
+    assert trials[:4] == trial_settings(MODELS["bpr"], SPLIT, 4, seed=0)  # a larger budget extends a smaller one
+    everything = trial_settings(MODELS["bpr"], SPLIT, 1000, seed=0)
     assert len(everything) == math.prod(len(values) for values in MODELS["bpr"].SEARCH.values())
-    fixed = trial_settings(MODELS["bpr"], 1000, 0, {"lr": 0.1})
+    fixed = trial_settings(MODELS["bpr"], SPLIT, 1000, 0, {"lr": 0.1})
     assert all("lr" not in trial for trial in fixed)
 
 
@@ -245,3 +245,12 @@ def test_tune_survives_a_trial_that_fails(monkeypatch):
     best, table = tune("bpr", SPLIT, budget=4, n_epochs=2)
     assert math.isfinite(best["lr"])
     assert (table["note"] != "").sum() == 1
+
+
+def test_large_data_has_its_own_recommended_settings_whatever_its_name(monkeypatch):
+    monkeypatch.setattr(MODELS["bpr"], "LARGE", {"lr": 0.123})
+    assert make_model("bpr", SPLIT).settings["lr"] == MODELS["bpr"].DEFAULTS["lr"]
+    monkeypatch.setattr("utils.models.base.LARGE_FROM", len(SPLIT.train))
+    assert make_model("bpr", SPLIT).settings["lr"] == 0.123
+    assert make_model("bpr", SPLIT, lr=0.5).settings["lr"] == 0.5
+    assert trial_settings(MODELS["bpr"], SPLIT, 1, seed=0)[0]["lr"] == 0.123

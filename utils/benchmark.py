@@ -175,7 +175,7 @@ def tune_model(name: str, split: Any, features: dict, seed: int, budget: int, gr
     validate, given = validator(split, SELECT), {"item_graphs": graphs} if graphs else {}
     code = code_hash(name)
     trials[:] = [t for t in trials if t["model"] != name or t["code"] == code]
-    for settings in tqdm(trial_settings(CLASSES[name], budget, seed), desc=f"tune {name}", leave=False):
+    for settings in tqdm(trial_settings(CLASSES[name], split, budget, seed), desc=f"tune {name}", leave=False):
         if any(t["model"] == name and t["settings"] == settings for t in trials):
             continue
         start, note, value = time.perf_counter(), "", -1.0

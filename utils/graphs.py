@@ -149,6 +149,31 @@ def knn_graph(
     return to_torch(sp.csr_matrix((values, (heads, tails)), shape=(n_items, n_items)))
 
 
+def co_taken_weights(graphs: dict, interactions: sp.spmatrix) -> dict[str, float]:
+    """Weigh each item graph by what training says of it: modality -> weight, 0 or more, sum 1.
+
+    The weight is the share of edges whose two items some user took both, minus that share among all pairs of items; an
+    item's edge to itself does not count. Equal weights where no graph is above chance.
+
+    Args:
+        graphs: modality -> (n_items, n_items) sparse matrix; its edges count as ones.
+        interactions: (n_users, n_items) binary, the train part only.
+    """
+    taken = sp.csr_matrix(interactions, dtype=np.float32)
+    together = sp.csr_matrix(taken.T @ taken)
+    together.setdiag(0)
+    together.eliminate_zeros()
+    n_items, lift = taken.shape[1], {}
+    for modality, graph in graphs.items():
+        edges = sp.csr_matrix(graph != 0, dtype=np.float32)
+        edges.setdiag(0)
+        edges.eliminate_zeros()
+        agreeing = edges.multiply(together != 0).nnz / max(edges.nnz, 1)
+        lift[modality] = max(agreeing - together.nnz / max(n_items * (n_items - 1), 1), 0.0)
+    total = sum(lift.values())
+    return {m: value / total if total else 1 / len(lift) for m, value in lift.items()}
+
+
 def mix_graphs(graphs: dict, weights: dict[str, float] | None, warm: np.ndarray) -> sp.csr_matrix:
     """S = sum over m of a_m S^m with rows of S^m that sum to 1; a row without S^m gives its share to the others.
 

@@ -23,9 +23,28 @@ MODEL_NAMES = {
     "itemknn_multimodal": "ItemKNN + content",
     "bpr": "BPR-MF",
     "lightgcn": "LightGCN",
+    "ngcf": "NGCF",
     "vbpr": "VBPR",
+    "deepstyle": "DeepStyle",
+    "ngcf_m": "NGCF-M",
+    "mmgcn": "MMGCN",
+    "grcn": "GRCN",
+    "lattice": "LATTICE",
+    "slmrec": "SLMRec",
+    "bm3": "BM3",
     "freedom": "FREEDOM",
+    "mgcn": "MGCN",
+    "lgmrec": "LGMRec",
 }
+# Result file -> how tables call the dataset; every model that a dataset's content allows is run on each.
+BENCHMARKS = {
+    "benchmark_sticker_shop": "Sticker Shop",
+    "movielens_random": "MovieLens posters",
+    "benchmark_tiktok": "TikTok",
+    "benchmark_amazon_baby": "Amazon Baby",
+}
+# On Amazon Baby only the item graphs of image and text are at hand: these models run on them, or without content.
+ON_GRAPHS = ("random", "mostpop", "itemknn", "itemknn_content", "bpr", "lightgcn", "ngcf", "lattice", "freedom", "mgcn")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -98,6 +117,92 @@ def movielens(strategy: str) -> str:
     return f"{markdown(frame, 'Model')}\n\n`{result['meta']['command']}`"
 
 
+def available() -> dict[str, dict[str, Any]]:
+    """Return the benchmark files that exist, by the dataset's name in tables."""
+    return {title: load(name) for name, title in BENCHMARKS.items() if (RESULTS / f"{name}.json").exists()}
+
+
+def overview(metric: str = "recall@20") -> pd.DataFrame:
+    """Return models x datasets as text: mean and spread over seeds with their number; "not run" where nothing is stored.
+
+    A dash stands where a model needs features that are not at hand.
+    """
+    columns = {}
+    for title, result in available().items():
+        rows = pd.DataFrame(result["rows"])
+        rows = rows[(rows["split"] == "test") & (rows["metric"] == metric)]
+        column = {}
+        for name in MODEL_NAMES:
+            values = rows.loc[rows["model"] == name, "value"]
+            if len(values):
+                spread = f" ± {values.std():.4f}" if len(values) > 1 and values.std() > 5e-5 else ""
+                column[name] = f"{values.mean():.4f}{spread} ({len(values)})"
+            else:
+                column[name] = "not run" if title != "Amazon Baby" or name in ON_GRAPHS else "–"
+        columns[title] = column
+    frame = pd.DataFrame(columns)
+    frame.index = [MODEL_NAMES[name] for name in frame.index]
+    return frame
+
+
+def against_published(dataset: str, file: str) -> pd.DataFrame:
+    """Return our figures beside the published ones, as text; only models that have both or that we ran.
+
+    Columns: Recall@20, published, ratio, nDCG@20, published, ratio.
+    """
+    from utils.published import split_table
+
+    rows = pd.DataFrame(load(file)["rows"])
+    rows = rows[rows["split"] == "test"]
+    ours = rows.groupby(["model", "metric"])["value"].mean()
+    theirs = split_table()
+    theirs = theirs[theirs["dataset"] == dataset].set_index("model")
+    lines = {}
+    for name in MODEL_NAMES:
+        line = []
+        for metric, column in (("recall@20", "recall"), ("ndcg@20", "ndcg")):
+            own = ours.get((name, metric), float("nan"))
+            other = theirs[column].get(name, float("nan"))
+            text = [f"{own:.4f}" if own == own else "not run", f"{other:.4f}" if other == other else ""]
+            line += [*text, f"{own / other:.2f}" if own == own and other == other else ""]
+        if line[0] != "not run" or line[1]:
+            lines[MODEL_NAMES[name]] = line
+    columns = ["Recall@20", "published", "ratio", "nDCG@20", "published ", "ratio "]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+
+
+def costs() -> pd.DataFrame:
+    """Return seconds to train and peak memory in MB of every model and dataset, means over the seeds, as text."""
+    columns = {}
+    for title, result in available().items():
+        rows = pd.DataFrame(result["rows"])
+        means = rows[rows["split"] == "test"].groupby(["model", "metric"])["value"].mean()
+        columns[title] = {
+            MODEL_NAMES[name]: f"{means[name, 'fit_seconds']:,.0f} s, {means[name, 'peak_mb']:,.0f} MB"
+            if (name, "fit_seconds") in means.index and (name, "peak_mb") in means.index else ""
+            for name in MODEL_NAMES
+        }  # fmt: skip
+    return pd.DataFrame(columns)
+
+
+def commands() -> str:
+    """Return the commands that regenerate the benchmark files, one a line."""
+    return "\n".join(f"- `{result['meta']['command']}`" for result in available().values())
+
+
+def speed() -> str:
+    """Return the table of the speed benchmark."""
+    result = load("speed")
+    lines = []
+    for row in result["rows"]:
+        if row.get("ratio") is not None:
+            lines.append([row["task"], row["rival"], f"{row['ours_cpu_s']:.3g}", f"{row['rival_cpu_s']:.3g}",
+                          f"1/{1 / row['ratio']:.1f}" if row["ratio"] < 1 else f"{row['ratio']:.1f}"])  # fmt: skip
+    columns = ["Task", "Beside", "Ours, CPU s", "Theirs, CPU s", "Ratio"]
+    frame = pd.DataFrame(lines, columns=columns).set_index("Task")
+    return f"{markdown(frame, 'Task')}\n\n`{result['meta']['command']}`"
+
+
 def ladder() -> str:
     """Return how hard the Sticker Shop is, with the tables of its card."""
     from utils.data.shop_card import cold_table, difference_table, ladder_table
@@ -118,6 +223,13 @@ def blocks() -> dict[str, str]:
     for strategy in ("random", "temporal_global", "cold_items"):
         if (RESULTS / f"movielens_{strategy}.json").exists():
             found[f"movielens-{strategy}"] = movielens(strategy)
+    if available():
+        found["benchmark"] = f"{markdown(overview(), 'Model')}\n\n{commands()}"
+    for file, dataset in (("benchmark_amazon_baby", "amazon-baby"), ("benchmark_tiktok", "tiktok")):
+        if (RESULTS / f"{file}.json").exists():
+            found[f"published-{dataset}"] = markdown(against_published(dataset, file), "Model")
+    if (RESULTS / "speed.json").exists():
+        found["speed"] = speed()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
     return found

@@ -268,7 +268,7 @@ def tune(
     validate = validator(split, metric)
     if validate is None:
         raise CourseError("The validation part is empty, so nothing can be tuned; split with valid=0.1.")
-    trials = trial_settings(MODELS[name], budget, seed, settings)
+    trials = trial_settings(MODELS[name], split, budget, seed, settings)
     rows, bar = [], tqdm(trials, desc=f"tune {name}", disable=not progress, leave=False)
     for trial in bar:
         start, row = time.perf_counter(), {"trial": len(rows), **{k: v for k, v in trial.items() if k not in settings}}
@@ -287,10 +287,12 @@ def tune(
     return {**settings, **best}, table
 
 
-def trial_settings(model: type[Recommender], budget: int, seed: int, fixed: Mapping = {}) -> list[dict[str, Any]]:  # noqa: B006
+def trial_settings(
+    model: type[Recommender], split, budget: int, seed: int, fixed: Mapping | None = None
+) -> list[dict[str, Any]]:
     """The settings to try: the recommended ones first (of the searched names), then the grid in a seeded order."""
-    grid = {key: values for key, values in model.SEARCH.items() if key not in fixed}
-    first = {key: model.DEFAULTS[key] for key in grid}
+    grid = {key: values for key, values in model.SEARCH.items() if key not in (fixed or {})}
+    first = {key: model.recommended(split)[key] for key in grid}
     others = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
     others = [trial for trial in others if trial != first]
     order = np.random.default_rng(seed).permutation(len(others))
