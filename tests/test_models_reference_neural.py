@@ -233,9 +233,9 @@ def mmgcn_nodes(model, features):
             new = []
             for node in range(N_USERS + N_ITEMS):
                 around = [other for other in NEIGHBOURS[node] if has(node) and has(other)]
-                h = leaky(array(message.weight) @ np.mean([x[other] for other in around] or [0 * x[0]], axis=0), 0.01)
-                mine = leaky(array(own.weight) @ x[node] + array(own.bias), 0.01) + ids[node]
-                new.append(leaky(array(combine.weight) @ h + mine, 0.01))
+                h = leaky(array(message.weight) @ np.mean([x[other] for other in around] or [0 * x[0]], axis=0), 0.2)
+                mine = leaky(array(own.weight) @ x[node] + array(own.bias), 0.2) + ids[node]
+                new.append(leaky(array(combine.weight) @ h + mine, 0.2))
             x = np.array(new)
         for node in range(N_USERS + N_ITEMS):
             if has(node) or not any(f.mask[node - N_USERS] for f in features.values()):

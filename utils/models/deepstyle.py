@@ -25,8 +25,8 @@ class DeepStyle(TrainedRecommender):
     * A public framework keeps one c for each *item*: then q_i - c_i is one free vector, and no category is taken away.
     * The style belongs to the content: an item without any modality has s_i = 0, and loses no c. A category that was
       never seen in training has c = 0; a cold item has q_i = 0.
-    * The paper penalises the matrix E, releases E or nothing; here the styles it makes, as in our VBPR: the
-      weight then does not depend on how wide the features are.
+    * The paper penalises all weights, that framework all but E; here not E and c but the styles they make, as in our
+      VBPR: the weight then does not depend on how wide the features are.
 
     Source: Liu, Wu & Wang, "DeepStyle: Learning User Preferences for Visual Recommendation", SIGIR 2017, DOI
     10.1145/3077136.3080658.

@@ -45,6 +45,22 @@ class MMGCN(TrainedRecommender):
     h = LeakyReLU( mean over neighbours of W_l x^(l) );  x^ = LeakyReLU(U_l x^(l) + b_l) + e (e: id vector of the node)
     x^(l+1) = LeakyReLU( G_l h + x^ );  node = mean over m of x^(L);  score(u, i) = node_u . node_i
     loss = BPR + reg / (2 b) * sum over the batch of |e_u|^2 + |e_i|^2 + |e_j|^2 + sum over m of |P_u^m|^2
+
+    Traps, decided:
+    * In the released code and a framework's copy the tables P and e are tensors made outside the parameters: the
+      optimiser never sees them, and published rows of MMGCN suffer from it. Here they are trained.
+    * Neighbours are averaged (the release adds them unless told), and so are modalities (the paper adds them). G_l h and x^
+      are added; a framework's option for it is the text "False", which counts as true, and it concatenates.
+    * The release brings visual features to 256 and leaves the others as wide as they are, with weights and tastes as
+      wide: this is what makes it slow. Here each modality is brought to ``latent``, and W_l maps to ``dim`` before the
+      graph is walked, which is the paper's W_l. One bias for a layer, in U_l.
+    * The penalty of the release covers P of the visual modality only; here of all. Paper and release have three layers
+      and a LeakyReLU whose slope is .01; on small data one layer and .2 are better on validation.
+    * A missing modality: no edge leads to or from that item in that graph, and it leaves the mean. An item without any
+      keeps its id vector, in all channels. A cold item has e = 0 and no neighbour: its content alone goes through U_l.
+
+    Source: Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation of Micro-video",
+    MM 2019, DOI 10.1145/3343031.3351034.
     """
 
     name = "mmgcn"
@@ -57,7 +73,7 @@ class MMGCN(TrainedRecommender):
         "normalise": "centred",
         "trainable_features": False,
     }
-    DEFAULTS |= {"reg": 1e-2, "lr": 1e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
     SEARCH = {"lr": [3e-4, 1e-3, 5e-3], "reg": [1e-1, 1e-2, 1e-4], "n_layers": [1, 2, 3], "latent": [64, 256]}
     uses_features = needs_features = True
 
