@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_folders import COLUMNS, ITEMS, real, write_folder, write_gz
 
-from utils.data import load_dataset, write_table
+from utils.data import item_graphs, load_dataset, write_table
 from utils.data.load import known_datasets
 from utils.data.tables import read_table
 from utils.errors import CourseError
@@ -251,6 +251,36 @@ def test_prepared_folder_needs_no_items(tmp_path):
     assert "disagree" in refusal(tmp_path)
     (tmp_path / "features" / "visual.npy").write_bytes(b"nothing")
     assert "visual.npy" in refusal(tmp_path)
+
+
+def test_interactions_with_a_split_are_enough(tmp_path):
+    rows = "u\t10\ttrain\nu\t9\ttest\nv\tb\ttrain\n"
+    write_folder(tmp_path, "", "user\titem\tsplit\n" + rows)
+    dataset = load_dataset(tmp_path)
+    assert dataset.item_names.tolist() == ["9", "10", "b"] and dataset.interactions["item_id"].tolist() == [1, 0, 2]
+    assert any("No items.tsv" in note for note in dataset.notes)
+    assert item_graphs(dataset) == {}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"n_items": 4}, "4 items, the dataset has 3"),
+        ({"col": [0, 3]}, "outside items 0 to 2"),
+        ({"value": [1.0, float("nan")]}, "NaN or infinity in edge 1"),
+        ({"value": None}, "lacks value"),
+    ],
+)
+def test_item_graphs_are_checked(tmp_path, change, words):
+    write_folder(tmp_path, "", PAIRS + "u\t0\nu\t2\n")
+    parts = {"row": [0, 1], "col": [0, 2], "value": [1.0, 0.5], "n_items": 3}
+    np.savez(tmp_path / "item_knn_visual.npz", **parts)
+    dataset = load_dataset(tmp_path)
+    assert item_graphs(dataset)["visual"].toarray().tolist() == [[1, 0, 0], [0, 0, 0.5], [0, 0, 0]]
+    parts = {name: value for name, value in {**parts, **change}.items() if value is not None}
+    np.savez(tmp_path / "item_knn_visual.npz", **parts)
+    with pytest.raises(CourseError, match=words):
+        item_graphs(dataset)
 
 
 def test_prepared_folder_with_unknown_item(tmp_path):

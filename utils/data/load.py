@@ -122,7 +122,10 @@ def _note_empty(path: Path, items: pd.DataFrame, notes: list[str]) -> None:
 
 
 def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
-    """Make the items of a folder without items.tsv from its prepared features: ids 0..n-1, or features/items.txt."""
+    """Make the items of a folder without items.tsv from its prepared features: ids 0..n-1, or features/items.txt.
+
+    Without features and item graphs, the items are those of the interactions, if these say their split.
+    """
     sizes = {
         p.name: npy_shape(p)[0] for p in sorted((folder / "features").glob("*.npy")) if not p.stem.endswith("_mask")
     }
@@ -130,7 +133,7 @@ def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
         with _open_npz(path) as archive:
             sizes[path.name] = int(archive["n_items"])
     if not sizes:
-        raise CourseError(f"{base} has no items.tsv; write one with a column 'item' and one row per item.")
+        return _items_of_interactions(base, notes)
     if len(set(sizes.values())) > 1:
         facts = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         raise CourseError(f"The prepared files of {folder} disagree on the number of items ({facts}); make them again.")
@@ -144,6 +147,18 @@ def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
                 f"{len(set(names))} different ones in {len(names)} rows; write it again."
             )
     notes.append(f"No items.tsv: a prepared folder of {n_items} items, without titles, texts, pictures or sounds.")
+    return pd.DataFrame({"item": np.array(names, dtype=object), **{column: "" for column in ITEM_COLUMNS}})
+
+
+def _items_of_interactions(base: Path, notes: list[str]) -> pd.DataFrame:
+    """Make the items of a prepared folder that has interactions and nothing else; whole numbers are sorted as numbers."""
+    table = tsv.read_table(tsv.find_table(base, "interactions"), required=("user", "item"))
+    if "split" not in table:
+        raise CourseError(f"{base} has no items.tsv; write one with a column 'item' and one row per item.")
+    names = table["item"].unique().tolist()
+    names.sort(key=lambda name: (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name))
+    names = [name for name in names if name.strip()]
+    notes.append(f"No items.tsv: the {len(names)} items are those of the interactions, without any content.")
     return pd.DataFrame({"item": np.array(names, dtype=object), **{column: "" for column in ITEM_COLUMNS}})
 
 

@@ -32,10 +32,11 @@ class FREEDOM(TrainedRecommender):
 
     Traps, decided:
     * The paper speaks of normalising S by degrees; with k ones in each row that is 1/k and nothing more, and the graph
-      stays directed: so here. Released weights are image .1, text .9, chosen for shops; ours are equal unless
-      ``modality_weights`` says otherwise, and an item shares them among the modalities it has.
-    * Released shares of dropped edges are .8 or .9, and there is no penalty on e; on small data .5 and a small penalty
-      are better on validation.
+      stays directed: so here. Released weights are image .1, text .9, chosen for shops; ours are equal, or "auto" on
+      large data: more for the graph whose edges join more items that somebody took both. An item shares them among the
+      modalities it has.
+    * Released shares of dropped edges are .8 or .9, and there is no penalty on e: so here on large data. On small data
+      .5 and a small penalty are better on validation.
     * Edges between popular nodes are dropped more often (p ~ 1 / sqrt(deg_u deg_i)); scoring uses the whole graph.
     * The release trains the raw features while its graph stays as it was; here they are frozen. They enter the score
       through S only, and the loss through W_m: this is why the schema says late.
@@ -52,6 +53,7 @@ class FREEDOM(TrainedRecommender):
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "drop": 0.5, "feature_weight": 1e-3}
     DEFAULTS |= {"modality_weights": None, "item_graphs": None}
     DEFAULTS |= {"reg": 1e-3, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    LARGE = {"drop": 0.8, "modality_weights": "auto", "reg": 0.0, "lr": 1e-3, "batch_size": 2048}
     SEARCH = {"lr": [1e-3, 5e-3], "drop": [0.8, 0.5], "reg": [0.0, 1e-3, 1e-2], "k": [10, 20]}
     SEARCH |= {"modality_weights": [None, {"visual": 0.2, "textual": 0.8, "audio": 0.5}]}
     SEARCH["modality_weights"].append({"visual": 0.8, "textual": 0.2, "audio": 0.5})
