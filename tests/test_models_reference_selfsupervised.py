@@ -319,7 +319,7 @@ def test_content_ranks_cold_items(name):
     for m, feature in features.items():
         rows = np.random.default_rng(1).permutation(len(feature.matrix))
         fake[m] = dataclasses.replace(feature, matrix=feature.matrix[rows])
-    settings = {"n_epochs": 15, "batch_size": 256, "lr": 0.02}
+    settings = {"n_epochs": 8, "eval_every": 8, "batch_size": 256, "lr": 0.02}
     real = evaluate_cold(fit(name, split, features, **settings)[0], split, top_k=5).among["recall@5"]
     control = evaluate_cold(fit(name, split, fake, **settings)[0], split, top_k=5).among["recall@5"]
     chance = evaluate_cold(make_model("random", split), split, top_k=5).among["recall@5"]

@@ -94,7 +94,7 @@ class BM3(TrainedRecommender):
         if not present.any():
             return item_target.new_zeros(())
         items, place = torch.unique(pos_ids[present], return_inverse=True)  # each item is projected once
-        z = self.project[modality](self.content(modality).index_select(0, items))
+        z = self.project[modality](self.content_of(modality, items))
         online = self.predict(z).index_select(0, place)
         return gap(online, item_target[present]) + gap(online, self.target(z.index_select(0, place)))
 

@@ -129,9 +129,10 @@ class LGMRec(TrainedRecommender):
         parts = [[view.index_select(0, nodes) for view in views.values()] for views in (local, hyper)]
         user, pos, neg = self.fuse(ids.index_select(0, nodes), *parts).chunk(3)
         loss = bpr((user * pos).sum(1), (user * neg).sum(1))
-        for first, second in combinations(self.modalities, 2):
+        pairs = list(combinations(self.modalities, 2)) if self.settings["contrast_weight"] else []
+        for first, second in pairs:
             has = (getattr(self, f"has_{first}") & getattr(self, f"has_{second}")).ravel()
-            share = self.settings["contrast_weight"] / len(list(combinations(self.modalities, 2)))
+            share = self.settings["contrast_weight"] / len(pairs)
             for chosen, kind in ((user_ids, slice(0, self.n_users)), (pos_ids, slice(self.n_users, None))):
                 loss = loss + share * self.contrast(hyper[first][kind], hyper[second][kind], chosen, has[kind])
         start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
