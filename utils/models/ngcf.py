@@ -72,10 +72,10 @@ class NGCF(TrainedRecommender):
     name = "ngcf"
     schema = Schema("none", "none", "none", "none", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 1, "dropout": 0.1, "adjacency": "symmetric", "combine": "concat"}
-    DEFAULTS |= {"reg": 3e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-1, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
     SEARCH = {
         "lr": [5e-4, 1e-3, 5e-3],
-        "reg": [1e-1, 3e-2, 1e-2, 1e-4],
+        "reg": [3e-1, 1e-1, 1e-2, 1e-4],
         "dropout": [0.0, 0.1, 0.3],
         "n_layers": [1, 2, 3],
     }
