@@ -41,6 +41,7 @@ import numpy as np
 import torch
 
 from utils import evaluation, graphs, training
+from utils.edges import Edges
 from utils.models.base import TrainedRecommender
 
 USUAL_BLOCK = 4096  # users for each evaluation block in the public framework
@@ -191,12 +192,21 @@ def _coo_products() -> Iterator[None]:
 
 @contextmanager
 def _dense_item_graph() -> Iterator[None]:
-    dense, below = _converted(lambda graph: graph.to_dense()), graphs.propagate
+    """Learned graphs between items (`Edges`): the similarities of all pairs, and all pairs in each product."""
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []  # the last matrix, for as long as its values stay the same
 
-    def propagate(graph: torch.Tensor, x: torch.Tensor, transposed: torch.Tensor | None = None) -> torch.Tensor:
-        return dense(graph) @ x
+    def dots(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x @ y.T)[self.row, self.column]
 
-    with _everywhere(below, propagate):
+    def sums(self, values: torch.Tensor, y: torch.Tensor, turned: bool = False) -> torch.Tensor:
+        if not kept or kept[0][0] is not values:
+            matrix = values.new_zeros(self.shape).index_put((self.row, self.column), values)
+            kept[:] = [(values, matrix)] if not values.requires_grad else []
+        else:
+            matrix = kept[0][1]
+        return (matrix.T if turned else matrix) @ y
+
+    with _attribute(Edges, "dots", dots), _attribute(Edges, "sum", sums):
         yield
 
 
