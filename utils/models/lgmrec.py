@@ -31,7 +31,7 @@ class LGMRec(TrainedRecommender):
     * The release adds noise while scoring, too, anew for each block of users. Here noise and dropout are for training
       only: scores are computed once, with the plain softmax.
     * The release sums the contrast over the batch: its weight 1e-4 is .2 for each of 2,048 rows. Here it is the mean
-      over different users (items), so that the weight does not depend on the batch size; on small data .2 was worse than 0, hence .02.
+      over different users (items), whatever the batch size, and .02: on small data .2 was worse than 0.
     * The published denominator runs over all users (items), ``contrast_with="all"``, at four times the seconds and no
       better on validation: ours are those of the batch.
     * logits_u is a sum, as published, so very active users end in one hyperedge; ``user_logits="mean"`` is milder.
