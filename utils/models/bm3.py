@@ -22,13 +22,13 @@ class BM3(TrainedRecommender):
     score(u, i) = f(h_u) . f(h_i)
 
     Traps, decided:
-    * There are no negatives: ``neg_ids`` is ignored. What keeps all vectors from becoming one is the dropout, the stop of
-      the gradient and f; recall peaks early and then falls, so stop on validation.
+    * There are no negatives: ``neg_ids`` is ignored. What keeps all vectors from becoming one is the dropout, the
+      stop of the gradient and f; recall peaks early and then falls, so stop on validation.
     * Trained with cosines, scored with the inner product, as released: long vectors (popular items) rank high.
     * The release penalises the norms (not squared) of all nodes, divided by n_items, with .1 or .01: hardly any force.
-      Ours is the usual half square over the batch, with a weight of its own, small on purpose: lengths count in the score.
-    * The release draws one dropout mask for each node of the graph; here one for each row of the batch, so that only the
-      items of the batch are projected. The release trains the raw features; here only with ``trainable_features``.
+      Ours is the usual half square over the batch, with a small weight of its own: lengths count in the score.
+    * The release draws one dropout mask for each node of the graph; here one for each row of the batch, so that only
+      the items of the batch are projected. The release trains the raw features; here only with ``trainable_features``.
     * Content is in the loss only: a cold item has no h_i, and the release ranks it by noise. As f(z) was pulled to h_i,
       the mean direction of its z^m, at the mean length of warm items, stands in for h_i. No loss sees this.
     * Without features the content part falls away by rule. A missing modality leaves its pairs out of the mean.

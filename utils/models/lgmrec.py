@@ -1,4 +1,4 @@
-"""rho on a graph and on hypergraphs: LGMRec, local taste from neighbours, global taste from a few learned attributes."""
+"""rho on a graph and on hypergraphs: LGMRec, local taste from neighbours, global taste from a few attributes."""
 
 from __future__ import annotations
 
