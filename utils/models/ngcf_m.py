@@ -32,7 +32,8 @@ class NGCFM(NGCF):
 
     name = "ngcf_m"
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
-    DEFAULTS = NGCF.DEFAULTS | {"content_init": "xavier", "normalise": "centred", "trainable_features": False}
+    DEFAULTS = NGCF.DEFAULTS | {"reg": 1e-2, "content_init": "xavier", "normalise": "centred"}
+    DEFAULTS |= {"trainable_features": False}
     SEARCH = NGCF.SEARCH
     uses_features = needs_features = True
 
