@@ -394,10 +394,10 @@ def test_grcn(modalities):
     assert in_training(model) == pytest.approx(bpr_loop(score) + 0.1 * squares(*groups), rel=1e-4)
 
 
-def test_grcn_confidence_starts_at_one_or_as_released():
-    ours = make_model("grcn", SPLIT, FEATURES)
-    assert (ours.user_confidence == 1).all() and (ours.item_confidence == 1).all()
-    released = make_model("grcn", SPLIT, FEATURES, confidence=None)
+def test_grcn_confidence_starts_as_released_or_at_a_number():
+    ones = make_model("grcn", SPLIT, FEATURES, confidence=1.0)
+    assert (ones.user_confidence == 1).all() and (ones.item_confidence == 1).all()
+    released = make_model("grcn", SPLIT, FEATURES)
     assert (released.item_confidence < 0).any() and (released.item_confidence > 0).any()
 
 

@@ -71,8 +71,8 @@ class Edges(nn.Module):
             index, start, values = self.turned_row, self.turned_start, values.index_select(0, self.order)
         else:
             index, start = self.column, self.start
-        bags = F.embedding_bag(index, y, start, mode="sum", per_sample_weights=values, include_last_offset=True)
-        return bags
+        options = {"mode": "sum", "per_sample_weights": values.detach(), "include_last_offset": True}
+        return F.embedding_bag(index, y.detach(), start, **options)
 
     def _shares(self, values, turned):
         node = self.column if turned else self.row

@@ -26,7 +26,8 @@ class LATTICE(TrainedRecommender):
 
     Traps, decided:
     * T^m is made anew once in an epoch, as in the paper; in the release the loss reaches W_m and a in the first batch
-      of an epoch only, and the graph is a constant after that. Here in the first ``graph_batches``, see DEFAULTS.
+      of an epoch only, and the graph is a constant after that. Here in the first ``graph_batches``: 2, so that every
+      weight moves in two steps; 1 and all of them rank equally well on the Sticker Shop.
     * Nobody needs the (n_items, n_items) similarities whole: rows are done in chunks, and the gradient goes through the
       k cosines kept. Scoring builds the graph from the present weights, once.
     * The release walks on D^-1 (A + I), which is not symmetric; the paper says LightGCN: ``adjacency`` "row" or
