@@ -87,7 +87,7 @@ def test_missing_optional_columns_are_said_once_with_their_cost(tmp_path):
 
 
 def test_no_items_file(tmp_path):
-    write_folder(tmp_path, items="")
+    write_folder(tmp_path, items="", interactions=PAIRS + "u\ti1\n")  # without a split: not a prepared folder
     text = refusal(tmp_path)
     assert "items.tsv" in text and str(tmp_path) in text
 
