@@ -1,0 +1,96 @@
+"""Room "evaluation": does a model find a taste that was planted, and what if taste hung on one attribute alone?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from utils.data import Split
+from utils.errors import CourseError
+
+
+def liked(truth: Any, attribute: str) -> np.ndarray:
+    """(n_users, n_items) bool: the item carries a value of ``attribute`` that the user likes, at first or at last."""
+    values = truth.attributes[attribute].to_numpy(dtype=str)
+    wanted = truth.tastes[f"{attribute}_first"].astype(str) + "|" + truth.tastes[f"{attribute}_last"].astype(str)
+    names, codes = np.unique(values, return_inverse=True)
+    place = {name: at for at, name in enumerate(names) if name}
+    table = np.zeros((len(wanted), len(names)), dtype=bool)
+    for user, words in enumerate(wanted):
+        table[user, [place[word] for word in words.split("|") if word in place]] = True
+    return table[:, codes]
+
+
+def taste_recovery(scores: Any, likes: np.ndarray, split: Any, items: np.ndarray | None = None) -> np.ndarray:
+    """How often a liked item stands above one that is not, per user (AUC): .5 = chance, 1 = always; (n_users,).
+
+    Args:
+        scores: (n_users, n_items).
+        likes: (n_users, n_items) bool, from :func:`liked`.
+        items: ids to look at (for example the cold ones); all by default. Items of the user's train part never count.
+
+    Returns:
+        NaN for users with no liked, or only liked items.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != likes.shape:
+        raise CourseError(f"scores are {scores.shape}, likes {likes.shape}; give both as (n_users, n_items).")
+    counted = np.asarray(split.matrix("train").todense()) == 0
+    if items is not None:
+        counted[:, np.setdiff1d(np.arange(scores.shape[1]), items)] = False
+    rank = rankdata(np.where(counted, scores, -np.inf), axis=1)  # what does not count fills the lowest ranks
+    below = (~counted).sum(axis=1)
+    good = likes & counted
+    n_good, n_bad = good.sum(axis=1), (counted & ~likes).sum(axis=1)
+    won = (rank * good).sum(axis=1) - n_good * below - n_good * (n_good + 1) / 2
+    pairs = n_good * n_bad
+    return np.where(pairs > 0, won / np.where(pairs > 0, pairs, 1), np.nan)
+
+
+def one_taste_shop(
+    values: np.ndarray,
+    seed: int = 0,
+    *,
+    n_users: int = 500,
+    per_user: int = 12,
+    n_likes: int = 2,
+    strength: float = 2.5,
+    popularity: float = 0.5,
+    cold_share: float = 0.15,
+) -> Split:
+    """Simulate shoppers of the same items whose taste hangs on one attribute only, and split their log.
+
+    utility = strength if the item has one of the user's ``n_likes`` values, + popularity * N(0, 1) of the item + Gumbel
+    noise; a user takes the ``per_user`` best. A share of the items is cold: all its interactions are test. Of a user's
+    warm items one is for validation and two are test.
+
+    Args:
+        values: (n_items,) one word each, "" = none of the values.
+    """
+    values = np.asarray(values, dtype=str)
+    names, codes = np.unique(values, return_inverse=True)
+    known = np.flatnonzero(names != "")
+    if len(known) < n_likes + 1:
+        raise CourseError(f"The attribute has {len(known)} value(s); a taste for {n_likes} needs more of them.")
+    rng = np.random.default_rng(seed)
+    share = np.bincount(codes, minlength=len(names))[known]
+    keys = np.log(share) + rng.gumbel(size=(n_users, len(known)))  # frequent values are liked more often
+    likes = np.zeros((n_users, len(names)), dtype=bool)
+    np.put_along_axis(likes, known[np.argsort(-keys, axis=1)[:, :n_likes]], True, axis=1)
+    utility = strength * likes[:, codes] + popularity * rng.normal(size=len(values))
+    utility = utility + rng.gumbel(size=utility.shape)
+    taken = np.argsort(-utility, axis=1)[:, :per_user]
+    pairs = np.stack([np.repeat(np.arange(n_users), per_user), taken.ravel()], axis=1)
+    cold = rng.choice(len(values), int(cold_share * len(values)), replace=False)
+    is_cold = np.isin(pairs[:, 1], cold)
+    warm = pairs[~is_cold][rng.permutation((~is_cold).sum())]
+    warm = warm[np.argsort(warm[:, 0], kind="stable")]
+    first = np.unique(warm[:, 0], return_index=True)[1]
+    place = np.arange(len(warm)) - np.repeat(first, np.diff([*first, len(warm)]))  # 0, 1, 2, ... within a user
+    train = warm[(place == 0) | (place > 3)]
+    seen = np.isin(warm[:, 1], train[:, 1])  # an item that only held-out pairs have would be cold by accident
+    valid, test = warm[(place == 1) & seen], warm[(place > 1) & (place < 4) & seen]
+    cold = np.setdiff1d(np.arange(len(values)), train[:, 1])
+    return Split(n_users, len(values), train, valid, np.concatenate([test, pairs[is_cold]]), "one taste", cold)
