@@ -7,7 +7,20 @@ import pytest
 import torch
 
 from utils.errors import CourseError
-from utils.fusion import FUSIONS, Concat, Coordinate, Joint, Mean, Product, Sum, l2, late_fusion, make_fusion, whitening
+from utils.fusion import (
+    FUSIONS,
+    Concat,
+    Coordinate,
+    Joint,
+    Mean,
+    Product,
+    Projection,
+    Sum,
+    l2,
+    late_fusion,
+    make_fusion,
+    whitening,
+)
 
 A = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 B = torch.tensor([[10.0, 20.0], [30.0, 40.0], [50.0, 60.0]])
@@ -70,6 +83,25 @@ def test_attention_weights_sum_to_one_over_what_is_there():
     weights = make_fusion("attention", 2, 2).weights([A, B], MASKS)
     assert torch.allclose(weights.sum(1), torch.tensor([1.0, 1.0, 0.0]))
     assert weights[1, 0] == 1
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_projection_is_a_linear_layer_with_the_same_gradients(bias):
+    torch.manual_seed(0)
+    ours, plain = Projection(7, 3, bias=bias), torch.nn.Linear(7, 3, bias=bias)
+    plain.load_state_dict(ours.state_dict())
+    frozen, weights = torch.randn(5, 7), torch.randn(5, 3)
+    for x in (frozen, frozen.clone().requires_grad_()):  # frozen and trainable features
+        for layer in (ours, plain):
+            layer.zero_grad()
+            x.grad = None
+            (layer(x) * weights).sum().backward()
+            layer.seen = None if x.grad is None else x.grad.clone()
+        assert torch.allclose(ours(x), plain(x), atol=1e-6)
+        for a, b in zip(ours.parameters(), plain.parameters()):
+            assert torch.allclose(a.grad, b.grad, atol=1e-5) and a.grad.abs().sum() > 0
+        assert (ours.seen is None) == (plain.seen is None)
+        assert ours.seen is None or torch.allclose(ours.seen, plain.seen, atol=1e-6)
 
 
 def test_joint_is_one_map_of_the_concatenation():

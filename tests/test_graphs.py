@@ -125,15 +125,17 @@ def test_propagate_and_its_gradient():
     assert torch.allclose(grad, dense.T @ weight, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["symmetric", "row"])
 @pytest.mark.parametrize("n_layers", [0, 1, 3])
-def test_mean_of_layers_equals_the_sum_written_out(n_layers):
+def test_mean_of_layers_equals_the_sum_written_out(n_layers, kind):
     torch.manual_seed(0)
-    graph = normalised_adjacency(EDGES, 4, 5)
+    graph = normalised_adjacency(EDGES, 4, 5, kind=kind)
+    turned = None if kind == "symmetric" else to_torch(to_scipy(graph).T)
     x, dense = torch.randn(9, 3, requires_grad=True), graph.to_dense()
     layers = [x]
     for _ in range(n_layers):
         layers.append(dense @ layers[-1])
-    slow, fast = torch.stack(layers).mean(0), mean_of_layers(graph, x, n_layers)
+    slow, fast = torch.stack(layers).mean(0), mean_of_layers(graph, x, n_layers, turned)
     assert torch.allclose(fast, slow, atol=1e-6)
     weight = torch.randn(9, 3)
     (expected,) = torch.autograd.grad((slow * weight).sum(), x)

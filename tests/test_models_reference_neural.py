@@ -115,7 +115,7 @@ def test_dropout_is_redrawn_in_training_and_absent_from_scores(name):
 
 
 def test_dropped_messages_have_the_right_share_and_mean():
-    from utils.models.ngcf import drop
+    from utils.layers import drop
 
     torch.manual_seed(0)
     x = torch.ones(1001, 63)

@@ -29,6 +29,7 @@ from training_helpers import make_features, planted
 
 from utils.errors import CourseError
 from utils.evaluation import evaluate_cold
+from utils.layers import drop
 from utils.models import make_model
 from utils.training import fit
 
@@ -111,11 +112,16 @@ def test_bm3():
 def test_bm3_gives_the_targets_no_gradient_and_drops_out_in_training_only():
     model = make_model("bm3", SPLIT, FEATURES)
     h = torch.ones(4, 64, requires_grad=True)
-    assert torch.equal(model.target(h), h) and not model.target(h).requires_grad
+    assert torch.allclose(model.target(h), h / 8) and not model.target(h).requires_grad  # at length 1, whole
     before = scores_of(model)
     model.train()
     share = (model.target(torch.ones(1000, 64)) == 0).float().mean()
     assert 0.48 < float(share) < 0.52
+    for share in (0.0, 0.3, 0.9):
+        dropped = drop(torch.ones(999, 33), share)
+        assert abs(float((dropped == 0).float().mean()) - share) < 0.01
+        assert abs(float(dropped.mean()) - 1) < 0.06  # what stays is as much longer
+        assert abs(np.corrcoef(dropped[:-1].ravel(), dropped[1:].ravel())[0, 1]) < 0.02 or not share
     assert loss_of(model) != loss_of(model)
     assert np.array_equal(scores_of(model), before)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
-from training_helpers import make_split, planted
+from training_helpers import make_features, make_split, planted
 
 import utils.training as training
 from utils.errors import CourseError
@@ -254,3 +254,16 @@ def test_large_data_has_its_own_recommended_settings_whatever_its_name(monkeypat
     assert make_model("bpr", SPLIT).settings["lr"] == 0.123
     assert make_model("bpr", SPLIT, lr=0.5).settings["lr"] == 0.5
     assert trial_settings(MODELS["bpr"], SPLIT, 1, seed=0)[0]["lr"] == 0.123
+
+
+def test_a_checkpoint_knows_a_long_setting_to_its_last_entry(tmp_path):
+    """numpy writes a long array with dots in the middle: two of them must not pass for one another."""
+    split = make_split([(u, i) for u in range(4) for i in range(u, 2000, 4)], n_users=4, n_items=2000)
+    features = {"visual": make_features("visual", np.random.default_rng(0).normal(size=(2000, 3)))}
+    labels = np.arange(2000) % 5
+    other = np.where(np.arange(2000) == 1000, 4 - labels, labels)
+    settings = {"n_epochs": 1, "checkpoint": tmp_path / "deepstyle.pt"}
+    fit("deepstyle", split, features, categories=labels, **settings)
+    fit("deepstyle", split, features, categories=labels.copy(), **settings)
+    with pytest.raises(CourseError, match="another run"):
+        fit("deepstyle", split, features, categories=other, **settings)

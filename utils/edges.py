@@ -44,6 +44,13 @@ class Edges(nn.Module):
         keys = matrix.row * np.int64(self.shape[1]) + matrix.col
         return torch.from_numpy(np.searchsorted(self.keys, keys)).to(self.row.device)
 
+    def spread(self, matrix: sp.spmatrix) -> torch.Tensor:
+        """The values of another matrix edge by edge, (n_edges,), zero where it has none."""
+        matrix = sp.csr_matrix(matrix)
+        values = torch.zeros(len(self.row), device=self.row.device)
+        values[self.place(matrix)] = torch.from_numpy(matrix.data.astype(np.float32)).to(values.device)
+        return values
+
     def dots(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """x_r . y_c for each edge (r, c): (n_rows, d), (n_columns, d) -> (n_edges,)."""
         return _Dots.apply(self, x, y)

@@ -319,8 +319,15 @@ def _run_key(model: TrainedRecommender, split, *loop: Any) -> str:
     content = [array for feature in model.features.values() for array in (feature.matrix, feature.mask)]
     for array in (split.train, split.valid, *content, *given):
         digest.update(np.ascontiguousarray(array).tobytes())
-    settings = sorted((key, str(value)) for key, value in model.settings.items() if key != "item_graphs")
+    settings = sorted((key, _written(value)) for key, value in model.settings.items() if key != "item_graphs")
     return f"{model.name} {settings} {loop} {sorted(graphs)} {model.modalities} {digest.hexdigest()[:16]}"
+
+
+def _written(value: Any) -> str:
+    """A setting as text; of an array its content, since numpy writes a long one with dots."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return hashlib.sha256(np.asarray(value).tobytes() + str(np.shape(value)).encode()).hexdigest()[:16]
+    return str(value)
 
 
 def _save(path, run: str, model, optimiser, history: History, best: dict, waited: int) -> None:

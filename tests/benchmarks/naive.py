@@ -180,7 +180,7 @@ def _coo_products() -> Iterator[None]:
     def propagate(graph: torch.Tensor, x: torch.Tensor, transposed: torch.Tensor | None = None) -> torch.Tensor:
         return torch.sparse.mm(coo(graph), x)
 
-    def mean_of_layers(adjacency: torch.Tensor, x: torch.Tensor, n_layers: int) -> torch.Tensor:
+    def mean_of_layers(adjacency, x: torch.Tensor, n_layers: int, transposed=None) -> torch.Tensor:
         layers = [x]
         for _ in range(n_layers):
             layers.append(torch.sparse.mm(coo(adjacency), layers[-1]))

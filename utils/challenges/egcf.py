@@ -66,7 +66,7 @@ class EGCF(TrainedRecommender):
             scale = np.where(degree > 0, np.maximum(degree, 1) ** -0.5, 0.0)
             self.register_buffer(name, torch.from_numpy(scale.astype(np.float32))[:, None], persistent=False)
         if gate == "reviews":
-            vectors = torch.from_numpy(reviews.on(self.split))  # (n_edges, dim) in the order of the edges
+            vectors = torch.from_numpy(reviews.on(self.split))  # (n_edges, dim)
             self.register_buffer("review", vectors, persistent=False)
             self.project = nn.Linear(vectors.shape[1], self.settings["dim"])
 
@@ -120,7 +120,7 @@ def gate(users: torch.Tensor, items: torch.Tensor, edge: torch.Tensor) -> torch.
 
 @torch.no_grad()
 def learned_gates(model: EGCF) -> np.ndarray:
-    """Return the gates of a trained model, (n_layers, n_edges), edges in the order of ``split.train``."""
+    """Return the gates of a trained model, (n_layers, n_edges), edges by user, then item."""
     return torch.stack(model.by_reviews()[2]).cpu().numpy()
 
 

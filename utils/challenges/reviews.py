@@ -43,17 +43,22 @@ class EdgeReviews:
         return f"EdgeReviews({len(self.pairs):,} edges x {self.dim}, {share} with a review, content {digest})"
 
     def on(self, split: Split) -> np.ndarray:
-        """Return the vectors in the order of ``split.train``, (n_train, dim); the edges must be these, no more, no less.
+        """Return the vectors of the training edges by user, then item, each edge once: (n_edges, dim).
 
         Raises:
             CourseError: a review lies on an edge outside the training part, or a training edge has no row here.
         """
         check_reviews(self, split)
-        keys, wanted = (rows[:, 0] * split.n_items + rows[:, 1] for rows in (self.pairs, split.train))
+        keys = self.pairs[:, 0] * split.n_items + self.pairs[:, 1]
+        if (np.diff(keys) <= 0).any():
+            raise CourseError(
+                "The pairs of the reviews are not sorted, or one comes twice; sort them by user and item."
+            )
+        wanted = np.unique(split.train[:, 0] * split.n_items + split.train[:, 1])
         places = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
         lost = np.flatnonzero(keys[places] != wanted) if len(keys) else np.arange(len(wanted))
         if len(lost):
-            user, item = split.train[lost[0]]
+            user, item = divmod(int(wanted[lost[0]]), split.n_items)
             raise CourseError(
                 f"{len(lost)} training edges have no row in the reviews (first: user {user}, item {item}); "
                 "make them with training_reviews(dataset, split) from this split."

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from utils.errors import CourseError, suggest
+from utils.graphs import knn_graph, to_scipy, to_torch
 
 MODALITIES = ("visual", "textual", "audio")
 LARGE_FROM = 50_000  # training interactions
@@ -188,6 +191,25 @@ class TrainedRecommender(Recommender, nn.Module):
     def mask(self, modality: str) -> torch.Tensor:
         return getattr(self, f"mask_{modality}")
 
+    def keep_graph(self, name: str, graph: sp.spmatrix) -> None:
+        """Keep a graph that is not trained as ``self.<name>``, and its transpose as ``self.<name>_t``."""
+        self.register_buffer(name, to_torch(graph), persistent=False)
+        self.register_buffer(f"{name}_t", to_torch(graph.T), persistent=False)
+
+    def nearest(self, modality: str, vectors: torch.Tensor | None = None, weighted: bool = False) -> sp.csr_matrix:
+        """The ``k`` warm items most similar to each item that has the modality, by cosine of its features or ``vectors``."""
+        vectors = (self.content(modality) if vectors is None else vectors).detach().cpu().float()
+        warm = np.flatnonzero(self.warm.cpu().numpy())
+        return to_scipy(knn_graph(vectors, self.settings["k"], self.mask(modality).cpu(), weighted, candidates=warm))
+
+    def triples(self, nodes: torch.Tensor, user_ids, pos_ids, neg_ids) -> tuple[torch.Tensor, ...]:
+        """The vectors of a batch from a table of all nodes, users first: three (b, d), looked up at once.
+
+        Every look-up has a gradient as large as the table, and three of them would be made and added up.
+        """
+        places = torch.cat([user_ids, pos_ids + self.n_users, neg_ids + self.n_users])
+        return nodes.index_select(0, places).chunk(3)
+
 
 def content(feature, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]:
     """Return a modality as (n_items, dim) float32 and its mask (n_items,) bool; rows that are missing are zero."""
@@ -198,7 +220,7 @@ def content(feature, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]
     if normalise == "centred":
         matrix = matrix - matrix[mask].mean(0)
     if normalise != "none":
-        matrix = nn.functional.normalize(matrix, dim=1)  # a zero row stays zero: its norm is clamped
+        matrix = F.normalize(matrix, dim=1)  # a zero row stays zero: its norm is clamped
     return matrix * mask[:, None], mask
 
 

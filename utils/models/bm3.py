@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from utils.fusion import Projection
 from utils.graphs import mean_of_layers, normalised_adjacency
+from utils.layers import drop
 from utils.losses import l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -50,7 +52,7 @@ class BM3(TrainedRecommender):
         dim = self.settings["dim"]
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.predict = nn.Linear(dim, dim)
-        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], dim) for m in self.modalities})
+        self.project = nn.ModuleDict({m: Projection(self.content(m).shape[1], dim) for m in self.modalities})
         for layer in (self.predict, *self.project.values()):
             nn.init.xavier_normal_(layer.weight)
         adjacency = normalised_adjacency(self.split.train, self.n_users, self.n_items)
@@ -58,14 +60,15 @@ class BM3(TrainedRecommender):
         if not self.modalities:
             self.notes.append("no features: the loss on content falls away, and cold items all rank alike")
 
-    def online(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """h of all users and items; zero for cold items."""
+    def walk(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """G of all nodes, users first, and e of all items, zero for cold ones."""
         own = self.item_table.weight * self.warm
-        nodes = mean_of_layers(self.adjacency, torch.cat([self.user_table.weight, own]), self.settings["n_layers"])
-        return nodes[: self.n_users], nodes[self.n_users :] + own
+        nodes = torch.cat([self.user_table.weight, own])
+        return mean_of_layers(self.adjacency, nodes, self.settings["n_layers"]), own
 
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        users, items = self.online()
+        nodes, own = self.walk()
+        users, items = nodes[: self.n_users], nodes[self.n_users :] + own
         return self.predict(users), self.predict(items + self.stand_in(items))
 
     def stand_in(self, items: torch.Tensor) -> torch.Tensor:
@@ -77,11 +80,14 @@ class BM3(TrainedRecommender):
         return F.normalize(total, dim=1) * items.norm(dim=1).sum() / self.warm.sum()
 
     def target(self, h: torch.Tensor) -> torch.Tensor:
-        return F.dropout(h.detach(), self.settings["dropout"], self.training)
+        """What a prediction is compared with: h after dropout, at length 1, without gradient."""
+        h = drop(h.detach(), self.settings["dropout"]) if self.training else h.detach()
+        return F.normalize(h, dim=1)
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        users, items = self.online()
-        user, item = users.index_select(0, user_ids), items.index_select(0, pos_ids)
+        nodes, own = self.walk()
+        user, item = nodes.index_select(0, torch.cat([user_ids, pos_ids + self.n_users])).chunk(2)
+        item = item + own.index_select(0, pos_ids)
         user_target, item_target = self.target(user), self.target(item)
         loss = gap(self.predict(user), item_target) + gap(self.predict(item), user_target)
         for m in self.modalities:
@@ -93,12 +99,14 @@ class BM3(TrainedRecommender):
         present = self.mask(modality)[pos_ids]
         if not present.any():
             return item_target.new_zeros(())
-        items, place = torch.unique(pos_ids[present], return_inverse=True)  # each item is projected once
+        if not present.all():
+            pos_ids, item_target = pos_ids[present], item_target[present]
+        items, place = torch.unique(pos_ids, return_inverse=True)  # each item is projected once
         z = self.project[modality](self.content_of(modality, items))
         online = self.predict(z).index_select(0, place)
-        return gap(online, item_target[present]) + gap(online, self.target(z.index_select(0, place)))
+        return gap(online, item_target + self.target(z.detach().index_select(0, place)), 2)
 
 
-def gap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Mean of 1 - cosine of the rows of (n, d) ``a`` and ``b``: 0 where they point the same way."""
-    return (1 - F.cosine_similarity(a, b, dim=1)).mean()
+def gap(a: torch.Tensor, target: torch.Tensor, n_targets: int = 1) -> torch.Tensor:
+    """Mean of n - cosine of the rows of (n, d) ``a`` and the ``target``, a sum of n vectors of length 1 (or 0)."""
+    return n_targets - ((a * target).sum(1) / a.norm(dim=1).clamp(min=1e-8)).mean()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from utils.errors import CourseError
+from utils.fusion import Projection
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -44,7 +45,9 @@ class DeepStyle(TrainedRecommender):
         self.add_content(self.settings["normalise"], self.settings["trainable_features"])
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         dim = self.settings["dim"]
-        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], dim, bias=False) for m in self.modalities})
+        self.project = nn.ModuleDict(
+            {m: Projection(self.content(m).shape[1], dim, bias=False) for m in self.modalities}
+        )
         for layer in self.project.values():
             nn.init.xavier_uniform_(layer.weight)
         self.has_categories = self.settings["categories"] is not None

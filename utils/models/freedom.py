@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import nn
 
+from utils.fusion import Projection
 from utils.graphs import (
     co_taken_weights,
-    knn_graph,
     mean_of_layers,
     mix_graphs,
     normalised_adjacency,
     propagate,
     prune_edges,
-    to_scipy,
-    to_torch,
 )
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
@@ -64,9 +60,10 @@ class FREEDOM(TrainedRecommender):
         self.add_content("l2")
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.project = nn.ModuleDict(
-            {m: nn.Linear(self.content(m).shape[1], self.settings["dim"]) for m in self.modalities}
+            {m: Projection(self.content(m).shape[1], self.settings["dim"]) for m in self.modalities}
         )
-        self._keep("full", normalised_adjacency(self.split.train, self.n_users, self.n_items))
+        full = normalised_adjacency(self.split.train, self.n_users, self.n_items)
+        self.register_buffer("full", full, persistent=False)
         self.thinned = self.full
         graphs = self.item_graphs or {m: self.nearest(m) for m in self.modalities}
         if graphs:
@@ -74,40 +71,41 @@ class FREEDOM(TrainedRecommender):
             if weights == "auto":
                 weights = co_taken_weights(graphs, self.split.matrix("train"))
             mixed = mix_graphs(graphs, weights, self.warm.numpy().ravel())
-            self._keep("item_graph", to_torch(mixed))
-            self._keep("item_graph_t", to_torch(mixed.T))
+            self.keep_graph("item_graph", mixed)
         self.has_item_graph = bool(graphs)
         if not self.modalities:
             kept = "" if graphs else " nor item graphs, so no item graph"
             self.notes.append(f"no features{kept}: the loss on features falls away")
 
-    def nearest(self, modality: str) -> sp.csr_matrix:
-        feature, warm = self.features[modality], np.flatnonzero(self.warm.numpy())
-        return to_scipy(knn_graph(feature.matrix, self.settings["k"], feature.mask, candidates=warm))
-
-    def _keep(self, name: str, graph: torch.Tensor) -> None:
-        self.register_buffer(name, graph, persistent=False)
-
     def begin_epoch(self, generator: torch.Generator) -> None:
         edges = prune_edges(self.split.train, self.n_users, self.n_items, self.settings["drop"], generator)
         self.thinned = normalised_adjacency(edges, self.n_users, self.n_items).to(self.full.device)
 
-    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def walk(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """G of all nodes, users first, and S e of all items."""
         own = self.item_table.weight * self.warm
         nodes = torch.cat([self.user_table.weight, own])
         nodes = mean_of_layers(self.thinned if self.training else self.full, nodes, self.settings["n_layers"])
-        users, items = nodes[: self.n_users], nodes[self.n_users :]
         if not self.has_item_graph:
-            return users, items
-        if not self.training:  # no loss ever sees a cold item
-            items = items + (1 - self.warm) * propagate(self.item_graph, items, self.item_graph_t)
+            return nodes, None
         for _ in range(self.settings["n_item_layers"]):
             own = propagate(self.item_graph, own, self.item_graph_t)
-        return users, items + own
+        return nodes, own
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        nodes, similar = self.walk()
+        users, items = nodes[: self.n_users], nodes[self.n_users :]
+        if similar is None:
+            return users, items
+        cold = (1 - self.warm) * propagate(self.item_graph, items, self.item_graph_t)  # no loss ever sees a cold item
+        return users, items + cold + similar
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        users, items = self.embeddings()
-        user, pos, neg = users.index_select(0, user_ids), items.index_select(0, pos_ids), items.index_select(0, neg_ids)
+        nodes, similar = self.walk()
+        user, pos, neg = self.triples(nodes, user_ids, pos_ids, neg_ids)
+        if similar is not None:
+            more_pos, more_neg = similar.index_select(0, torch.cat([pos_ids, neg_ids])).chunk(2)
+            pos, neg = pos + more_pos, neg + more_neg
         loss = bpr((user * pos).sum(1), (user * neg).sum(1))
         for m in self.modalities:
             loss = loss + self.settings["feature_weight"] * self.feature_loss(m, user, pos_ids, neg_ids)
@@ -121,7 +119,9 @@ class FREEDOM(TrainedRecommender):
         both = self.mask(modality)[pos_ids] & self.mask(modality)[neg_ids]
         if not both.any():
             return user.new_zeros(())
-        items, place = torch.unique(torch.cat([pos_ids[both], neg_ids[both]]), return_inverse=True)
+        if not both.all():
+            user, pos_ids, neg_ids = user[both], pos_ids[both], neg_ids[both]
+        items, place = torch.unique(torch.cat([pos_ids, neg_ids]), return_inverse=True)
         projected = self.project[modality](self.content_of(modality, items))
         pos, neg = projected.index_select(0, place).chunk(2)
-        return bpr((user[both] * pos).sum(1), (user[both] * neg).sum(1))
+        return bpr((user * pos).sum(1), (user * neg).sum(1))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils.edges import Edges
+from utils.fusion import Projection
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -56,7 +57,7 @@ class GRCN(TrainedRecommender):
         dim, n_modalities = self.settings["dim"], len(self.modalities)
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.tastes = nn.ModuleDict({m: self.table(self.n_users) for m in self.modalities})
-        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], dim) for m in self.modalities})
+        self.project = nn.ModuleDict({m: Projection(self.content(m).shape[1], dim) for m in self.modalities})
         for layer in self.project.values():
             nn.init.xavier_uniform_(layer.weight)
         self.user_confidence = nn.Parameter(self.start_confidence(self.n_users, n_modalities))

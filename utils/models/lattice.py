@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from utils.edges import Edges
 from utils.errors import suggest
-from utils.graphs import knn_graph, normalised_adjacency, propagate, to_scipy, to_torch
+from utils.fusion import Projection
+from utils.graphs import laplacian, mean_of_layers, normalised_adjacency, to_scipy
 from utils.losses import bpr, l2_reg
 from utils.models.base import MODALITIES, Schema, TrainedRecommender
 
@@ -55,18 +54,17 @@ class LATTICE(TrainedRecommender):
         self.add_content(self.settings["normalise"], self.settings["trainable_features"])
         dim = self.settings["dim"]
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
-        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], dim) for m in self.modalities})
+        self.project = nn.ModuleDict({m: Projection(self.content(m).shape[1], dim) for m in self.modalities})
         kinds = ("symmetric", "row")
         if self.settings["adjacency"] not in kinds:
             raise suggest(self.settings["adjacency"], kinds, "adjacency")
         kind, size = self.settings["adjacency"], (self.n_users, self.n_items)
         adjacency = normalised_adjacency(self.split.train, *size, kind=kind, self_loops=kind == "row")
-        self.register_buffer("adjacency", adjacency, persistent=False)
-        self.register_buffer("adjacency_t", to_torch(to_scipy(adjacency).T), persistent=False)
+        self.keep_graph("adjacency", to_scipy(adjacency))
         self.sources = [m for m in MODALITIES if m in self.item_graphs or m in self.modalities]
         self.original = {}
         for m in self.sources:
-            graph = self.item_graphs[m] if m in self.item_graphs else self.nearest(self.content(m), m)
+            graph = self.item_graphs[m] if m in self.item_graphs else self.nearest(m, weighted=True)
             self.original[m] = laplacian(graph, self.warm.numpy().ravel())
         if len(self.sources) > 1:
             self.importance = nn.Parameter(torch.full((len(self.sources),), 0.5))
@@ -74,26 +72,13 @@ class LATTICE(TrainedRecommender):
             self.notes.append("no features: the learned graph falls away, the given item graphs stay as they are")
         self.connected: tuple | None = None
 
-    def nearest(self, vectors: torch.Tensor, modality: str) -> sp.csr_matrix:
-        """The cosines of the k nearest warm items of each item that has the modality."""
-        mask, warm = self.mask(modality).cpu(), np.flatnonzero(self.warm.cpu().numpy())
-        vectors = vectors.detach().cpu().float()
-        return to_scipy(knn_graph(vectors, self.settings["k"], mask, weighted=True, candidates=warm))
-
     def connect(self) -> tuple[Edges, dict, dict]:
         """Which items are neighbours now: edges of all graphs, values of L(S^m) and membership in T^m by modality."""
         with torch.no_grad():
-            learned = {m: self.nearest(self.project[m](self.content(m)), m) for m in self.modalities}
-        parts = [abs(graph) for graph in (*self.original.values(), *learned.values())]
-        edges = Edges(sum(parts[1:], parts[0])).to(self.warm.device)
-
-        def spread(graph, values):
-            result = self.warm.new_zeros(len(edges.row))
-            result[edges.place(graph)] = torch.as_tensor(values, dtype=result.dtype, device=result.device)
-            return result
-
-        original = {m: spread(graph, graph.data) for m, graph in self.original.items()}
-        return edges, original, {m: spread(graph, np.ones(graph.nnz)) for m, graph in learned.items()}
+            learned = {m: self.nearest(m, self.project[m](self.content(m))) for m in self.modalities}
+        edges = Edges(sum([abs(graph) for graph in (*self.original.values(), *learned.values())])).to(self.warm.device)
+        original = {m: edges.spread(graph) for m, graph in self.original.items()}
+        return edges, original, {m: edges.spread(graph) for m, graph in learned.items()}
 
     def weigh(self, edges: Edges, original: dict, learned: dict) -> torch.Tensor:
         """A~, edge by edge, with gradient."""
@@ -123,28 +108,24 @@ class LATTICE(TrainedRecommender):
             return self.connected[0], values
         return self.connected[0], self.constant
 
-    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def walk(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """G of all nodes, users first, and L2norm(h) of all items."""
         own = h = self.item_table.weight * self.warm
         edges, values = self.item_graph()
         for _ in range(self.settings["n_item_layers"]):
             h = edges.sum(values, h)
-        start = nodes = torch.cat([self.user_table.weight, own])
-        for _ in range(self.settings["n_layers"]):
-            nodes = start + propagate(self.adjacency, nodes, self.adjacency_t)
-        nodes = nodes / (self.settings["n_layers"] + 1)
-        return nodes[: self.n_users], nodes[self.n_users :] + F.normalize(h, dim=1)
+        start = torch.cat([self.user_table.weight, own])
+        nodes = mean_of_layers(self.adjacency, start, self.settings["n_layers"], self.adjacency_t)
+        return nodes, F.normalize(h, dim=1)
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        nodes, content = self.walk()
+        return nodes[: self.n_users], nodes[self.n_users :] + content
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        users, items = self.embeddings()
-        user, pos, neg = users.index_select(0, user_ids), items.index_select(0, pos_ids), items.index_select(0, neg_ids)
+        nodes, content = self.walk()
+        user, pos, neg = self.triples(nodes, user_ids, pos_ids, neg_ids)
+        more_pos, more_neg = content.index_select(0, torch.cat([pos_ids, neg_ids])).chunk(2)
+        pos, neg = pos + more_pos, neg + more_neg
         start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
         return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(*start)
-
-
-def laplacian(graph: sp.spmatrix, warm: np.ndarray) -> sp.csr_matrix:
-    """D^-1/2 S D^-1/2 with row sums on both sides, after leaving out negative similarities and columns of cold items."""
-    graph = sp.csr_matrix(sp.csr_matrix(graph, dtype=np.float64).maximum(0) @ sp.diags(warm.astype(np.float64)))
-    graph.eliminate_zeros()
-    sums = np.asarray(graph.sum(1)).ravel()
-    root = sp.diags(np.divide(1.0, np.sqrt(sums), out=np.zeros_like(sums), where=sums > 0))
-    return sp.csr_matrix(root @ graph @ root)

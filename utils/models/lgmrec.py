@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils.errors import suggest
-from utils.graphs import mean_of_layers, normalise, normalised_adjacency, propagate, to_torch
+from utils.fusion import Projection
+from utils.graphs import mean_of_layers, normalise, normalised_adjacency, propagate
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -66,11 +67,10 @@ class LGMRec(TrainedRecommender):
         self._keep("adjacency", normalised_adjacency(self.split.train, self.n_users, self.n_items))
         for m in self.modalities:
             for maps, size in ((self.project, self.settings["dim"]), (self.hyperedges, self.settings["n_hyperedges"])):
-                maps[m] = nn.Linear(self.content(m).shape[1], size, bias=False)
+                maps[m] = Projection(self.content(m).shape[1], size, bias=False)
                 nn.init.xavier_uniform_(maps[m].weight)
             taken = self.split.matrix("train") @ sp.diags(self.mask(m).numpy().astype(np.float64))
-            self._keep(f"mean_{m}", to_torch(normalise(taken, "row")))
-            self._keep(f"mean_t_{m}", to_torch(normalise(taken, "row").T))
+            self.keep_graph(f"mean_{m}", normalise(taken, "row"))
             count = torch.as_tensor(np.asarray(taken.sum(1)), dtype=torch.float32)  # items of u that have m
             self._keep(f"count_{m}", count)
             self._keep(f"has_{m}", torch.cat([count > 0, self.mask(m)[:, None]]))  # (n_users + n_items, 1) bool
@@ -90,7 +90,7 @@ class LGMRec(TrainedRecommender):
         for m in self.modalities:
             both = torch.cat([self.project[m].weight, self.hyperedges[m].weight])  # content is read once
             items = F.linear(self.content(m), both) * self.mask(m)[:, None]
-            users = propagate(getattr(self, f"mean_{m}"), items, getattr(self, f"mean_t_{m}"))
+            users = propagate(getattr(self, f"mean_{m}"), items, getattr(self, f"mean_{m}_t"))
             z = torch.cat([users[:, :dim], items[:, :dim]])
             for _ in range(self.settings["n_modality_layers"]):
                 z = propagate(self.adjacency, z)

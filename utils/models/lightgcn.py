@@ -33,13 +33,17 @@ class LightGCN(TrainedRecommender):
         adjacency = normalised_adjacency(self.split.train, self.n_users, self.n_items)
         self.register_buffer("adjacency", adjacency, persistent=False)
 
+    def walk(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """E^(0) and E, each (n_users + n_items, d)."""
+        start = torch.cat([self.user_table.weight, self.item_table.weight])
+        return start, mean_of_layers(self.adjacency, start, self.settings["n_layers"])
+
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        nodes = torch.cat([self.user_table.weight, self.item_table.weight])
-        nodes = mean_of_layers(self.adjacency, nodes, self.settings["n_layers"])
+        nodes = self.walk()[1]
         return nodes[: self.n_users], nodes[self.n_users :]
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        users, items = self.embeddings()
-        user, pos, neg = users.index_select(0, user_ids), items.index_select(0, pos_ids), items.index_select(0, neg_ids)
-        start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
+        start, nodes = self.walk()
+        user, pos, neg = self.triples(nodes, user_ids, pos_ids, neg_ids)
+        start = self.triples(start, user_ids, pos_ids, neg_ids)
         return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(*start)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import nn
 
-from utils.fusion import Attention
-from utils.graphs import knn_graph, mean_of_layers, normalised_adjacency, propagate, to_scipy, to_torch
+from utils.fusion import Attention, Projection
+from utils.graphs import laplacian, mean_of_layers, normalised_adjacency, propagate, to_scipy
 from utils.losses import bpr, info_nce, l2_reg
 from utils.models.base import MODALITIES, Schema, TrainedRecommender
-from utils.models.lattice import laplacian
 
 
 class MGCN(TrainedRecommender):
@@ -56,15 +54,15 @@ class MGCN(TrainedRecommender):
         self.add_content(self.settings["normalise"], self.settings["trainable_features"])
         dim, warm = self.settings["dim"], self.warm.numpy().ravel()
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
-        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], dim) for m in self.modalities})
+        self.project = nn.ModuleDict({m: Projection(self.content(m).shape[1], dim) for m in self.modalities})
         self.gate = nn.ModuleDict({m: nn.Linear(dim, dim) for m in self.modalities})
         adjacency = normalised_adjacency(self.split.train, self.n_users, self.n_items)
         self.register_buffer("adjacency", adjacency, persistent=False)
-        self._keep("taken", to_scipy(adjacency)[: self.n_users, self.n_users :])  # R, normalised
+        self.keep_graph("taken", to_scipy(adjacency)[: self.n_users, self.n_users :])  # R, normalised
         self.views = [m for m in MODALITIES if m in self.item_graphs or m in self.modalities]
         for m in self.views:
-            graph = laplacian(self.item_graphs[m] if m in self.item_graphs else self.nearest(m), warm)
-            self._keep(f"similar_{m}", graph)
+            graph = laplacian(self.item_graphs[m] if m in self.item_graphs else self.nearest(m, weighted=True), warm)
+            self.keep_graph(f"similar_{m}", graph)
             has = np.diff(graph.indptr) > 0
             has = np.concatenate([self.split.matrix("train") @ has > 0, has])  # a user has what the user's items have
             self.register_buffer(f"has_{m}", torch.from_numpy(has), persistent=False)
@@ -73,15 +71,6 @@ class MGCN(TrainedRecommender):
             self.prefer = nn.ModuleDict({m: nn.Linear(dim, dim) for m in self.views})
         if open_gates := [m for m in self.views if m not in self.modalities]:
             self.notes.append(f"no {' and no '.join(open_gates)} features: that gate is open, the item graph stays")
-
-    def nearest(self, modality: str) -> sp.csr_matrix:
-        mask, warm = self.mask(modality), np.flatnonzero(self.warm.numpy())
-        vectors = self.content(modality).detach()
-        return to_scipy(knn_graph(vectors, self.settings["k"], mask, weighted=True, candidates=warm))
-
-    def _keep(self, name: str, graph: sp.spmatrix) -> None:
-        self.register_buffer(name, to_torch(graph), persistent=False)
-        self.register_buffer(f"{name}_t", to_torch(graph.T), persistent=False)
 
     def walk(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return propagate(getattr(self, name), x, getattr(self, f"{name}_t"))

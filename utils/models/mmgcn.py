@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
+from utils.fusion import Projection
 from utils.graphs import normalised_adjacency, propagate, to_scipy, to_torch
+from utils.layers import unit
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
-from utils.models.ngcf import unit
 
 
 class Channel(nn.Module):
@@ -78,7 +79,7 @@ class MMGCN(TrainedRecommender):
         rest = self.settings["n_layers"], self.settings["slope"]
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.taste = nn.ModuleDict({m: self.table(self.n_users, latent) for m in self.modalities})
-        self.project = nn.ModuleDict({m: nn.Linear(self.content(m).shape[1], latent) for m in self.modalities})
+        self.project = nn.ModuleDict({m: Projection(self.content(m).shape[1], latent) for m in self.modalities})
         self.channel = nn.ModuleDict({m: Channel(latent, dim, *rest) for m in self.modalities})
         train, adjacency = self.split.train, {}
         for m in self.modalities:

@@ -4,45 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import dropout, leaky_relu
+from torch.nn.functional import leaky_relu
 
 from utils.errors import suggest
-from utils.graphs import normalised_adjacency, propagate, to_scipy, to_torch
+from utils.graphs import normalised_adjacency, propagate, to_scipy
+from utils.layers import drop, unit
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
-
-
-class _Unit(torch.autograd.Function):
-    """x / |x| row by row; the gradient in three passes over the matrix instead of eight."""
-
-    @staticmethod
-    def forward(ctx, x):
-        length = x.norm(dim=1, keepdim=True)
-        inverse = torch.where(length > 1e-12, 1 / length, 0.0)
-        y = x * inverse
-        ctx.save_for_backward(y, inverse)
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        y, inverse = ctx.saved_tensors
-        along = torch.linalg.vecdot(y, grad)[:, None]  # what would only stretch the row
-        return torch.addcmul(grad, y, along, value=-1).mul_(inverse)  # (g - y (y . g)) / |x|
-
-
-def unit(x: torch.Tensor) -> torch.Tensor:
-    """Each row of (n, d) brought to length 1; a zero row stays zero, and gets no gradient."""
-    return _Unit.apply(x)
-
-
-def drop(x: torch.Tensor, share: float) -> torch.Tensor:
-    """Dropout; on a CPU each random byte decides one entry, in steps of 1/256: a third of the time for large x."""
-    if share == 0 or x.device.type != "cpu":
-        return dropout(x, share) if share else x
-    limit = min(max(round(256 * share), 1), 255)
-    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-    kept = words.view(torch.uint8)[: x.numel()].view_as(x) >= limit
-    return x * (kept.to(x.dtype) * (256 / (256 - limit)))
 
 
 class NGCF(TrainedRecommender):
@@ -96,8 +64,7 @@ class NGCF(TrainedRecommender):
             nn.init.zeros_(layer.bias)
         edges = self.split.train, self.n_users, self.n_items, self.settings["adjacency"]
         graph = normalised_adjacency(*edges, self_loops=not self.own_message)
-        self.register_buffer("graph", graph, persistent=False)
-        self.register_buffer("graph_t", to_torch(to_scipy(graph).T), persistent=False)
+        self.keep_graph("graph", to_scipy(graph))
 
     def nodes(self, rows: torch.Tensor | None = None) -> torch.Tensor:
         """Final vectors of the given nodes, users first (all by default): (n, d) or (n, d (L + 1))."""
