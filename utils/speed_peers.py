@@ -6,6 +6,7 @@ A peer that is not installed gives `Missing`, and the benchmark prints "not inst
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -161,6 +162,8 @@ def recbole(name: str, split: Any, eval_batch: int = 4096) -> SimpleNamespace:
         "eval_args": {"split": {"RS": [8, 1, 1]}, "order": "RO", "group_by": "user", "mode": "full"},
     }  # fmt: skip
     arguments, sys.argv = sys.argv, sys.argv[:1]  # RecBole reads the command line by itself
+    here = Path.cwd()
+    os.chdir(folder)  # and its trainer leaves a folder of logs where it stands
     try:
         config = configuration.Config(model=name, dataset="speed", config_dict=options)
         init_seed(0, False)
@@ -170,6 +173,7 @@ def recbole(name: str, split: Any, eval_batch: int = 4096) -> SimpleNamespace:
         trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
     finally:
         sys.argv = arguments
+        os.chdir(here)
     trainer.eval_collector.data_collect(train)
     return SimpleNamespace(
         epoch=lambda: trainer._train_epoch(train, 0, show_progress=False),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from utils.data import Dataset
 
 GRID = 3  # parts a side: GRID * GRID part vectors for each picture
-TILE = 64  # pixels a side of a part, for networks (a multiple of 32)
+TILE = 32  # pixels a side of a part, for networks (a multiple of 32)
 
 
 def tiles(pictures: np.ndarray, grid: int = GRID) -> np.ndarray:
@@ -65,7 +65,7 @@ def part_features(dataset: Dataset, encoder: str, width: int = 64, grid: int = G
     if cache and path.exists():
         return _rows(whole, Features.load(path).matrix.reshape(dataset.n_items, grid * grid, -1), width, encoder)
     network = find(encoder, "visual").load("avgpool", size=TILE, fit="pad", **_seed(encoder))
-    look = find(encoder, "visual").load("avgpool", size=64 * grid, fit="pad", **_seed(encoder)).prepare
+    look = find(encoder, "visual").load("avgpool", size=TILE * grid, fit="pad", **_seed(encoder)).prepare
     vectors = np.zeros((dataset.n_items, grid * grid, 1280), dtype=np.float32)
     for item in tqdm(np.flatnonzero(whole.mask), desc=f"parts: {encoder}", leave=False, disable=None):
         (cut,) = tiles(look(dataset.image_paths()[item])[None], grid)
