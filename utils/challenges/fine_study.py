@@ -1,0 +1,251 @@
+"""Challenge 2.4, "Which?" to report: planted tastes for colour, shape and content, and three questions put to attention.
+
+Does it find the taste (``recovery``)? Does the score hang on what it names (``faithfulness``)? Is it flat where there is
+nothing to find (``spread``)?
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from utils.challenges.content_style import ContentStyle
+from utils.challenges.fine_features import BLOCKS, blocks, permuted
+from utils.data import Split
+from utils.errors import CourseError, suggest
+from utils.training import train
+
+LIKED = 1 / 6  # a planted like covers at least this share of the items
+
+
+@dataclass(frozen=True)
+class Population:
+    """Simulated users whose taste is known.
+
+    Attributes:
+        split: their interactions, 80 : 10 : 10 for each user.
+        types: (n_users,) str, which of the three each user looks at. In a twin without taste: what the user would have
+            been, and a method that "finds" it there has found nothing.
+        liked: (n_users, n_items) bool, the items with what the user likes.
+        utility: (n_users, n_items) float32, before the noise of a choice; its ranking is the oracle.
+    """
+
+    split: Split
+    types: np.ndarray
+    liked: np.ndarray
+    utility: np.ndarray
+
+
+def plant(
+    labels: Mapping[str, Sequence[str]],
+    *,
+    n_users: int = 450,
+    n_taken: int = 20,
+    strength: float = 2.5,
+    popularity: float = 0.5,
+    seed: int = 0,
+) -> Population:
+    """Draw users who look at one thing only: a third at the colour, a third at the shape, a third at the content.
+
+    A user's likes are drawn value by value until they cover a sixth of the items. Utility = strength on liked items +
+    popularity x an exponential variable of each item, standardised; choices add Gumbel(1) noise, without repeats.
+
+    Args:
+        labels: "colour", "shape", "content" -> label of each item, from a source that no descriptor is.
+        strength: 0 makes the twin: same users, same popularity, same noise, no taste.
+    """
+    names, n_items = list(labels), len(next(iter(labels.values())))
+    if n_taken >= n_items:
+        raise CourseError(f"{n_taken} choices of {n_items} items leave nothing to rank; lower n_taken.")
+    rng = np.random.default_rng([4_010, seed])
+    types = np.array(names)[rng.permutation(np.arange(n_users) % len(names))]
+    appeal = rng.exponential(size=n_items)
+    appeal = popularity * (appeal - appeal.mean()) / appeal.std()
+    liked = np.zeros((n_users, n_items), dtype=bool)
+    for user, kind in enumerate(types):
+        column = np.asarray(labels[kind])
+        for value in rng.permutation(np.unique(column)):
+            liked[user] |= column == value
+            if liked[user].mean() >= LIKED:
+                break
+    utility = (strength * liked + appeal).astype(np.float32)
+    order = np.argsort(-(utility + rng.gumbel(size=utility.shape)), axis=1)[:, :n_taken]
+    place = np.argsort(rng.random((n_users, n_taken)), axis=1)  # which part each choice falls into
+    held = max(1, n_taken // 10)
+    pairs = np.stack([np.repeat(np.arange(n_users), n_taken), order.ravel()], axis=1)
+    part = place.ravel()
+    chunks = [pairs[part >= 2 * held], pairs[part < held], pairs[(part >= held) & (part < 2 * held)]]
+    chunks = [chunk[np.lexsort((chunk[:, 1], chunk[:, 0]))] for chunk in chunks]
+    cold = np.setdiff1d(np.arange(n_items), chunks[0][:, 1])
+    return Population(Split(n_users, n_items, *chunks, "planted", cold), types, liked, utility)
+
+
+def fit_style(split: Split, features: Any, seed: int = 0, **settings: Any) -> tuple[ContentStyle, Any]:
+    """Make and train a ContentStyle with its recommended settings; any can be given. Returns (model, History)."""
+    model = ContentStyle(split, {"visual": features}, seed=seed, **settings)
+    loop = {key: model.settings[key] for key in ("eval_every", "patience")}
+    return model, train(model, split, seed=seed, progress=False, **loop)
+
+
+def user_weights(model: ContentStyle, split: Split, part: str = "train") -> pd.DataFrame:
+    """Mean attention of each user over the items it took: index = user_id, a column for each feature, rows sum to 1.
+
+    Users without an item in ``part`` have no row.
+    """
+    pairs = split.part(part)
+    users, row = np.unique(pairs[:, 0], return_inverse=True)
+    table = model.weights(users).numpy()[row.ravel(), pairs[:, 1]]
+    frame = pd.DataFrame(table, columns=list(model.parts))
+    return frame.groupby(pairs[:, 0]).mean().rename_axis("user_id")
+
+
+def relative(weights: pd.DataFrame) -> pd.DataFrame:
+    """Weights minus the mean of all users: what a user looks at more than the others do. Columns have mean 0."""
+    return weights - weights.mean()
+
+
+def recovery(guess: pd.DataFrame, types: Sequence[str]) -> float:
+    """Share of users whose largest column of ``guess`` (index = user_id) is their planted type; chance is 1 in 3."""
+    return float((guess.idxmax(axis=1).to_numpy() == np.asarray(types)[guess.index]).mean())
+
+
+def confusion(guess: pd.DataFrame, types: Sequence[str]) -> pd.DataFrame:
+    """Rows: the planted type; columns: the feature with the largest weight; entries: share of the row."""
+    found, true = guess.idxmax(axis=1).to_numpy(), np.asarray(types)[guess.index]
+    table = pd.crosstab(true, found, normalize="index").reindex(columns=guess.columns, fill_value=0.0)
+    return table.reindex([name for name in guess.columns if name in table.index])
+
+
+def spread(weights: pd.DataFrame) -> float:
+    """How much users differ in what they look at: standard deviation over users, mean over the features; 0 = flat."""
+    return float(weights.std(ddof=0).mean())
+
+
+def halves(split: Split, seed: int = 0) -> tuple[Split, Split]:
+    """Cut each user's training items into two halves at random: two logs of the same tastes without a common row."""
+    rng = np.random.default_rng(seed)
+    pairs = split.train[rng.permutation(len(split.train))]
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    first = np.r_[True, pairs[1:, 0] != pairs[:-1, 0]]
+    number = np.arange(len(pairs)) - np.maximum.accumulate(np.where(first, np.arange(len(pairs)), 0))
+    every = np.arange(split.n_items)
+
+    def half(k: int) -> Split:
+        train_part = pairs[number % 2 == k]
+        cold = np.setdiff1d(every, train_part[:, 1])
+        return replace(split, train=train_part, cold_items=cold, notes=())
+
+    return half(0), half(1)
+
+
+def repeatability(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Do two halves of the log give a user the same weights? Correlation over users, mean over features; 0 = noise."""
+    users = one.index.intersection(other.index)
+    pairs = [(one.loc[users, name], other.loc[users, name]) for name in one.columns]
+    still = [a.std() < 1e-9 or b.std() < 1e-9 for a, b in pairs]
+    return float(np.mean([0.0 if flat else np.corrcoef(a, b)[0, 1] for flat, (a, b) in zip(still, pairs)]))
+
+
+def history_likeness(features: Any, split: Split) -> pd.DataFrame:
+    """The rival without training: how alike a user's items are in each descriptor, against chance.
+
+    For each feature the mean cosine over pairs of the user's training items, centred rows, minus the mean of random
+    sets of this size, divided by their standard deviation (both estimated from all pairs of items).
+    """
+    train_matrix = split.matrix()
+    size = np.asarray(train_matrix.sum(1)).ravel()
+    users = np.flatnonzero(size >= 2)
+    n_pairs = size[users] * (size[users] - 1)
+    columns = {}
+    for name, where in blocks(features).items():
+        block = features.matrix[:, where] - features.matrix[features.mask][:, where].mean(0)
+        block = block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9) * features.mask[:, None]
+        total = train_matrix[users] @ block
+        own = np.asarray(train_matrix[users] @ (block**2).sum(1))
+        alike = ((total**2).sum(1) - own) / n_pairs
+        every = (block @ block.T)[~np.eye(len(block), dtype=bool)]
+        columns[name] = (alike - every.mean()) / (every.std() * np.sqrt(2 / n_pairs))
+    return pd.DataFrame(columns, index=pd.Index(users, name="user_id"))
+
+
+def with_features(model: ContentStyle, features: Any) -> ContentStyle:
+    """Return a copy of a trained model that reads other features of the same shape; no weight changes."""
+    other = copy.deepcopy(model)
+    mask = torch.as_tensor(features.mask)
+    for part in model.parts:
+        block = torch.as_tensor(np.ascontiguousarray(features.matrix[:, blocks(features)[part]]))
+        block = torch.nn.functional.normalize(block - block[mask].mean(0), dim=1) * mask[:, None]
+        getattr(other, f"block_{part}").copy_(block)
+    return other.eval()
+
+
+def auc_by_user(scores: torch.Tensor, split: Split, part: str = "test") -> pd.Series:
+    """Chance that a held-out item stands above an item that the user never took, (users with held-out items,).
+
+    scores: (n_users, n_items). 0.5 = chance. Ties count half.
+    """
+    taken = torch.zeros(split.n_users, split.n_items, dtype=torch.bool)
+    for name in ("train", "valid", "test"):
+        taken[tuple(torch.as_tensor(split.part(name)).T)] = True
+    users, items = torch.as_tensor(split.part(part)).T
+    own, free = scores[users, items][:, None], ~taken[users]
+    below = ((scores[users] < own) & free).sum(1) + 0.5 * ((scores[users] == own) & free).sum(1)
+    values = pd.Series((below / free.sum(1)).numpy(), name="auc")
+    return values.groupby(users.numpy()).mean().rename_axis("user_id")
+
+
+def faithfulness(
+    model: ContentStyle, features: Any, split: Split, weights: pd.DataFrame, *, n_shuffles: int = 3, seed: int = 0
+) -> pd.DataFrame:
+    """Permute one descriptor across items and see how much each user's ranking loses.
+
+    Args:
+        weights: index = user_id, columns = features; ranks them for each user (``user_weights``, or any other guess).
+
+    Returns:
+        index = user_id, columns "most", "middle", "least": loss of AUC when the feature of this rank is permuted.
+        With two features there is no middle.
+    """
+    users = np.arange(split.n_users)
+    before = auc_by_user(model.score(users), split)
+    losses = {}
+    for part in model.parts:
+        after = [
+            auc_by_user(with_features(model, permuted(features, part, seed + k)).score(users), split)
+            for k in range(n_shuffles)
+        ]
+        losses[part] = before - sum(after) / n_shuffles
+    table = pd.DataFrame(losses).loc[lambda frame: frame.index.isin(weights.index)]
+    order = np.argsort(-weights.loc[table.index, list(model.parts)].to_numpy(), axis=1, kind="stable")
+    names = {2: ["most", "least"], 3: ["most", "middle", "least"]}.get(len(model.parts))
+    if names is None:
+        raise CourseError(f"faithfulness compares two or three features, the model has {len(model.parts)}.")
+    return pd.DataFrame(np.take_along_axis(table.to_numpy(), order, axis=1), columns=names, index=table.index)
+
+
+def favourites(
+    model: ContentStyle, user_id: int, part: str, candidates: Sequence[int] | None = None, top_k: int = 6
+) -> np.ndarray:
+    """Items whose ``part`` (colour, shape or content) alone pleases this user most, best first: (top_k,) item_ids.
+
+    By t_u . z_i, the part of a "dot" score that this feature brings before its weight.
+    """
+    if part not in model.parts:
+        raise suggest(part, model.parts, "part of this model")
+    with torch.no_grad():
+        z = model.encoded()[:, model.parts.index(part)]
+        score = z @ model.user_table.weight[user_id]
+    ids = np.arange(model.n_items) if candidates is None else np.asarray(candidates)
+    return ids[np.argsort(-score.numpy()[ids], kind="stable")][:top_k]
+
+
+def truth_labels(attributes: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Labels to plant from: colour and shape of the shop's truth, and the topic as content; (n_items,) str each."""
+    columns = dict(zip(BLOCKS, ("colour", "shape", "topic")))
+    return {name: attributes[column].to_numpy(dtype=str) for name, column in columns.items()}
