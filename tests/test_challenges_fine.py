@@ -235,7 +235,7 @@ def test_the_loss_is_the_equation(model):
         logits = model.logits.weight.detach().double().numpy()
         expected += model.settings["flat"] * sum((logits[u] ** 2).sum() for u, _, _ in triples) / 8
     loss = model.train().loss(USERS, POS, NEG)
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
     loss.backward()
     assert all(weight.grad is not None for weight in model.parameters())
 

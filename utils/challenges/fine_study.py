@@ -1,14 +1,20 @@
 """Challenge 2.4, "Which?" to report: planted tastes for colour, shape and content, and three questions put to attention.
 
 Does it find the taste (``recovery``)? Does the score hang on what it names (``faithfulness``)? Is it flat where there is
-nothing to find (``spread``)?
+nothing to find (``spread``, ``repeatability``)?
+
+python -m utils.challenges.fine_study data/downloads/movielens --seeds 2     (writes data/results/fine_features_movielens.json)
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +22,22 @@ import pandas as pd
 import torch
 
 from utils.challenges.content_style import ContentStyle
-from utils.challenges.fine_features import BLOCKS, blocks, permuted
+from utils.challenges.fine_features import BLOCKS, blocks, fine_features, permuted
 from utils.data import Split
 from utils.errors import CourseError, suggest
-from utils.training import train
+from utils.files import ROOT, write_json
+from utils.training import fit, train
 
+RESULT = ROOT / "data" / "results" / "fine_features_movielens.json"
+# what is compared: the same model with fewer eyes; "shuffled" gives each picture to the wrong item
+VARIANTS = {
+    "user weights": {},
+    "equal weights": {"attention": "uniform"},
+    "colour only": {"parts": ("colour",)},
+    "shape only": {"parts": ("shape",)},
+    "content only": {"parts": ("content",)},
+    "user weights, shuffled": {},
+}
 LIKED = 1 / 6  # a planted like covers at least this share of the items
 
 
@@ -91,6 +108,44 @@ def fit_style(split: Split, features: Any, seed: int = 0, **settings: Any) -> tu
     model = ContentStyle(split, {"visual": features}, seed=seed, **settings)
     loop = {key: model.settings[key] for key in ("eval_every", "patience")}
     return model, train(model, split, seed=seed, progress=False, **loop)
+
+
+def fit_variants(
+    split: Split, features: Any, seed: int = 0, names: Sequence[str] = tuple(VARIANTS), **settings: Any
+) -> dict[str, ContentStyle]:
+    """Train the named ``VARIANTS`` on one split with the same settings; returns name -> model."""
+    for name in names:
+        if name not in VARIANTS:
+            raise suggest(name, VARIANTS, "variant")
+    wrong = features.shuffled(seed)
+    used = {name: wrong if name.endswith("shuffled") else features for name in names}
+    return {name: fit_style(split, used[name], seed, **{**VARIANTS[name], **settings})[0] for name in names}
+
+
+def rewired(split: Split, seed: int = 0) -> Split:
+    """The twin of a real log: who took how much and what is taken how often stay, who took what is drawn anew.
+
+    The items of each part are dealt out at random; a pair that comes twice is kept once.
+    """
+    rng = np.random.default_rng(seed)
+    parts, taken = {}, np.zeros(0, dtype=np.int64)
+    for name in ("train", "valid", "test"):
+        pairs = split.part(name)
+        keys = np.unique(pairs[:, 0] * split.n_items + rng.permutation(pairs[:, 1]))
+        keys = np.setdiff1d(keys, taken)
+        taken = np.concatenate([taken, keys])
+        parts[name] = np.stack([keys // split.n_items, keys % split.n_items], axis=1)
+    cold = np.setdiff1d(np.arange(split.n_items), parts["train"][:, 1])
+    return replace(split, **parts, cold_items=cold, notes=())
+
+
+def weights_of_halves(split: Split, features: Any, seed: int = 0, **settings: Any) -> list[pd.DataFrame]:
+    """User weights learned from each half of everybody's training items, in two runs that share nothing else."""
+    found = []
+    for k, half in enumerate(halves(split, seed)):
+        model, _ = fit_style(half, features, seed + 1000 * k, **settings)
+        found.append(user_weights(model, half))
+    return found
 
 
 def user_weights(model: ContentStyle, split: Split, part: str = "train") -> pd.DataFrame:
@@ -249,3 +304,87 @@ def truth_labels(attributes: pd.DataFrame) -> dict[str, np.ndarray]:
     """Labels to plant from: colour and shape of the shop's truth, and the topic as content; (n_items,) str each."""
     columns = dict(zip(BLOCKS, ("colour", "shape", "topic")))
     return {name: attributes[column].to_numpy(dtype=str) for name, column in columns.items()}
+
+
+# ---- real data ----
+
+
+def study(
+    split: Split, features: Any, seed: int, save: Callable[[str, Any], None], done: Mapping[str, Any], **settings
+):
+    """All parts of the study on one split; each part is handed to ``save`` when it is there and skipped if ``done``."""
+    from utils.evaluation import evaluate
+
+    users = np.arange(split.n_users)
+
+    def judged(model: Any) -> dict[str, float]:
+        values = {"recall@20": evaluate(model, split, metrics=("recall",))["recall@20"]}
+        return values | {"auc": float(auc_by_user(model.score(users), split).mean())}
+
+    for name in ("mostpop", "bpr"):
+        if f"{name}/{seed}" not in done:
+            save(f"{name}/{seed}", judged(fit(name, split, seed=seed, eval_every=2, patience=5)[0]))
+    for name in VARIANTS:
+        if f"{name}/{seed}" in done:
+            continue
+        model = fit_variants(split, features, seed, [name], **settings)[name]
+        row: dict[str, Any] = judged(model)
+        if len(model.parts) == 3 and model.settings["attention"] != "uniform":
+            weights = user_weights(model, split)
+            row |= {"weights": weights.mean().round(4).to_dict(), "spread": spread(weights)}
+            row["faithfulness"] = (
+                faithfulness(model, features, split, weights, n_shuffles=1, seed=seed).mean().to_dict()
+            )
+        save(f"{name}/{seed}", row)
+    for name, log in (("halves", split), ("halves, twin", rewired(split, seed))):
+        if f"{name}/{seed}" not in done:
+            one, other = weights_of_halves(log, features, seed, **settings)
+            values = {"repeatability": repeatability(one, other), "spread": (spread(one) + spread(other)) / 2}
+            save(f"{name}/{seed}", values)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: see the head of this file. A run that was cut off goes on where it was."""
+    from utils.benchmark import meta
+    from utils.data import load_dataset, split_dataset
+
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.challenges.fine_study", description="Attention on real data."
+    )
+    parser.add_argument("folder")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    try:
+        dataset = load_dataset(options.folder)
+        features = fine_features(dataset)
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    command = (
+        f"python -m utils.challenges.fine_study {options.folder} --seeds {options.seeds} --epochs {options.epochs}"
+    )
+    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "epochs": options.epochs}
+    content = {"meta": {**meta([]), **key, "command": command}, "parts": {}}
+    if options.out.exists():
+        stored = json.loads(options.out.read_text(encoding="utf-8"))
+        if {name: stored["meta"].get(name) for name in key} == key:
+            content["parts"] = stored["parts"]
+
+    def save(name: str, row: dict[str, Any]) -> None:
+        content["parts"][name] = {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+        write_json(options.out, content)
+        print(name, content["parts"][name], flush=True)
+
+    for seed in range(options.seeds):
+        split = split_dataset(dataset, "random", seed=seed)
+        # about eight batches an epoch, as for the shop: the same number of steps for every dataset
+        settings = {"n_epochs": options.epochs, "batch_size": max(1024, len(split.train) // 8), "lr": 1e-2}
+        content["meta"]["settings"] = {name: value for name, value in settings.items() if name != "batch_size"}
+        study(split, features, seed, save, content["parts"], **settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
