@@ -34,8 +34,8 @@ class FREEDOM(TrainedRecommender):
     * Released shares of dropped edges are .8 or .9, and there is no penalty on e: so here on large data. On small data
       .5 and a small penalty are better on validation.
     * Edges between popular nodes are dropped more often (p ~ 1 / sqrt(deg_u deg_i)); scoring uses the whole graph.
-    * The release trains the raw features while its graph stays as it was; here they are frozen. They enter the score
-      through S only, and the loss through W_m: this is why the schema says late.
+    * The release trains the raw features while its graph stays as it was; here they are frozen, or ``trainable_features``.
+      They enter the score through S only, and the loss through W_m: this is why the schema says late.
     * The release leaves cold items their random e. Here only items seen in training are neighbours, and a cold item is
       made of them alone: (S G)_i + (S e)_i. Without cold items nothing changes.
     * Without features and without ``item_graphs`` (modality -> (n_items, n_items) sparse matrix, whose edges count as
@@ -47,7 +47,7 @@ class FREEDOM(TrainedRecommender):
     name = "freedom"
     schema = Schema("any", "pretrained", "coordinate", "late", "BPR + BPR on features")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "drop": 0.5, "feature_weight": 1e-3}
-    DEFAULTS |= {"modality_weights": None, "item_graphs": None}
+    DEFAULTS |= {"modality_weights": None, "item_graphs": None, "trainable_features": False}
     DEFAULTS |= {"reg": 1e-3, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
     LARGE = {"drop": 0.8, "modality_weights": "auto", "reg": 0.0, "lr": 1e-3, "batch_size": 2048}
     SEARCH = {"lr": [1e-3, 5e-3], "drop": [0.8, 0.5], "reg": [0.0, 1e-3, 1e-2], "k": [10, 20]}
@@ -57,7 +57,7 @@ class FREEDOM(TrainedRecommender):
 
     def build(self) -> None:
         self.add_warm()
-        self.add_content("l2")
+        self.add_content("l2", self.settings["trainable_features"])
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.project = nn.ModuleDict(
             {m: Projection(self.content(m).shape[1], self.settings["dim"]) for m in self.modalities}
