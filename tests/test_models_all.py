@@ -194,16 +194,24 @@ def test_vbpr_with_every_fusion(fusion):
         assert value.grad is not None and value.grad.abs().sum() > 0, key
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if "trainable_features" in MODELS[name].DEFAULTS])
+def test_features_are_frozen_unless_asked_for(name):
+    frozen = make_model(name, SPLIT, FEATURES)
+    assert not any("content_" in key for key, _ in frozen.named_parameters())
+    model = make_model(name, SPLIT, FEATURES, trainable_features=True)
+    before = {m: model.content(m).detach().clone() for m in FEATURES}
+    model.train()
+    model.begin_epoch(torch.Generator().manual_seed(0))
+    model.loss(*batch()).backward()
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
+    assert all(not torch.equal(before[m], model.content(m)) for m in FEATURES)
+    assert all(torch.equal(before[m], frozen.content(m)) for m in FEATURES)  # both start from the same features
+
+
 def test_vbpr_options():
     normal = make_model("vbpr", SPLIT, FEATURES, content_init="normal")
     assert 0.9 < float(normal.taste_table.weight.detach().std()) < 1.1
     assert float(make_model("vbpr", SPLIT, FEATURES).taste_table.weight.detach().std()) < 0.3
-    assert not any("content_" in key for key, _ in normal.named_parameters())
-    trainable = make_model("vbpr", SPLIT, FEATURES, trainable_features=True)
-    before = trainable.content("visual").detach().clone()
-    trainable.loss(*batch()).backward()
-    torch.optim.SGD(trainable.parameters(), lr=1.0).step()
-    assert not torch.equal(before, trainable.content("visual"))
     with pytest.raises(CourseError, match="xavier"):
         make_model("vbpr", SPLIT, FEATURES, content_init="xavir")
 

@@ -1,0 +1,24 @@
+"""utils.studies_frozen: frozen against trained features, on a tiny planted split."""
+
+from __future__ import annotations
+
+from training_helpers import planted
+
+from utils.studies_frozen import compare, main, trainable
+
+
+def test_compare_says_what_training_the_features_adds():
+    split, features, _ = planted()
+    rows = [compare("vbpr", split, features, 0, trained, n_epochs=2, lr=0.02) for trained in (False, True)]
+    frozen, trained = rows
+    wide = sum(feature.matrix.size for feature in features.values())
+    assert trained["parameters"] == frozen["parameters"] + wide
+    assert [row["features"] for row in rows] == ["frozen", "trained"] and frozen["epochs"] == 2
+    assert all(0 <= row["recall@20"] <= 1 and row["cpu_s"] > 0 for row in rows)
+    assert frozen["valid_recall@20"] != trained["valid_recall@20"] or frozen["recall@20"] != trained["recall@20"]
+
+
+def test_a_model_without_features_is_named(tmp_path, capsys):
+    assert "freedom" in trainable() and "lightgcn" not in trainable()
+    assert main(["--models", "lightgcn", "--json", str(tmp_path / "out.json")]) == 1
+    assert "lightgcn has no features to train" in capsys.readouterr().err
