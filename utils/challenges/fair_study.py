@@ -1,0 +1,323 @@
+"""Room "evaluation": what decides a comparison besides the models: budget, selection, sampling, seeds, cost.
+
+Live on a small shop; on real data from the stored results of ``utils.benchmark`` only, which may be incomplete.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from utils.errors import CourseError, suggest
+from utils.evaluation import Report, evaluate, kendall_tau
+from utils.files import ROOT
+from utils.models import MODELS
+from utils.training import fit, trial_settings
+
+RESULTS = ROOT / "data" / "results"
+STORED = {
+    "Sticker Shop": "benchmark_sticker_shop",
+    "MovieLens posters": "movielens_random",
+    "TikTok": "benchmark_tiktok",
+    "Amazon Baby": "benchmark_amazon_baby",
+}
+METRICS = ("recall", "ndcg", "coverage", "aplt")
+# The same stopping rule for every trial of every model: a check every fourth epoch, three without a gain.
+LOOP = {"n_epochs": 80, "eval_every": 4, "patience": 3}
+WATTS_PER_CORE = 15.0  # an assumption, not a measurement: one busy core of a desktop processor, its share of the rest
+
+
+# ---- live runs ----
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model: its settings, its scores, and what it reached on the validation and the test part."""
+
+    model: str
+    trial: int  # place in the search, 0 = the recommended settings
+    seed: int
+    settings: Mapping[str, Any]
+    valid: Report
+    test: Report
+    scores: np.ndarray  # (n_users, n_items) float32
+    cpu_seconds: float
+
+    def row(self, metric: str = "recall@20") -> dict[str, Any]:
+        """Return what a table of runs shows."""
+        known = {"model": self.model, "trial": self.trial, "seed": self.seed, "settings": written(self.settings)}
+        return known | {"valid": self.valid[metric], "test": self.test[metric], "cpu_seconds": self.cpu_seconds}
+
+
+def written(settings: Mapping[str, Any]) -> str:
+    """Write settings in one short line; the weights of modalities by their first letters."""
+
+    def value(x: Any) -> str:
+        return "/".join(f"{k[0]}{v:g}" for k, v in x.items()) if isinstance(x, Mapping) else str(x)
+
+    return ", ".join(f"{key} {value(x)}" for key, x in settings.items()) or "nothing to set"
+
+
+def run_once(
+    name: str, split: Any, features: Any, seed: int = 0, trial: int = 0, settings: Mapping | None = None,
+    loop: Mapping | None = None, top_k: int = 20,
+) -> Run:  # fmt: skip
+    """Train ``name`` once and judge it on both parts; training sees the train and the validation part only.
+
+    Args:
+        settings: over the recommended ones.
+        loop: the stopping rule, ``LOOP`` by default.
+    """
+    start = time.process_time()
+    model, _ = fit(name, split, features, seed=seed, **dict(settings or {}), **dict(loop or LOOP))
+    scores = np.asarray(model.score(np.arange(split.n_users)), dtype=np.float32)
+    return judged(name, split, scores, seed, trial, settings, time.process_time() - start, top_k)
+
+
+def judged(
+    name: str, split: Any, scores: np.ndarray, seed: int = 0, trial: int = 0, settings: Mapping | None = None,
+    cpu_seconds: float = 0.0, top_k: int = 20,
+) -> Run:  # fmt: skip
+    """Judge scores (n_users, n_items) on the validation and the test part: a Run."""
+    valid, test = (evaluate(scores, split, part, top_k, METRICS) for part in ("valid", "test"))
+    return Run(name, trial, seed, dict(settings or {}), valid, test, scores, cpu_seconds)
+
+
+def search(
+    models: Sequence[str], split: Any, features: Any, budget: int, seed: int = 0, loop: Mapping | None = None,
+    top_k: int = 20,
+) -> list[Run]:  # fmt: skip
+    """Give every model the same number of trials: the recommended settings, then its grid in a seeded order.
+
+    The order is that of ``utils.training.tune``. A model with fewer settings than ``budget`` has fewer trials.
+    """
+    runs = []
+    for name in models:
+        if name not in MODELS:
+            raise suggest(name, MODELS, "model")
+        for trial, settings in enumerate(trial_settings(MODELS[name], split, budget, seed)):
+            runs.append(run_once(name, split, features, seed, trial, settings, loop, top_k))
+    return runs
+
+
+def table(runs: Iterable[Run], metric: str = "recall@20") -> pd.DataFrame:
+    """Return one row per run: model, trial, seed, settings, valid, test, cpu_seconds."""
+    return pd.DataFrame([run.row(metric) for run in runs])
+
+
+def choose(trials: pd.DataFrame, by: str = "valid") -> pd.Series:
+    """Return model -> the trial with the best mean over seeds in the column ``by`` ("valid"; "test" is the mistake)."""
+    if by not in trials:
+        raise suggest(by, trials.columns, "column of the trials")
+    mean = trials.groupby(["model", "trial"], sort=False)[by].mean().unstack()
+    return mean.idxmax(axis=1).astype(int).loc[list(dict.fromkeys(trials["model"]))].rename("trial")
+
+
+# ---- what selection on the test part invents ----
+
+
+def half_selection(
+    values: np.ndarray, valid: np.ndarray | None = None, n_draws: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Choose a candidate on half of the test users, and look at it on the other half, many times.
+
+    Args:
+        values: (n_candidates, n_users) test metric of every candidate for the same users.
+        valid: (n_candidates,) validation metric; adds the row "validation".
+
+    Returns:
+        One row per way of choosing ("test half", "validation", "first": fixed beforehand): reported (mean on the half
+        that was looked at), honest (mean of the same candidate on the other half), flattery (their difference).
+        The half is drawn anew each time, so that a fixed candidate has a flattery of zero but for chance.
+    """
+    values = np.asarray(values, dtype=float)
+    n_candidates, n_users = values.shape
+    if n_users < 4:
+        raise CourseError(f"{n_users} users cannot be cut into two halves; give at least four.")
+    looked = np.random.default_rng(seed).permuted(np.tile(np.arange(n_users) < n_users // 2, (n_draws, 1)), axis=1)
+    on = values @ looked.T / looked.sum(axis=1)  # (n_candidates, n_draws)
+    off = values @ (~looked).T / (~looked).sum(axis=1)
+    at = np.arange(n_draws)
+    picks = {"test half": on.argmax(axis=0), "first": np.zeros(n_draws, dtype=int)}
+    if valid is not None:
+        picks["validation"] = np.full(n_draws, int(np.argmax(valid)))
+    rows = {way: (on[pick, at].mean(), off[pick, at].mean()) for way, pick in picks.items()}
+    frame = pd.DataFrame(rows, index=["reported", "honest"]).T
+    return frame.assign(flattery=frame["reported"] - frame["honest"])
+
+
+# ---- sampled against full ranking ----
+
+
+def full_ranks(scores: np.ndarray, split: Any, part: str = "test") -> tuple[np.ndarray, np.ndarray]:
+    """Return for each pair of ``part`` its place among the user's competitors, and how many compete (itself included).
+
+    Competitors of a test item are the items that the user has in no part: the pool from which sampled protocols draw
+    negatives. 1 = best; ties count half.
+    """
+    known = np.zeros(scores.shape, dtype=bool)
+    for name in ("train", "valid", "test"):
+        rows = np.asarray(getattr(split, name))
+        known[rows[:, 0], rows[:, 1]] = True
+    users, items = np.asarray(getattr(split, part)).T
+    pool, own = ~known[users], scores[users, items][:, None]
+    above = ((scores[users] > own) & pool).sum(axis=1) + 0.5 * ((scores[users] == own) & pool).sum(axis=1)
+    return 1 + above, 1 + pool.sum(axis=1)
+
+
+def sampled_chance(rank: Any, n_items: Any, n_negatives: int = 99, top_k: int = 10) -> np.ndarray:
+    """Return the chance that an item of full rank ``rank`` among ``n_items`` lands in the top k of a sample.
+
+    ``n_negatives`` of the other n_items - 1 are drawn without replacement, rank - 1 of which are better; fewer than k of
+    these may be in the sample: a hypergeometric distribution.
+    """
+    rank, n_items = np.broadcast_arrays(np.floor(np.asarray(rank)).astype(int), np.asarray(n_items, dtype=int))
+    drawn = np.minimum(n_negatives, n_items - 1)
+    return stats.hypergeom.cdf(top_k - 1, n_items - 1, rank - 1, drawn)
+
+
+def hit_rates(scores: np.ndarray, split: Any, n_negatives: Sequence[int] = (99,), top_k: int = 10) -> pd.Series:
+    """Return HR@k under full ranking ("all") and its exact expectation under 1 + n sampled negatives.
+
+    Also "all, k = c": full ranking with the cutoff that covers the same share of the list as k of the first sample.
+    """
+    rank, n_items = full_ranks(scores, split)
+    found = {"all items": float((rank <= top_k).mean())}
+    found |= {f"1 + {n}": float(sampled_chance(rank, n_items, n, top_k).mean()) for n in n_negatives}
+    wide = round(top_k * float(n_items.mean()) / (n_negatives[0] + 1))
+    return pd.Series({**found, f"all items, top {wide}": float((rank <= wide).mean())})
+
+
+# ---- seeds and doubt ----
+
+
+def winners(values: pd.DataFrame) -> pd.Series:
+    """Return how often each model is the best when one seed of each is drawn at random, exactly.
+
+    Args:
+        values: columns = models, rows = seeds (NaN where a seed was not run). Ties are shared out.
+    """
+    columns = {name: np.sort(values[name].dropna().to_numpy()) for name in values.columns}
+    empty = [name for name, column in columns.items() if not len(column)]
+    if empty:
+        raise CourseError(f"{empty[0]} has no run; leave it out, or run it.")
+    share = dict.fromkeys(columns, 0.0)
+    for value in np.unique(np.concatenate(list(columns.values()))):
+        below = {name: (column < value).mean() for name, column in columns.items()}
+        at = {name: (column == value).mean() for name, column in columns.items()}
+        for name in columns:
+            if not at[name]:
+                continue
+            rivals = [other for other in columns if other != name]
+            ties = np.array([1.0])  # ties[t] = chance that t rivals tie and none is better
+            for other in rivals:
+                ties = np.convolve(ties, [below[other], at[other]])
+            share[name] += at[name] * float((ties / (1 + np.arange(len(ties)))).sum())
+    return pd.Series(share).sort_values(ascending=False)
+
+
+def detectable(diff: Any, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the smallest true mean difference that a paired test on so many users would find with ``power``.
+
+    (z of 1 - alpha / 2 plus z of power) times the standard error of the mean difference.
+    """
+    diff = np.asarray(diff, dtype=float)
+    error = diff.std(ddof=1) / np.sqrt(len(diff))
+    return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * error)
+
+
+def watt_hours(cpu_seconds: float, watts: float = WATTS_PER_CORE) -> float:
+    """Return an ESTIMATE of energy in Wh: processor seconds of one core times an assumed power in watts."""
+    return cpu_seconds * watts / 3600.0
+
+
+# ---- stored results ----
+
+
+def stored(files: Mapping[str, str] | None = None, folder: Path = RESULTS) -> pd.DataFrame:
+    """Return the rows of every stored benchmark that exists: dataset, model, seed, split, metric, value.
+
+    A file that is not there or is being written is left out: the table says what there is, never what is to come.
+    """
+    parts = []
+    for dataset, file in (files or STORED).items():
+        try:
+            rows = pd.DataFrame(json.loads((folder / f"{file}.json").read_text(encoding="utf-8"))["rows"])
+        except (OSError, ValueError, KeyError):
+            continue
+        if len(rows):
+            parts.append(rows.assign(dataset=dataset)[["dataset", "model", "seed", "split", "metric", "value"]])
+    if not parts:
+        raise CourseError(f"There is no stored benchmark in {folder.name}; make one with python -m utils.benchmark.")
+    return pd.concat(parts, ignore_index=True)
+
+
+def means(rows: pd.DataFrame, metrics: Sequence[str], part: str = "test") -> pd.DataFrame:
+    """Return the mean over seeds: index (dataset, model), one column per metric and n_seeds."""
+    rows = rows[rows["split"] == part]
+    frame = rows[rows["metric"].isin(metrics)].pivot_table("value", ["dataset", "model"], "metric", sort=False)
+    seeds = rows.groupby(["dataset", "model"])["seed"].nunique()
+    return frame.reindex(columns=list(metrics)).assign(n_seeds=seeds.reindex(frame.index)).rename_axis(columns=None)
+
+
+def trained_only(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the models that are not trained: counting and anchors."""
+    from utils.models import TrainedRecommender
+
+    return rows[[issubclass(MODELS[name], TrainedRecommender) if name in MODELS else True for name in rows["model"]]]
+
+
+def taus(rows: pd.DataFrame, others: Sequence[str], main: str = "recall@20", at_least: int = 4) -> pd.DataFrame:
+    """Return Kendall's tau between ``main`` and each other metric over the models of each dataset.
+
+    Datasets with fewer than ``at_least`` models have NaN: three models have no order to speak of.
+    """
+    found = {}
+    for dataset, frame in means(rows, [main, *others]).groupby(level="dataset", sort=False):
+        enough = len(frame) >= at_least
+        line = {other: kendall_tau(frame[main], frame[other]) if enough else np.nan for other in others}
+        found[dataset] = {"models": len(frame), **line}
+    return pd.DataFrame(found).T.astype({"models": int})
+
+
+def best_two(rows: pd.DataFrame, metric: str = "recall@20") -> pd.DataFrame:
+    """Return for each dataset the two models that are best on *validation*, and their test figures and spread."""
+    found = {}
+    valid, test = means(rows, [metric], "valid")[metric], rows[(rows["split"] == "test") & (rows["metric"] == metric)]
+    for dataset in valid.index.unique("dataset"):
+        order = valid[dataset].sort_values(ascending=False).index
+        if len(order) < 2:
+            continue
+        own = test[test["dataset"] == dataset].groupby("model")["value"].agg(["mean", "std", "count"])
+        first, second = own.loc[order[0]], own.loc[order[1]]
+        gap = first["mean"] - second["mean"]
+        spread = (
+            float(np.sqrt(np.nanmean([first["std"] ** 2, second["std"] ** 2]))) if own["count"].max() > 1 else np.nan
+        )
+        found[dataset] = {"best": order[0], "second": order[1], "test of best": first["mean"], "gap": gap,
+                          "seed spread": spread, "models": len(order), "seeds": int(min(first["count"], second["count"]))}  # fmt: skip
+    return pd.DataFrame(found).T
+
+
+def stored_tests(
+    files: Mapping[str, str] | None = None, metric: str = "recall@20", folder: Path = RESULTS
+) -> pd.DataFrame:
+    """Return the paired tests that the benchmark stored (every model against the best on validation), by dataset."""
+    parts = []
+    for dataset, file in (files or STORED).items():
+        try:
+            tests = pd.DataFrame(json.loads((folder / f"{file}.json").read_text(encoding="utf-8")).get("tests") or [])
+        except (OSError, ValueError):
+            continue
+        if len(tests):
+            parts.append(tests[tests["metric"] == metric].assign(dataset=dataset))
+    columns = ["dataset", "a", "b", "difference", "low", "high", "t_p", "t_holm", "n_users"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
