@@ -284,6 +284,25 @@ def faithfulness(
     return pd.DataFrame(np.take_along_axis(table.to_numpy(), order, axis=1), columns=names, index=table.index)
 
 
+def judged(scorer: Any, split: Split, top_k: int = 20) -> dict[str, float]:
+    """Recall@k and AUC of a model, or of a function user_ids -> scores, on the test part; means over users."""
+    from utils.evaluation import evaluate
+
+    score = getattr(scorer, "score", scorer)
+    recall = evaluate(scorer, split, top_k=top_k, metrics=("recall",))[f"recall@{top_k}"]
+    return {f"recall@{top_k}": recall, "AUC": float(auc_by_user(score(np.arange(split.n_users)), split).mean())}
+
+
+def examine(
+    model: ContentStyle, split: Split, features: Any, types: Sequence[str] | None = None, seed: int = 0
+) -> dict:
+    """The tests of one model's weights: recovery (with ``types``), spread, loss of AUC by "most" ... "least" weight."""
+    weights = user_weights(model, split)
+    found = {} if types is None else {"recovery": recovery(relative(weights), types)}
+    hurt = faithfulness(model, features, split, weights, n_shuffles=1, seed=seed).mean()
+    return {**found, "spread": spread(weights), **hurt.to_dict()}
+
+
 def favourites(
     model: ContentStyle, user_id: int, part: str, candidates: Sequence[int] | None = None, top_k: int = 6
 ) -> np.ndarray:
@@ -313,22 +332,14 @@ def study(
     split: Split, features: Any, seed: int, save: Callable[[str, Any], None], done: Mapping[str, Any], **settings
 ):
     """All parts of the study on one split; each part is handed to ``save`` when it is there and skipped if ``done``."""
-    from utils.evaluation import evaluate
-
-    users = np.arange(split.n_users)
-
-    def judged(model: Any) -> dict[str, float]:
-        values = {"recall@20": evaluate(model, split, metrics=("recall",))["recall@20"]}
-        return values | {"auc": float(auc_by_user(model.score(users), split).mean())}
-
     for name in ("mostpop", "bpr"):
         if f"{name}/{seed}" not in done:
-            save(f"{name}/{seed}", judged(fit(name, split, seed=seed, eval_every=2, patience=5)[0]))
+            save(f"{name}/{seed}", judged(fit(name, split, seed=seed, eval_every=2, patience=5)[0], split))
     for name in VARIANTS:
         if f"{name}/{seed}" in done:
             continue
         model = fit_variants(split, features, seed, [name], **settings)[name]
-        row: dict[str, Any] = judged(model)
+        row: dict[str, Any] = judged(model, split)
         if len(model.parts) == 3 and model.settings["attention"] != "uniform":
             weights = user_weights(model, split)
             row |= {"weights": weights.mean().round(4).to_dict(), "spread": spread(weights)}
