@@ -1,0 +1,162 @@
+"""Checks of notebook 08: the gate of an edge, one step with gates, reviews that leak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from utils.checks.base import exercise
+
+__all__ = ["edge_gate", "gated_step", "leaking_reviews"]
+
+
+def _says(answer: torch.Tensor, known: dict[str, torch.Tensor]) -> str | None:
+    """Return the sentence of the first known mistake that the answer equals."""
+    for sentence, wrong in known.items():
+        if answer.shape == wrong.shape and torch.allclose(answer, wrong, atol=1e-4):
+            return sentence
+    return None
+
+
+# ---- exercise 1 ----
+
+
+@exercise
+def edge_gate(mine: Callable[..., torch.Tensor]) -> str | None:
+    """mine(user, item, edge) -> (n,): sigma(cos(t_u * e, t_i * e)), row by row."""
+    user, item, edge = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(8))  # square: mix-ups still run
+    answer = torch.as_tensor(mine(user, item, edge))
+    if answer.shape == (4, 4):
+        return "you compare every user with every item: take the cosine row by row, dim=1."
+    if answer.shape != (4,):
+        return f"for four edges you return shape {tuple(answer.shape)}; one gate for each edge is (4,)."
+    a, b = user * edge, item * edge
+    cosine = F.cosine_similarity(a, b, dim=1)
+    right = torch.sigmoid(cosine)
+    mistake = _says(
+        answer,
+        {
+            "the sigmoid is missing: a cosine can be negative, and a gate must not turn its neighbour around.": cosine,
+            "you take the inner product: without the division by the lengths a long review counts more.": torch.sigmoid(
+                (a * b).sum(1)
+            ),
+            "the review is missing: multiply both ends by `edge` first.": torch.sigmoid(
+                F.cosine_similarity(user, item, dim=1)
+            ),
+            "only the item meets the review: multiply both ends by `edge`.": torch.sigmoid(
+                F.cosine_similarity(user, b, dim=1)
+            ),
+            "only the user meets the review: multiply both ends by `edge`.": torch.sigmoid(
+                F.cosine_similarity(a, item, dim=1)
+            ),
+            "the review is added; it has to be multiplied, entry by entry.": torch.sigmoid(
+                F.cosine_similarity(user + edge, item + edge, dim=1)
+            ),
+            "the cosine runs down the columns: an edge is a row, so dim=1.": torch.sigmoid(
+                F.cosine_similarity(a, b, dim=0)
+            ),
+            "these gates sum to 1 over the edges: that is attention (softmax); here each edge is judged alone.": (
+                torch.softmax(cosine, 0)
+            ),
+        },
+    )
+    if mistake:
+        return mistake
+    if not torch.allclose(answer, right, atol=1e-4):
+        return f"the first gate should be {float(right[0]):.4f}, yours is {float(answer[0]):.4f}."
+    return None
+
+
+# ---- exercise 2 ----
+
+
+@exercise
+def gated_step(mine: Callable[..., torch.Tensor]) -> str | None:
+    """mine(users, items, weights) -> (n_users, d): the users' half of D^-1/2 (W + I) D^-1/2 T."""
+    # three users, three items; user 0 took two items, item 2 was taken twice: no two degrees go together
+    weights = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 0.5], [0.4, 0.6, 0.7]])
+    users, items = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(18))
+    answer = torch.as_tensor(mine(users.clone(), items.clone(), weights.clone()))
+    if answer.shape != (3, 3):
+        return f"you return shape {tuple(answer.shape)}; the three users have three numbers each, (3, 3)."
+    edges = (weights > 0).float()
+    d_u, d_i = edges.sum(1, keepdim=True), edges.sum(0, keepdim=True)
+    w_u, w_i = weights.sum(1, keepdim=True), weights.sum(0, keepdim=True)
+    scaled = weights / (d_u * d_i).sqrt()
+    right = scaled @ items + users / d_u
+    looped = weights / ((d_u + 1) * (d_i + 1)).sqrt()
+    mistake = _says(
+        answer,
+        {
+            "the self loop is missing: add users / degree.": scaled @ items,
+            "the degrees are sums of gates: count edges instead, (weights > 0). Otherwise a gate is divided away.": (
+                weights / (w_u * w_i).sqrt()
+            )
+            @ items
+            + users / w_u,
+            "the degrees are sums of gates, and the self loop is missing.": (weights / (w_u * w_i).sqrt()) @ items,
+            "the self loop counts in your degrees: D is that of the graph before the loop is put on.": looped @ items
+            + users / (d_u + 1),
+            "the self loop is not divided by the degree: it stands inside D^-1/2 (W + I) D^-1/2.": scaled @ items
+            + users,
+            "you divide by the user's degree alone: the square roots of both ends are needed.": weights / d_u @ items
+            + users / d_u,
+            "the gates are not used: this is LightGCN with a self loop.": (edges / (d_u * d_i).sqrt()) @ items
+            + users / d_u,
+            "you walked the other way: this is the items' half; the users gather from the items.": scaled.T @ users
+            + items / d_i.T,
+            "the degrees are missing: divide each edge by the root of both ends' degrees.": weights @ items + users,
+        },
+    )
+    if mistake:
+        return mistake
+    if not torch.allclose(answer, right, atol=1e-4):
+        return f"the first number of user 0 should be {float(right[0, 0]):.3f}, yours is {float(answer[0, 0]):.3f}."
+    return None
+
+
+# ---- exercise 3 ----
+
+
+@exercise
+def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
+    """mine(pairs, train_pairs) -> (n,) bool: True = this review lies on no training edge."""
+    train = np.array([[0, 1], [0, 2], [1, 1], [2, 3], [4, 5]])
+    pairs = np.array([[0, 1], [0, 3], [1, 2], [2, 1], [1, 1], [3, 3], [1, 7], [4, 5], [5, 4], [1, 4]])
+    right = np.array([False, True, True, True, False, True, True, False, True, True])
+    answer = np.asarray(mine(pairs.copy(), train.copy()))
+    if answer.dtype != bool or answer.shape != right.shape:
+        return f"return one True or False for each of the {len(right)} reviews; yours is {answer.dtype} {answer.shape}."
+    by_user, by_item = np.isin(pairs[:, 0], train[:, 0]), np.isin(pairs[:, 1], train[:, 1])
+    known = {
+        "you have it the other way round: True marks the reviews that must go.": ~right,
+        "you look at users only: a review leaks although its user is known.": ~by_user,
+        "you look at items only: a review leaks although its item is known.": ~by_item,
+        "you look for user and item apart: both can be known, and the pair still is no training edge.": ~(
+            by_user & by_item
+        ),
+        "you mark a pair only if neither its user nor its item is known: look for the pair itself.": ~(
+            by_user | by_item
+        ),
+        "two different pairs get the same key when you add user and item: use user * n_items + item.": ~np.isin(
+            pairs.sum(1), train.sum(1)
+        ),
+        "two different pairs get the same key when you multiply user and item: use user * n_items + item.": ~np.isin(
+            pairs.prod(1), train.prod(1)
+        ),
+        "(u, i) and (i, u) are not the same pair: keep the order of the two columns.": right
+        & ~(pairs[:, ::-1][:, None] == train).all(2).any(1),
+        "nothing leaks, you say; but seven of these pairs are no training edges.": np.zeros(len(right), dtype=bool),
+        "everything leaks, you say; but three of these pairs are training edges.": np.ones(len(right), dtype=bool),
+    }
+    for sentence, wrong in known.items():
+        if np.array_equal(answer, wrong):
+            return sentence
+    if not np.array_equal(answer, right):
+        row = int(np.flatnonzero(answer != right)[0])
+        state = "no training edge" if right[row] else "a training edge"
+        return f"the pair {tuple(pairs[row].tolist())} is {state}, and you say {bool(answer[row])}."
+    return None
