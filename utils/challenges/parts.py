@@ -15,8 +15,8 @@ from utils.features.registry import find
 if TYPE_CHECKING:
     from utils.data import Dataset
 
-GRID = 3  # parts a side: GRID * GRID part vectors for each picture
-TILE = 32  # pixels a side of a part, for networks (a multiple of 32)
+GRID = 2  # parts a side: GRID * GRID part vectors for each picture
+TILE = 64  # pixels a side of a part, for networks (a multiple of 32)
 
 
 def tiles(pictures: np.ndarray, grid: int = GRID) -> np.ndarray:

@@ -56,7 +56,7 @@ def one_taste_shop(
     n_users: int = 500,
     per_user: int = 12,
     n_likes: int = 2,
-    strength: float = 2.5,
+    strength: float = 4.0,
     popularity: float = 0.5,
     cold_share: float = 0.15,
 ) -> Split:

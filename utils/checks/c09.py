@@ -1,0 +1,168 @@
+"""Checks of notebook 09: whitening to one width, attention over a history, distance to the history, spreads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from utils.checks.base import exercise
+
+__all__ = ["distance_of_list", "extractor_spreads", "history_attention", "same_width"]
+
+
+# ---- exercise 1 ----
+
+
+@exercise
+def same_width(mine: Callable[[np.ndarray, int], np.ndarray]) -> str | None:
+    """mine(matrix, width) -> the first ``width`` principal axes of the rows, each of variance 1."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(200, 6)) * [9.0, 5.0, 3.0, 1.0, 0.5, 0.2] @ np.linalg.qr(rng.normal(size=(6, 6)))[0] + 4
+    answer = np.asarray(mine(matrix.copy(), 3), dtype=float)
+    if answer.shape != (200, 3):
+        return f"200 rows and a width of 3 make (200, 3), yours is {answer.shape}."
+    centre = matrix - matrix.mean(0)
+    left, singular, axes = np.linalg.svd(centre, full_matrices=False)
+    turned = centre @ axes.T
+    spread = turned[:, :3].std(0, ddof=1)
+    if np.abs(answer.mean(0)).max() > 1e-6 * max(1, np.abs(answer).max()):
+        return "the columns are not centred: subtract the mean row before you look for axes."
+    if _same(answer, turned[:, :3]):
+        return "the axes keep their own size: divide each by its standard deviation, or the largest decides alone."
+    if _same(answer, left[:, :3]):
+        return "the columns have length 1, not variance 1: multiply by the root of (n - 1)."
+    if _same(answer, turned[:, 3:] / turned[:, 3:].std(0, ddof=1)):
+        return "these are the smallest axes, which are noise: keep the largest."
+    if _same(answer, (centre / centre.std(0, ddof=1))[:, :3]):
+        return "you standardised the first columns: turn the data onto its principal axes first (np.linalg.svd)."
+    deviation = answer.std(0, ddof=1)
+    if not np.allclose(deviation, 1, atol=0.02):
+        return f"each axis should have variance 1; your standard deviations are {np.round(deviation, 2).tolist()}."
+    if not _same(answer, turned[:, :3] / spread, 0.02):
+        return "each column has variance 1, but they are not the three largest principal axes."
+    return None
+
+
+def _same(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-6) -> bool:
+    """Equal up to the sign of each column, which is arbitrary."""
+    signs = np.sign((a * b).sum(0))
+    return bool(np.allclose(a, b * np.where(signs == 0, 1, signs), rtol=tolerance, atol=tolerance))
+
+
+# ---- exercise 2 ----
+
+
+@exercise
+def history_attention(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str | None:
+    """mine(logits, present) -> (b, longest) weights: softmax over the items that are there, 0 elsewhere."""
+    logits = torch.tensor([[1.0, 2.0, 0.5, 3.0], [0.3, -1.0, 2.0, 0.0], [0.2, 0.1, 0.0, -0.4]])
+    present = torch.tensor([[True, True, True, False], [True, True, False, False], [True, True, True, True]])
+    answer = torch.as_tensor(mine(logits.clone(), present.clone())).detach()
+    if answer.shape != logits.shape:
+        return f"three users and four places make (3, 4), yours is {tuple(answer.shape)}."
+    plain = torch.softmax(logits, 1)
+    right = torch.softmax(logits.masked_fill(~present, -torch.inf), 1)
+    known = {
+        "the empty places take part: histories are padded, so mask the logits before the softmax.": plain,
+        "you mask after the softmax, so that the weights of a short history do not add up to 1.": plain * present,
+        "a logit of 0 is no mask, exp(0) is 1: fill the empty places with minus infinity.": torch.softmax(
+            logits * present, 1
+        ),
+        "the softmax runs over the users: it belongs to each row, dim=1.": torch.softmax(
+            logits.masked_fill(~present, -torch.inf), 0
+        ),
+        "every item weighs the same: use the logits.": present / present.sum(1, keepdim=True),
+    }
+    for sentence, wrong in known.items():
+        if torch.allclose(answer, wrong, atol=1e-5):
+            return sentence
+    if not torch.allclose(answer, right, atol=1e-5):
+        return f"the first user's weights should be {[round(w, 3) for w in right[0].tolist()]}."
+    empty = torch.as_tensor(mine(logits[:1].clone(), torch.zeros(1, 4, dtype=torch.bool))).detach()
+    if torch.isnan(empty).any():
+        return "a user without a history gets NaN (0 divided by 0): give zeros, for example with torch.nan_to_num."
+    if empty.abs().max() > 1e-6:
+        return "a user without a history has nothing to weigh: all weights are 0."
+    large = torch.as_tensor(mine(logits[:1] + 200, present[:1].clone())).detach()
+    if not torch.allclose(large, right[:1], atol=1e-4):
+        return "large logits overflow in exp: subtract the largest one of the row first, or use torch.softmax."
+    return None
+
+
+# ---- exercise 3 ----
+
+
+@exercise
+def distance_of_list(mine: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
+    """mine(history, listed) -> 1 - mean cosine of all pairs; rows are feature vectors."""
+    history = np.array([[3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    listed = np.array([[2.0, 0.0], [1.0, -2.0]])
+    answer = float(mine(history.copy(), listed.copy()))
+    h, r = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (history, listed))
+    right = 1 - (h @ r.T).mean()
+    centres = history.mean(0), listed.mean(0)
+    known = {
+        "you return the similarity: the distance is 1 minus it.": (h @ r.T).mean(),
+        "the vectors are not scaled to length 1: long ones count more, and the measure gets a scale.": 1
+        - (history @ listed.T).mean(),
+        "this is 1 - the cosine of the two centres: take the mean over all pairs of the cosines instead.": 1
+        - centres[0] @ centres[1] / np.linalg.norm(centres[0]) / np.linalg.norm(centres[1]),
+        "this is the distance between the two centres, as in the t-SNE picture: it depends on the scale.": np.linalg.norm(
+            centres[0] - centres[1]
+        ),
+        "you compare the listed items with each other: that is the diversity within the list.": 1 - r[0] @ r[1],
+        "you add the cosines up: take their mean, or long lists look near.": 1 - (h @ r.T).sum(),
+        "you take the nearest history item of each listed one: the definition averages over all pairs.": 1
+        - (h @ r.T).max(0).mean(),
+    }
+    for sentence, wrong in known.items():
+        if np.isclose(answer, wrong):
+            return sentence
+    if not np.isclose(answer, right):
+        return f"three history items and two listed ones: {right:.4f}, you return {answer:.4f}."
+    if not np.isclose(float(mine(history * 7, listed)), right):
+        return "the measure should not change when all vectors are seven times as long."
+    return None
+
+
+# ---- exercise 4 ----
+
+
+@exercise
+def extractor_spreads(mine: Callable[[pd.DataFrame], tuple[float, float]]) -> str | None:
+    """mine(table) -> (range of the recommenders' means, mean over recommenders of the range over extractors)."""
+    table = pd.DataFrame(
+        [[0.10, 0.26, 0.12], [0.30, 0.14, 0.31], [0.20, 0.22, 0.37]],
+        index=["a", "b", "c"],
+        columns=["x", "y", "z"],
+    )
+    pair = mine(table.copy())
+    if np.ndim(pair) != 1 or len(pair) != 2:
+        return "return two numbers: the spread over recommenders, then the spread over extractors."
+    rows, ranges = table.mean(axis=1), table.max(axis=1) - table.min(axis=1)
+    right = (rows.max() - rows.min(), ranges.mean())
+    columns = table.mean()
+    answer = tuple(float(x) for x in pair)
+    if np.allclose(answer, right[::-1]):
+        return "the two are swapped: recommenders first, and they are the rows."
+    if np.allclose(answer, (columns.max() - columns.min(), (table.max() - table.min()).mean())):
+        return "rows and columns are swapped: the recommenders are the rows, so average with axis=1."
+    if np.isclose(answer[1], columns.max() - columns.min()):
+        return (
+            "you average over the recommenders before you look for the best extractor: each recommender may have another "
+            "best one, so take the range in each row, then the mean."
+        )
+    if np.allclose(answer, (rows.std(ddof=1), table.std(axis=1, ddof=1).mean())) or np.allclose(
+        answer, (rows.std(ddof=0), table.std(axis=1, ddof=0).mean())
+    ):
+        return "these are standard deviations: asked for is the range, largest minus smallest."
+    if np.isclose(answer[0], (table.max() - table.min()).mean()):
+        return "the spread over recommenders is the range of their means over the extractors, not a mean of ranges."
+    if np.isclose(answer[0], table.to_numpy().max() - table.to_numpy().min()):
+        return "you take the range of all cells: average each recommender over its extractors first."
+    if not np.allclose(answer, right):
+        return f"for the test table: {right[0]:.4f} and {right[1]:.4f}, you return {answer[0]:.4f} and {answer[1]:.4f}."
+    return None
