@@ -187,10 +187,10 @@ def test_cross_modal_learns_a_linear_map_and_chooses_little_penalty():
     mask = rng.random(300) < 0.5
     text_features = features(text, modality="textual")
     filled = imp.cross_modal(matrix, mask, others={"textual": text_features})
-    found = study.reconstruction(matrix, filled, ~mask, matrix.mean(0))
+    found = study.reconstruction(matrix, filled, ~mask)
     assert found["mse"] < 0.1 and found["cosine"] > 0.9
     wrong = imp.cross_modal(matrix, mask, others={"textual": text_features.shuffled(0)})
-    lost = study.reconstruction(matrix, wrong, ~mask, matrix.mean(0))
+    lost = study.reconstruction(matrix, wrong, ~mask)
     assert lost["cosine"] < 0.2 and lost["mse"] > 0.8  # the penalty falls back to the mean
     nothing = features(text, np.zeros(300, dtype=bool) | (np.arange(300) < 200), "textual")
     filled = imp.cross_modal(matrix, mask, others={"textual": nothing})
@@ -283,11 +283,16 @@ def test_hide_takes_only_from_what_is_there():
 
 
 def test_reconstruction_by_hand():
-    truth = np.array([[1.0, 0], [0, 1], [-1, -1]])
-    found = study.reconstruction(truth, truth * 0.5, np.array([True, True, False]), np.zeros(2))
-    assert found == pytest.approx({"mse": 0.25, "raw_mse": 0.125, "cosine": 1.0})
-    middle = study.reconstruction(truth, np.zeros((3, 2)), np.ones(3, dtype=bool), np.zeros(2))
-    assert middle["mse"] == 1 and middle["cosine"] == 0  # good error, no information
+    truth = np.array([[1.0, 0], [0, 1], [-1, -1], [9, 9]])
+    hidden = np.array([True, True, True, False])  # their mean is zero
+    found = study.reconstruction(truth, truth * 0.5, hidden)
+    assert found == pytest.approx({"mse": 0.25, "raw_mse": 4 / 6 * 0.25, "cosine": 1.0})
+    assert study.reconstruction(truth + 7, truth * 0.5 + 7, hidden) == pytest.approx(found)
+    best = study.reconstruction(truth, np.zeros((4, 2)), hidden)
+    assert best["mse"] == 1 and best["cosine"] == 0  # good error, no information
+    tall = np.random.default_rng(0).normal(size=(500, 30))
+    constant = study.reconstruction(tall, np.ones((500, 30)), np.arange(500) < 250)
+    assert constant["mse"] > 1.5 and abs(constant["cosine"]) < 0.005  # nor does any other constant know anything
 
 
 def test_for_model_leaves_no_rounding_error_behind():
@@ -327,3 +332,67 @@ def test_exposure_by_hand():
     lists, group = np.array([[0, 1, 2], [0, 3, -1]]), np.array([True, False, False, False])
     found = study.exposure(lists, group, np.array([[0, 0], [1, 1], [1, 2], [2, 3]]))
     assert found == pytest.approx({"shown": 0.4, "wanted": 0.25, "ratio": 1.6})
+
+
+def test_controls_of_the_notebook():
+    feature = features(np.arange(12).reshape(6, 2), [True, True, False, True, False, False])
+    assert (
+        study.indicator(feature).matrix.ravel().tolist() == [1, 1, -1, 1, -1, -1]
+        and study.indicator(feature).mask.all()
+    )
+    wrong = study.misplaced(feature, 1)
+    assert np.array_equal(wrong.mask, feature.mask)
+    assert sorted(map(tuple, wrong.matrix)) == sorted(map(tuple, feature.matrix))
+    log = study.random_log(300, per_user=4)
+    assert log.shape == (100, 300) and log.max() == 1 and 300 < log.nnz <= 400
+
+
+def test_downstream_and_dropping_on_a_small_log():
+    rng = np.random.default_rng(9)
+    kinds = rng.integers(0, 3, 60)
+    pairs = [(u, i) for u in range(80) for i in rng.choice(np.flatnonzero(kinds == u % 3), 8, replace=False)]
+    pairs = np.array(pairs, dtype=np.int64)
+    part = np.arange(len(pairs)) % 8
+    split = Split(80, 60, pairs[part > 1], pairs[part == 0], pairs[part == 1], "random", np.array([], dtype=np.int64))
+    text = features(np.eye(3)[kinds] + 0.1 * rng.normal(size=(60, 3)), modality="textual")
+    graph = imp.co_taken_graph(split.matrix(), 5)
+    rows = study.downstream(
+        "itemknn_content",
+        split,
+        text,
+        graph,
+        {},
+        share=0.5,
+        methods=("mean", "multi_hop"),
+        controls=("multi_hop",),
+        top_k=5,
+    )
+    found = {(row["method"], row["vectors"]): row for row in rows}
+    assert list(found) == [("mean", "own"), ("multi_hop", "own"), ("multi_hop", "misplaced")]
+    assert found[("multi_hop", "own")]["recall_hidden"] > found[("mean", "own")]["recall_hidden"]
+    seen, _ = study.hide(text, 0.5)
+    table, scorers = study.drop_or_impute("vbpr", split, seen, graph, {}, methods=("mean",), top_k=5, n_epochs=2)
+    assert list(table.index) == list(scorers) == ["BPR, dropped", "BPR, all kept", "vbpr, dropped", "vbpr, mean"]
+    assert table.loc["vbpr, dropped", "lost"] == 0 and table.loc["vbpr, dropped", "coverage"] <= 0.5
+
+
+def test_a_stored_study_is_resumed_only_when_it_is_the_same(tmp_path):
+    path = tmp_path / "study.json"
+    key = {"dataset": "films", "fingerprint": "abc", "seeds": 3}
+    assert study._resume(path, key)["done"] == {}
+    study.write_json(path, {"meta": key, "done": {"knn, seed 0": 1.0}, "knn": [1]})
+    assert study._resume(path, key)["knn"] == [1]
+    assert study._resume(path, {**key, "seeds": 4})["done"] == {}
+    with pytest.raises(CourseError, match="no part 'homophily' yet"):
+        study.stored_result(path)
+    with pytest.raises(CourseError, match="missing in data/results"):
+        study.stored_result(tmp_path / "none.json")
+
+
+@pytest.mark.skipif(not study.RESULT.is_file(), reason="the stored study has not been run")
+def test_the_stored_study_has_every_table():
+    found = study.stored_result()
+    assert found["command"].startswith("python -m utils.challenges.missing_study")
+    assert set(found["reconstruction"].index) == set(imp.IMPUTERS)
+    assert found["drop"].loc["vbpr, dropped", "lost"] == 0
+    assert abs(found["reconstruction"].loc["mean", ("centred cosine", "textual")]) < 0.05

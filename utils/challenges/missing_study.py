@@ -10,13 +10,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from utils.challenges.imputation import IMPUTERS, co_taken_graph, homophily, impute, observed_mean
 from utils.errors import CourseError
@@ -46,18 +47,20 @@ def hide(feature: Any, share: float, seed: int = 0) -> tuple[Any, np.ndarray]:
     return replace(feature, mask=mask, matrix=feature.matrix * mask[:, None]), hidden
 
 
-def reconstruction(truth: np.ndarray, filled: np.ndarray, hidden: np.ndarray, centre: np.ndarray) -> dict[str, float]:
+def reconstruction(truth: np.ndarray, filled: np.ndarray, hidden: np.ndarray) -> dict[str, float]:
     """Compare filled rows with the hidden truth.
+
+    Both are centred by the mean of the hidden true rows. (Centred by a mean of observed or of all rows, a filling that
+    gives every item the same vector would have a cosine other than 0, for no reason but the draw.)
 
     Args:
         truth, filled: (n_items, dim); hidden: (n_items,) bool, the rows to compare.
-        centre: (dim,) mean of all true rows. (Centred by the mean of a few observed rows, a row of zeros would point
-            away from them, and look informed.)
 
     Returns:
-        mse: squared error as a multiple of that of ``centre`` (1 = as good as knowing the mean, below 1 = better);
-        raw_mse: mean over rows and coordinates; cosine: mean cosine after subtracting ``centre``, 0 = no information.
+        mse: squared error as a multiple of that of the hidden rows' own mean (1 = as good as the best constant, below 1
+        = better); raw_mse: mean over rows and coordinates; cosine: mean cosine after centring, 0 = no information.
     """
+    centre = truth[hidden].mean(0, dtype=np.float64)
     true, guess = truth[hidden] - centre, filled[hidden] - centre
     error, scale = ((guess - true) ** 2).mean(), (true**2).mean()
     lengths = np.linalg.norm(guess, axis=1) * np.linalg.norm(true, axis=1)
@@ -80,14 +83,14 @@ def reconstruct(
         feature: complete or not; only what it has can be hidden.
         graph: one item graph, or a mapping seed -> graph.
     """
-    rows, centre = [], observed_mean(feature.matrix, feature.mask)
+    rows = []
     for seed in seeds:
         links = graph[seed] if isinstance(graph, Mapping) else graph
         for share in shares:
             seen, hidden = hide(feature, share, seed)
             for method in methods:
                 filled = impute(seen, method, links, others, seed).matrix
-                found = reconstruction(feature.matrix, filled, hidden, centre)
+                found = reconstruction(feature.matrix, filled, hidden)
                 rows.append({"seed": seed, "hidden": share, "method": method, **found})
     return pd.DataFrame(rows)
 
@@ -282,10 +285,61 @@ def homophily_table(
     return pd.DataFrame(rows).T.rename_axis("neighbours")
 
 
+def indicator(feature: Any) -> Any:
+    """Return a modality of one number that says only which items have it: the control where gaps are not by chance."""
+    number = np.where(feature.mask, 1.0, -1.0)[:, None]
+    return replace(feature, matrix=number, mask=np.ones(feature.n_items, dtype=bool), provenance={"encoder": "has it"})
+
+
+def random_log(n_items: int, per_user: int = 8, seed: int = 0) -> sp.csr_matrix:
+    """Make a log by chance, with popular items and as many users as a third of the items, to see what size costs."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(np.arange(n_items // 3), per_user)
+    items = (rng.random(len(users)) ** 1.5 * n_items).astype(np.int64)
+    log = sp.csr_matrix((np.ones(len(users), dtype=np.float32), (users, items)), shape=(n_items // 3, n_items))
+    log.data[:] = 1
+    return log
+
+
+def stored_result(path: Path = RESULT, share: float = 0.5) -> dict[str, Any]:
+    """Read the stored study as tables of means over seeds: "homophily", "reconstruction", "knn", "drop"; and its origin.
+
+    Raises:
+        CourseError: there is no stored study.
+    """
+    if not path.is_file():
+        raise CourseError(
+            f"{path.name} is missing in data/results; the head of {Path(__file__).name} says how to make it."
+        )
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    for part in ("homophily", "knn", "reconstruction", "drop"):
+        if part not in stored:
+            raise CourseError(
+                f"{path.name} has no part {part!r} yet; run its command again, it goes on where it stopped."
+            )
+    rows = {part: pd.DataFrame(stored[part]) for part in ("homophily", "knn", "reconstruction", "drop")}
+    filled = rows["reconstruction"][rows["reconstruction"]["hidden"] == share]
+    knn = rows["knn"][rows["knn"]["hidden"].isin((0.0, share))]
+    columns = {
+        "mse": "squared error",
+        "cosine": "centred cosine",
+        "recall": "all items",
+        "recall_hidden": "hidden items",
+    }
+    tables = {
+        "homophily": rows["homophily"].drop(columns="seed").groupby("neighbours").mean(),
+        "reconstruction": filled.pivot_table(index="method", columns="modality", values=["mse", "cosine"], sort=False),
+        "knn": knn.pivot_table(index="method", columns="vectors", values=["recall", "recall_hidden"], sort=False),
+        "drop": rows["drop"].drop(columns="seed").groupby("way", sort=False).mean(),
+    }
+    about = {name: stored["meta"][name] for name in ("command", "commit", "seeds", "machine")}
+    return {**about, **{name: table.rename(columns=columns) for name, table in tables.items()}}
+
+
 # ---- on a dataset of one's own, by command ----
 
 # about eight batches an epoch and few checks, as in the study of fusion: a trained run on a larger log stays short
-SHORT = {"lr": 1e-2, "eval_every": 2, "patience": 4, "n_epochs": 40}
+SHORT = {"lr": 1e-2, "eval_every": 2, "patience": 4, "n_epochs": 30}
 KNN_METHODS = (
     NOT_IMPUTED,
     "random",
@@ -325,16 +379,15 @@ def _study(options: argparse.Namespace) -> None:
         raise CourseError(f"{dataset.name} has {len(features)} of pictures and texts; this study needs both.")
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "seeds": options.seeds}
     content = _resume(options.out, key)
-    for seed in range(options.seeds):
-        split = split_dataset(dataset, "random", seed=seed)
-        graph = co_taken_graph(split.matrix(), 20)
-        batch = {"batch_size": max(1024, len(split.train) // 8)}
-        for part, job in _jobs(seed, split, graph, features, {**SHORT, **batch}).items():
+    for part in JOBS:  # the cheap ones first, all seeds
+        for seed in range(options.seeds):
             done = f"{part}, seed {seed}"
             if done in content["done"]:
                 continue
             start = time.process_time()
-            rows = job()
+            split = split_dataset(dataset, "random", seed=seed)
+            graph = co_taken_graph(split.matrix(), 20)
+            rows = JOBS[part](seed, split, graph, features)
             content[part] = content.get(part, []) + _rounded(rows)
             content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
             command = f"python -m utils.challenges.missing_study {dataset.name} --seeds {options.seeds}"
@@ -344,43 +397,43 @@ def _study(options: argparse.Namespace) -> None:
     print(f"written to {options.out}")
 
 
-def _jobs(
-    seed: int, split: Any, graph: Any, features: Mapping[str, Any], short: Mapping[str, Any]
-) -> dict[str, Callable]:
-    def reconstruction_rows() -> list[dict]:
-        found = []
-        for name, feature in features.items():
-            others = {other: f for other, f in features.items() if other != name}
-            found += [
-                {"modality": name, **row}
-                for row in reconstruct(feature, graph, others, seeds=(seed,)).to_dict("records")
-            ]
-        return found
+def _homophily_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+    table = homophily_table(features, split.matrix(), (5, 10, 20, 50, 100), seed)
+    return [{"seed": seed, "neighbours": n, **row} for n, row in table.to_dict("index").items()]
 
-    def homophily_rows() -> list[dict]:
-        table = homophily_table(features, split.matrix(), (5, 10, 20, 50, 100), seed)
-        return [{"seed": seed, "neighbours": n, **row} for n, row in table.to_dict("index").items()]
 
-    def knn_rows() -> list[dict]:
-        options = {"methods": KNN_METHODS, "controls": ("neighbours", "multi_hop", "pagerank"), "seed": seed}
-        name, text = "itemknn_content", features["textual"]
-        rows = [row for p in SHARES for row in downstream(name, split, text, graph, features, share=p, **options)]
-        whole = both_tests(fit_content(name, split, for_model(text, text), seed), split, text.mask)["all"]
-        return [
-            *rows,
-            {"model": name, "seed": seed, "hidden": 0.0, "method": "complete", "vectors": "own", "recall": whole},
-        ]
+def _knn_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+    from utils.evaluation import evaluate
 
-    def drop_rows() -> list[dict]:
-        seen, _ = hide(features["textual"], 0.5, seed)
-        methods = (NOT_IMPUTED, "mean", "multi_hop", "cross_modal")
-        table, scorers = drop_or_impute("vbpr", split, seen, graph, features, methods=methods, seed=seed, **short)
-        text = for_model(features["textual"], features["textual"])
-        whole = both_tests(fit_content("vbpr", split, text, seed, **short), split, seen.mask)
-        rows = [{"seed": seed, "way": way, **row} for way, row in table.to_dict("index").items()]
-        return [*rows, {"seed": seed, "way": "vbpr, complete", **whole}]
+    options = {"methods": KNN_METHODS, "controls": ("neighbours", "multi_hop", "pagerank"), "seed": seed}
+    name, text = "itemknn_content", features["textual"]
+    rows = [row for p in FEW for row in downstream(name, split, text, graph, features, share=p, **options)]
+    whole = evaluate(fit_content(name, split, for_model(text, text), seed), split, metrics=("recall",))["recall@20"]
+    return [
+        *rows,
+        {"model": name, "seed": seed, "hidden": 0.0, "method": "complete", "vectors": "own", "recall": whole},
+    ]
 
-    return {"homophily": homophily_rows, "reconstruction": reconstruction_rows, "knn": knn_rows, "drop": drop_rows}
+
+def _reconstruction_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+    found = []
+    for name, feature in features.items():
+        others = {other: f for other, f in features.items() if other != name}
+        table = reconstruct(feature, graph, others, shares=FEW, seeds=(seed,))
+        found += [{"modality": name, **row} for row in table.to_dict("records")]
+    return found
+
+
+def _drop_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+    short = {**SHORT, "batch_size": max(1024, len(split.train) // 8)}
+    seen, _ = hide(features["textual"], 0.5, seed)
+    methods = (NOT_IMPUTED, "multi_hop", "cross_modal")
+    table, _ = drop_or_impute("vbpr", split, seen, graph, features, methods=methods, seed=seed, **short)
+    return [{"seed": seed, "way": way, **row} for way, row in table.to_dict("index").items()]
+
+
+FEW = (0.1, 0.5, 0.9)
+JOBS = {"homophily": _homophily_rows, "knn": _knn_rows, "reconstruction": _reconstruction_rows, "drop": _drop_rows}
 
 
 def _rounded(rows: Sequence[Mapping]) -> list[dict[str, Any]]:

@@ -1,0 +1,185 @@
+"""Checks of notebook 07: the centred cosine, the mean of observed neighbours, feature propagation with its clamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+
+from utils.challenges.imputation import clamped, neighbours
+from utils.checks.base import exercise
+
+__all__ = ["centred_cosine", "feature_propagation", "neighbour_mean"]
+
+DIRT = 50.0  # stands in missing rows, so that reading them shows
+
+
+# ---- exercise 1 ----
+
+
+@exercise
+def centred_cosine(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> str | None:
+    """mine(truth, filled, centre) -> mean cosine of the rows after subtracting centre."""
+    rng = np.random.default_rng(0)
+    centre = np.array([3.0, -1.0, 2.0])
+    truth, filled = rng.normal(size=(6, 3)) + centre, 2 * rng.normal(size=(6, 3)) + centre
+    answer = np.asarray(mine(truth.copy(), filled.copy(), centre.copy()), dtype=float)
+    if answer.shape == (6,):
+        return "you return one cosine for each row: take their mean."
+    if answer.size != 1:
+        return f"the centred cosine is one number; you return shape {answer.shape}."
+    a, b = truth - centre, filled - centre
+    right = _cosine(a, b)
+    known = {
+        "you do not subtract centre: rows that share a mean then look alike, whatever they say.": _cosine(
+            truth, filled
+        ),
+        "you centre the truth only: subtract centre from the filled rows too.": _cosine(a, filled),
+        "you centre the filled rows only: subtract centre from the truth too.": _cosine(truth, b),
+        "you subtract each matrix's own mean: centre is given, and is the same for both.": _cosine(
+            truth - truth.mean(0), filled - filled.mean(0)
+        ),
+        "you return the mean inner product: divide by both lengths.": float((a * b).sum(1).mean()),
+        "you divide by one length only: divide by the lengths of both rows.": float(
+            ((a * b).sum(1) / np.linalg.norm(a, axis=1)).mean()
+        ),
+        "you take the cosine of the whole tables: take it row by row, then the mean.": float(
+            (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
+        ),
+        "you return the distance, 1 minus the cosine.": 1 - right,
+    }
+    for sentence, wrong in known.items():
+        if np.isclose(float(answer), wrong) and not np.isclose(wrong, right):
+            return sentence
+    if not np.isclose(float(answer), right):
+        return f"the mean cosine of these six rows is {right:.4f}, you return {float(answer):.4f}."
+    filled[:3] = centre
+    with np.errstate(all="ignore"):
+        flat = float(mine(truth.copy(), filled.copy(), centre.copy()))
+    if not np.isfinite(flat):
+        return "a row that equals centre has length 0, and you divide by it: its cosine is 0."
+    if np.isclose(flat, _cosine(a[3:], b[3:])):
+        return (
+            "you leave rows out that equal centre: they count as 0, or a filling that says nothing would look better."
+        )
+    right = _cosine(a[3:], b[3:]) / 2
+    return None if np.isclose(flat, right) else f"with three rows that equal centre it is {right:.4f}, not {flat:.4f}."
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean())
+
+
+# ---- exercises 2 and 3 ----
+
+
+def _case() -> tuple[np.ndarray, np.ndarray, sp.csr_matrix]:
+    """Twelve items in a directed graph; 4 to 9 are missing, 8 has missing neighbours only, 9 has none."""
+    rng = np.random.default_rng(1)
+    matrix, mask = rng.normal(size=(12, 3)) + 4, np.ones(12, dtype=bool)
+    mask[4:10] = False
+    links = {0: [1, 4], 1: [2, 5], 2: [3, 0], 3: [0, 1, 6], 4: [0, 1, 5], 5: [2, 3, 4], 6: [3, 10, 7], 7: [8, 11]}
+    links |= {8: [4, 5], 9: [], 10: [11, 6], 11: [10, 0]}
+    rows = [item for item, near in links.items() for _ in near]
+    columns = [item for near in links.values() for item in near]
+    return matrix, mask, sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(12, 12))
+
+
+@exercise
+def neighbour_mean(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix], np.ndarray]) -> str | None:
+    """mine(matrix, mask, graph) -> (n_items, dim), missing rows filled with the mean of their observed neighbours."""
+    matrix, mask, graph = _case()
+    dirty = np.where(mask[:, None], matrix, DIRT)
+    given = dirty.copy()
+    with np.errstate(all="ignore"):
+        answer = np.asarray(mine(given, mask.copy(), graph.copy()), dtype=float)
+    if answer.shape != matrix.shape:
+        return f"every item has a row of {matrix.shape[1]} numbers: return shape {matrix.shape}, not {answer.shape}."
+    if not np.array_equal(given, dirty):
+        return "you change the matrix that was given: work on a copy, the caller still needs it."
+    right = neighbours(matrix, mask, graph=graph)
+    if np.isnan(answer).any():
+        return "an item without an observed neighbour became NaN (0 / 0): give it the mean of the observed vectors."
+    if not np.allclose(answer[mask], matrix[mask], atol=1e-4):
+        return "you changed observed rows: only missing rows are filled."
+    if np.allclose(answer, right, atol=1e-4):
+        return None
+    mu = matrix[mask].mean(0)
+    easy, lonely = slice(4, 8), slice(8, 10)
+    seen = mask.astype(float)
+    if np.allclose(answer[easy], right[easy], atol=1e-4):
+        if np.allclose(answer[lonely], 0):
+            return "items without an observed neighbour stay zero: give them the mean of the observed vectors."
+        if np.allclose(answer[lonely], dirty.mean(0), atol=1e-4):
+            return "your fallback is the mean of all rows, missing ones included: take the observed rows only."
+        return "items without an observed neighbour should get the mean of the observed vectors."
+    if np.allclose(answer[easy], neighbours(matrix, mask, graph=graph, count_missing=True)[easy], atol=1e-4):
+        return (
+            "missing neighbours are in your denominator, as in the published method: the mean shrinks; "
+            "divide by the number of observed neighbours."
+        )
+    everyone = (graph @ dirty) / np.maximum(np.asarray(graph.sum(1)), 1)
+    if np.allclose(answer[easy], everyone[easy], atol=1e-4):
+        return "you read missing rows: whatever stands there is no content. Multiply by the mask first."
+    if np.allclose(answer[easy], (graph @ (matrix * seen[:, None]))[easy], atol=1e-4):
+        return "you return the sum: divide by the number of observed neighbours."
+    if np.allclose(answer[easy], neighbours(matrix, mask, graph=graph.T.tocsr())[easy], atol=1e-4):
+        return "you walk the edges backwards: the neighbours of an item are in its row of the graph, not in its column."
+    if np.allclose(answer[easy], mu, atol=1e-4):
+        return "every missing item got the global mean: that is the fallback, ask the neighbours first."
+    own = neighbours(matrix, mask, graph=graph + sp.identity(12, format="csr"), count_missing=True)
+    if np.allclose(answer[easy], own[easy], atol=1e-4):
+        return "you count the item itself: it is missing, and adds a vector of zeros to its own mean."
+    return f"item 4 has the observed neighbours 0 and 1: {right[4].round(3)}, you return {answer[4].round(3)}."
+
+
+@exercise
+def feature_propagation(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix, int], np.ndarray]) -> str | None:
+    """mine(matrix, mask, step, n_layers) -> (n_items, dim) after n_layers of multiply and clamp."""
+    matrix, mask, graph = _case()
+    sizes = np.maximum(np.asarray(graph.sum(1)).ravel(), 1)
+    step, n_layers = sp.csr_matrix(sp.diags(1 / sizes) @ graph), 3
+    dirty = np.where(mask[:, None], matrix, DIRT)
+    given = dirty.copy()
+    answer = np.asarray(mine(given, mask.copy(), step.copy(), n_layers), dtype=float)
+    if answer.shape != matrix.shape:
+        return f"every item has a row of {matrix.shape[1]} numbers: return shape {matrix.shape}, not {answer.shape}."
+    right = clamped(matrix, mask, step, n_layers)
+    if not np.array_equal(given, dirty):
+        return "you change the matrix that was given: start from a copy, or the clamp gives back what you overwrote."
+    if np.allclose(answer, right, atol=1e-4):
+        return None
+    start = matrix * mask[:, None]
+    free = start
+    for _ in range(n_layers):
+        free = step @ free
+    late = np.where(mask[:, None], matrix, free)
+    known = {
+        "there is no clamp: the observed rows blur. Give them their own vectors back after every step.": free,
+        "you clamp once, at the end: the sources have blurred by then. Clamp after every step.": late,
+        "you take one layer: repeat n_layers times.": clamped(matrix, mask, step, 1),
+        "one layer too few: repeat n_layers times.": clamped(matrix, mask, step, n_layers - 1),
+        "one layer too many: repeat n_layers times.": clamped(matrix, mask, step, n_layers + 1),
+        "you read missing rows: start them at zero.": _from(dirty, mask, step, n_layers),
+        "you walk the edges backwards: multiply by step, not by its transpose.": clamped(
+            matrix, mask, step.T, n_layers
+        ),
+    }
+    for sentence, wrong in known.items():
+        if np.allclose(answer, wrong, atol=1e-4):
+            return sentence
+    if np.allclose(answer[~mask], 0) or np.allclose(answer[~mask], DIRT):
+        return "the missing rows never change: the clamp is for the observed rows, where mask is True."
+    if not np.allclose(answer[mask], matrix[mask], atol=1e-4):
+        return "the observed rows are not their own at the end: clamp after the last step as well."
+    at = int(np.flatnonzero(~np.isclose(answer, right, atol=1e-4).all(1))[0])
+    return f"after {n_layers} layers item {at} is {right[at].round(3)}, you return {answer[at].round(3)}."
+
+
+def _from(start: np.ndarray, mask: np.ndarray, step: sp.csr_matrix, n_layers: int) -> np.ndarray:
+    rows = start
+    for _ in range(n_layers):
+        rows = step @ rows
+        rows[mask] = start[mask]
+    return rows
