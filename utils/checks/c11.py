@@ -1,0 +1,195 @@
+"""Checks of notebook 11: choosing a setting, the chance in a sample, a paired interval, an entry that plays fair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from utils.challenges.leaderboard import Z_LIMIT, blind, checked_scores, exchange
+from utils.checks.base import exercise
+from utils.data import Split
+from utils.errors import CourseError
+from utils.evaluation import evaluate
+
+__all__ = ["chance_in_a_sample", "choose_on_validation", "fair_entry", "paired_interval"]
+
+
+# ---- exercise 1 ----
+
+# setting 0 is best on the test part, 1 on validation over the seeds, 2 in a single run, 3 is last in the table
+TRIALS = pd.DataFrame(
+    {
+        "model": ["bpr"] * 8 + ["vbpr"] * 2,
+        "trial": [0, 0, 1, 1, 2, 2, 3, 3, 0, 1],
+        "seed": [0, 1] * 4 + [0, 0],
+        "valid": [0.30, 0.32, 0.35, 0.36, 0.40, 0.20, 0.10, 0.12, 0.50, 0.45],
+        "test": [0.39, 0.38, 0.33, 0.34, 0.31, 0.32, 0.11, 0.12, 0.40, 0.47],
+    }
+)
+
+
+@exercise
+def choose_on_validation(mine: Callable[[pd.DataFrame], dict]) -> str | None:
+    """mine(trials) -> {model: trial}; several seeds per trial, chosen by the mean of the validation column."""
+    answer = mine(TRIALS.copy())
+    answer = answer.to_dict() if isinstance(answer, pd.Series) else answer
+    if not isinstance(answer, dict):
+        return f"return a dict, model -> trial; you return a {type(answer).__name__}."
+    if set(answer) != {"bpr", "vbpr"}:
+        return f"every model gets its own choice, here bpr and vbpr; you return {sorted(map(str, answer))}."
+    found = {str(name): int(trial) for name, trial in answer.items()}
+    right = {"bpr": 1, "vbpr": 0}
+    known = {
+        "you choose on the test part: what you report is then flattered. Use the validation column.": {
+            "bpr": 0,
+            "vbpr": 1,
+        },
+        "you take the luckiest single run: average the seeds of a trial first.": {"bpr": 2, "vbpr": 0},
+        "you take the worst: a larger Recall is better.": {"bpr": 3, "vbpr": 1},
+        "you take the last trial of each model.": {"bpr": 3, "vbpr": 1},
+        "you take the first trial of each model: those are the recommended settings, nothing is tuned.": {
+            "bpr": 0,
+            "vbpr": 0,
+        },
+    }
+    if found == right:
+        return None
+    positions = TRIALS.groupby("model")["valid"].idxmax().to_dict()
+    if found == positions:
+        return "these are row numbers of the table: look the trial up."
+    return next((s for s, wrong in known.items() if found == wrong), f"the choice is {right}, you return {found}.")
+
+
+# ---- exercise 2 ----
+
+
+@exercise
+def chance_in_a_sample(mine: Callable[[int, int, int, int], float]) -> str | None:
+    """mine(rank, n_items, n_negatives, k) -> chance that the item is among the first k of the sample."""
+    rank, n_items, n, k = 30, 200, 40, 5
+    answer = np.asarray(mine(rank, n_items, n, k), dtype=float)
+    if answer.size != 1:
+        return f"a chance is one number; you return shape {answer.shape}."
+    value, hyper = float(answer), stats.hypergeom
+    right = float(hyper.cdf(k - 1, n_items - 1, rank - 1, n))
+    known = {
+        "you count up to k better items: with k better ones it is on place k + 1. Use k - 1.": hyper.cdf(
+            k, n_items - 1, rank - 1, n
+        ),
+        "the item itself is not among the better ones: of rank r, r - 1 are better.": hyper.cdf(
+            k - 1, n_items - 1, rank, n
+        ),
+        "the item itself is not drawn: the negatives come from the n_items - 1 others.": hyper.cdf(
+            k - 1, n_items, rank - 1, n
+        ),
+        "you draw with replacement (binomial): the negatives of a sample are different items.": stats.binom.cdf(
+            k - 1, n, (rank - 1) / (n_items - 1)
+        ),
+        "this is the chance of being left out: take 1 minus it.": 1 - right,
+        "this is the chance of one place exactly: add up the places 1 to k.": hyper.pmf(
+            k - 1, n_items - 1, rank - 1, n
+        ),
+        "this is full ranking: the item is on rank 30, but only a sample competes.": float(rank <= k),
+    }
+    if not np.isclose(value, right):
+        for sentence, wrong in known.items():
+            if np.isclose(value, wrong):
+                return sentence
+        return f"rank {rank} of {n_items} is among the first {k} of {n} negatives with chance {right:.4f}, not {value:.4f}."
+    edges = {(1, 50, 10, 1): 1.0, (50, 50, 49, 10): 0.0}
+    wrong = next((e for e, chance in edges.items() if not np.isclose(float(mine(*e)), chance)), None)
+    return None if wrong is None else f"for {wrong} the chance is {edges[wrong]:.0f}: test your function at the ends."
+
+
+# ---- exercise 3 ----
+
+
+@exercise
+def paired_interval(mine: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> str | None:
+    """mine(a, b) -> (low, high): 95 % interval of the mean difference a - b of the same users (Student's t)."""
+    draw = np.random.default_rng(3)
+    users = draw.normal(0.4, 0.3, 12)
+    a, b = users + draw.normal(0.05, 0.05, 12), users + draw.normal(0, 0.05, 12)
+    answer = np.asarray(mine(a.copy(), b.copy()), dtype=float)
+    if answer.shape != (2,):
+        return f"return two numbers, low and high; you return shape {answer.shape}."
+    diff, n = a - b, len(a)
+    t, error = stats.t.ppf(0.975, n - 1), diff.std(ddof=1) / np.sqrt(n)
+    apart = np.sqrt(a.var(ddof=1) / n + b.var(ddof=1) / n)
+    known = {
+        "": (t, error),
+        "this is the interval of the users, not of their mean: divide the spread by the root of n.": (
+            t,
+            diff.std(ddof=1),
+        ),
+        "you treat a and b as different users: take the difference of each user first.": (t, apart),
+        "you divide by n: the error of a mean falls with the root of n.": (t, diff.std(ddof=1) / n),
+        "you use 1.96, the value for many users: for 12 users take Student's t with n - 1 degrees of freedom.": (
+            stats.norm.ppf(0.975),
+            error,
+        ),
+        "this is a 90 % interval: 2.5 % lie on each side, so take the 0.975 quantile.": (
+            stats.t.ppf(0.95, n - 1),
+            error,
+        ),
+        "the spread is that of a population: divide by n - 1 (ddof=1).": (t, diff.std() / np.sqrt(n)),
+        "this is one standard error on each side: multiply by the quantile of Student's t.": (1.0, error),
+    }
+    for sentence, (factor, width) in known.items():
+        half = factor * width
+        if np.allclose(answer, [diff.mean() - half, diff.mean() + half]):
+            return sentence or None
+        if np.allclose(answer, [diff.mean() + half, diff.mean() - half]):
+            return "low and high are swapped."
+        if np.allclose(answer, [-diff.mean() - half, -diff.mean() + half]):
+            return "the sign is turned: positive means that a is better, so a - b."
+    if np.allclose(answer, np.quantile(diff, [0.025, 0.975])):
+        return "these are quantiles of the users: you want the interval of their mean."
+    return f"the interval is [{diff.mean() - t * error:.4f}, {diff.mean() + t * error:.4f}], you return {answer.round(4).tolist()}."
+
+
+# ---- exercise 4 ----
+
+
+def toy_shop(n_users: int = 240, n_items: int = 40, seed: int = 5) -> Split:
+    """A split of two tastes, train, validation and test drawn from one hat."""
+    draw = np.random.default_rng(seed)
+    liking = draw.gumbel(size=(n_users, n_items)) + np.linspace(1.5, 0, n_items)
+    liking += 1.5 * ((np.arange(n_items) % 2) == (np.arange(n_users)[:, None] % 2))
+    items = draw.permuted(np.argsort(-liking, axis=1)[:, :12], axis=1)
+    pairs = np.stack([np.repeat(np.arange(n_users)[:, None], 12, axis=1), items], axis=-1)
+    parts = [pairs[:, :8].reshape(-1, 2), pairs[:, 8:10].reshape(-1, 2), pairs[:, 10:].reshape(-1, 2)]
+    return Split(n_users, n_items, *parts, strategy="random", cold_items=np.zeros(0, dtype=np.int64))
+
+
+@exercise
+def fair_entry(mine: Callable[..., Any]) -> str | None:
+    """mine(split, features) -> scorer; tried on a small shop that it has never seen, with an empty test part."""
+    shop = toy_shop()
+    hidden = blind(shop)
+    built = mine(hidden, {})
+    if isinstance(built, (float, int, str, list)):
+        return f"return a scorer: a function user_ids -> scores, a model, or a matrix; you return a {type(built).__name__}."
+    try:
+        scores, notes = checked_scores(lambda split, features: built, hidden, {}, {}, 5)
+    except CourseError as error:
+        if "have shape" in str(error):
+            return f"{error} If the numbers are those of the shop, you use its split from outside: use the one you are given."
+        return str(error)
+    if scores is None:
+        return "your scorer returns nothing: it must return the scores."
+    if any("popularity list" in note for note in notes):
+        return "everybody gets the same scores: use user_ids to make them personal."
+    valid, test = (evaluate(scores, shop, part, 5, ["recall"]) for part in ("valid", "test"))
+    if exchange(valid.per_user["recall@5"], test.per_user["recall@5"]) < -Z_LIMIT:
+        return (
+            "much better on validation than on test: it has learned the validation part. Learn from split.train only."
+        )
+    floor = evaluate(np.tile(shop.matrix().sum(axis=0), (shop.n_users, 1)), shop, "test", 5, ["recall"])["recall@5"]
+    if test["recall@5"] < 0.5 * floor:
+        return "it runs, but finds less than half of what popularity finds: are larger scores better, as they must be?"
+    return None
