@@ -84,6 +84,15 @@ def test_the_edge_map_knows_a_disc_from_a_square_and_no_colour():
     assert same_shape > 0.95 > 0.7 > other_shape
 
 
+def test_a_thing_that_touches_the_border_is_whole():
+    pixels = np.full((96, 96, 3), 255, dtype=np.uint8)
+    pixels[20:70, 50:] = (20, 160, 20)
+    mask, green = fine.foreground(pixels), (pixels == (20, 160, 20)).all(2)
+    assert (mask & green).sum() / (mask | green).sum() > 0.9
+    white = np.full((96, 96, 3), 255, dtype=np.uint8)
+    assert fine.foreground(white).all()
+
+
 def test_tall_things_stay_tall():
     tall = fine.edge_map(fine.picture(drawn("square", (0, 0, 0), (40, 96)))) > 0
     assert tall.any(1).sum() > 1.5 * tall.any(0).sum()
@@ -364,3 +373,47 @@ def test_favourites_follow_the_part_and_name_a_wrong_one(world):
     assert best.tolist() == torch.argsort(-score)[:4].tolist()
     with pytest.raises(CourseError, match="colour"):
         study.favourites(model, 0, "color")
+
+
+# ---- plots, and the variants that are compared ----
+
+
+def test_every_plot_draws(tmp_path):
+    from utils import plots_fine
+    from utils.plotstyle import png
+
+    drawn("disc", "red").save(tmp_path / "a.png")
+
+    class Shop:
+        def image_paths(self):
+            return [tmp_path / "a.png"]
+
+    rows = np.random.default_rng(0).dirichlet([5, 5, 5], size=9)
+    weights = pd.DataFrame(rows, columns=fine.BLOCKS)
+    types = np.array(list(fine.BLOCKS) * 3)
+    hurt = pd.DataFrame(rows, columns=["most", "middle", "least"])
+    for figure in (
+        plots_fine.descriptors(Shop(), [0], title="one"),
+        plots_fine.triangles({"a": weights, "b": weights}, {"a": types, "b": types}),
+        plots_fine.losses({"a": hurt, "b": hurt}),
+        plots_fine.by_type({"a": weights.groupby(types).mean()}),
+    ):
+        assert png(figure)[:4] == b"\x89PNG"
+    with pytest.raises(CourseError, match="no item"):
+        plots_fine.descriptors(Shop(), [])
+
+
+def test_variants_and_the_rewired_log(world):
+    labels, features = world
+    split = study.plant(labels, n_users=40, strength=3.0).split
+    models = study.fit_variants(split, features, names=["colour only", "equal weights"], n_epochs=1)
+    assert models["colour only"].parts == ("colour",) and len(models["equal weights"].parts) == 3
+    assert set(study.judged(models["colour only"], split)) == {"recall@20", "AUC"}
+    with pytest.raises(CourseError, match="colour only"):
+        study.fit_variants(split, features, names=["color only"])
+    twin = study.rewired(split, seed=1)
+    before, after = (np.bincount(s.train[:, 0], minlength=40) for s in (split, twin))
+    assert (after <= before).all() and after.sum() > 0.9 * before.sum()
+    everything = np.concatenate([twin.train, twin.valid, twin.test])
+    assert len(np.unique(everything, axis=0)) == len(everything)
+    assert (before - after).sum() < 0.1 * len(split.train)

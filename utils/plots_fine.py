@@ -34,7 +34,7 @@ def descriptors(dataset: Any, item_ids: Sequence[int], *, title: str = "") -> Fi
         column[0].imshow(pixels)
         column[1].imshow(np.where(mask[..., None], pixels, 235))
         _colour_strip(column[2], colour_histogram(pixels, mask))
-        column[3].imshow(edge_map(pixels), cmap="Greys", vmin=0)
+        column[3].imshow(edge_map(pixels), cmap="Greys", vmin=0, interpolation="nearest")
     for row, name in zip(grid, ("picture", "foreground", "colours", "edges")):
         for ax in row:
             ax.set(xticks=[], yticks=[])
@@ -57,7 +57,9 @@ def _colour_strip(ax: Axes, histogram: np.ndarray, most: int = 6) -> None:
 
 @styled
 def triangles(tables: Mapping[str, pd.DataFrame], types: Mapping[str, Sequence[str]], *, title: str = "") -> Figure:
-    """Draw each user's three weights as a point in a triangle, one triangle per table; a corner = all weight on one.
+    """Draw each user's three weights as a point in a triangle, one per table; the cross in the middle = equal weights.
+
+    All triangles are enlarged alike until the points fill them; a corner says which weight it stands for.
 
     Args:
         tables: name -> weights (index = user_id, columns colour, shape, content, rows sum to 1).
@@ -65,8 +67,11 @@ def triangles(tables: Mapping[str, pd.DataFrame], types: Mapping[str, Sequence[s
     """
     fig = Figure(figsize=(5.6 * len(tables), 5.6), layout="constrained")
     axes = np.atleast_1d(fig.subplots(1, len(tables)))
+    # a point lies in a triangle shrunk to the share r when no weight is below (1 - r) / 3
+    r = min(1.0, 0.02 + max(1 - 3 * float(table[list(BLOCKS)].to_numpy().min()) for table in tables.values()))
+    centre = CORNERS.mean(0)
     for ax, (name, table) in zip(axes, tables.items()):
-        places = table[list(BLOCKS)].to_numpy() @ CORNERS
+        places = centre + (table[list(BLOCKS)].to_numpy() @ CORNERS - centre) / r
         kinds = np.asarray(types[name])[table.index]
         ax.fill(*CORNERS.T, facecolor="none", edgecolor="#444444", linewidth=1.5)
         for kind in BLOCKS:
@@ -78,7 +83,8 @@ def triangles(tables: Mapping[str, pd.DataFrame], types: Mapping[str, Sequence[s
                 )
         ax.plot(*CORNERS.mean(0), "+", color="black", markersize=13, zorder=5)
         for (x, y), word in zip(CORNERS, BLOCKS):
-            ax.text(x, y + (0.03 if y else -0.03), word, ha="center", va="bottom" if y else "top", fontsize=14)
+            text = f"{word} {(1 - r) / 3 + r:.2f}"
+            ax.text(x, y + (0.03 if y else -0.03), text, ha="center", va="bottom" if y else "top", fontsize=14)
         ax.set_title(name)
         ax.set_aspect("equal")
         ax.set(xlim=(-0.12, 1.12), ylim=(-0.12, 1.0))

@@ -49,12 +49,13 @@ def edge_strength(pixels: np.ndarray) -> np.ndarray:
 def foreground(pixels: np.ndarray, threshold: float = EDGE) -> np.ndarray:
     """The thing in the picture, (h, w) bool: the inside of the largest outline that the edges close.
 
-    Edges are thickened by one pixel so that small gaps close, filled, thinned again, and the largest patch is kept.
-    Where nothing closes (an even picture) all of it counts: a picture always has colours.
+    Edges are thickened by one pixel so that small gaps close, filled, thinned again, and the largest patch is kept. The
+    page around the picture is white, so that a thing that touches the border is closed there, and a poster counts whole.
+    Where nothing closes (a white picture) all of it counts: a picture always has colours.
     """
-    edges = np.pad(edge_strength(pixels) > threshold, 1)  # a rim, so that an outline cut by the border stays open
-    filled = ndimage.binary_fill_holes(ndimage.binary_dilation(edges, np.ones((3, 3))))
-    filled = ndimage.binary_erosion(filled, np.ones((3, 3)), iterations=2)[1:-1, 1:-1]
+    page = np.pad(pixels, ((2, 2), (2, 2), (0, 0)), constant_values=255)
+    edges = ndimage.binary_dilation(edge_strength(page) > threshold, np.ones((3, 3)))
+    filled = ndimage.binary_erosion(ndimage.binary_fill_holes(edges), np.ones((3, 3)), iterations=2)[2:-2, 2:-2]
     patches, n_patches = ndimage.label(filled)
     if n_patches == 0:
         return np.ones(pixels.shape[:2], dtype=bool)
@@ -137,7 +138,7 @@ def permuted(features: Features, block: str, seed: int = 0) -> Features:
 def _measured(dataset, cache: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour (n, BINS^3), shape (n, MAP^2) and which items have a readable picture (n,) bool, from the cache or new."""
     paths = dataset.image_paths()
-    digest = hashlib.sha256(f"fine 1 {SIDE} {BINS} {MAP} {EDGE}".encode())
+    digest = hashlib.sha256(f"fine 2 {SIDE} {BINS} {MAP} {EDGE}".encode())
     for path in paths:
         digest.update(path.read_bytes() if path is not None and path.exists() else b"none")
     stored = cache_root() / f"fine-{digest.hexdigest()[:24]}.npz"
