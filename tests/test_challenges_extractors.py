@@ -365,6 +365,12 @@ def test_spreads_and_shares_by_hand():
         study.spreads(frame.iloc[:6])
 
 
+def test_complete_drops_a_recommender_that_lacks_a_cell():
+    frame = frame_of({("a", "x"): 0.1, ("a", "y"): 0.2, ("b", "x"): 0.5, ("b", "y"): 0.6, ("bpr", "none"): 0.3})
+    assert set(study.complete(frame).recommender) == {"a", "b", "bpr"}
+    assert set(study.complete(frame.drop(index=6)).recommender) == {"a", "bpr"}
+
+
 def test_grid_resumes_and_names_its_cells():
     split = one_taste_shop(np.array(["red", "blue", "green", "white"] * 40), n_users=50)
     features = {"visual": make_features("visual", np.random.default_rng(0).normal(size=(160, 8)))}

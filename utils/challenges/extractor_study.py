@@ -149,6 +149,14 @@ def grid(
     return pd.DataFrame(rows), models
 
 
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the recommenders that have a row for every extractor and seed (a stored study may still be growing)."""
+    content = frame[frame["extractor"] != "none"]
+    cells = content[["extractor", "seed"]].drop_duplicates()
+    full = content.groupby("recommender")["recall"].size() == len(cells)
+    return frame[frame["recommender"].isin(full.index[full]) | (frame["extractor"] == "none")].reset_index(drop=True)
+
+
 def end_to_end(
     split: Any,
     pictures: Features,
