@@ -383,8 +383,11 @@ def test_a_stored_study_is_resumed_only_when_it_is_the_same(tmp_path):
     study.write_json(path, {"meta": key, "done": {"knn, seed 0": 1.0}, "knn": [1]})
     assert study._resume(path, key)["knn"] == [1]
     assert study._resume(path, {**key, "seeds": 4})["done"] == {}
-    with pytest.raises(CourseError, match="no part 'homophily' yet"):
-        study.stored_result(path)
+    rows = [{"seed": s, "neighbours": 5, "visual": 0.1 + 0.2 * s} for s in (0, 1)]
+    about = {**key, "command": "python", "commit": "abc", "machine": "one"}
+    study.write_json(path, {"meta": about, "done": {}, "homophily": rows})
+    found = study.stored_result(path)
+    assert found["homophily"].loc[5, "visual"] == pytest.approx(0.2) and found["drop"].empty
     with pytest.raises(CourseError, match="missing in data/results"):
         study.stored_result(tmp_path / "none.json")
 

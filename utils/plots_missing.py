@@ -26,7 +26,7 @@ KINDS = {
 }
 DASHES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 MARKS = "osD^vP"
-WORDS = {"mse": "Squared error (1 = knowing the mean)", "cosine": "Centred cosine (0 = no information)"}
+WORDS = {"mse": "Squared error (1 = the best constant)", "cosine": "Centred cosine (0 = no information)"}
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, tuple]:
@@ -124,7 +124,7 @@ def present_share(groups: pd.Series, present: np.ndarray, modality: str, *, titl
     """
     counts = pd.DataFrame({"group": np.asarray(groups), "present": present}).groupby("group")["present"]
     table = counts.agg(["sum", "size"]).sort_values("size")
-    fig = Figure(figsize=(10, 1.4 + 0.42 * len(table)), layout="constrained")
+    fig = Figure(figsize=(10, 1.4 + 0.32 * len(table)), layout="constrained")
     ax = fig.subplots()
     ax.barh(table.index, table["size"], color="white", edgecolor="#6E6E6E", label=f"no {modality}")
     ax.barh(table.index, table["sum"], color=MODALITY_COLOURS[modality], label=f"has {modality}")

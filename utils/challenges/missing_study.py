@@ -143,7 +143,7 @@ def dropped_scores(model: Any, dropped: Any, kept: np.ndarray) -> np.ndarray:
 
     A user who lost the whole history gets the most popular of what is left. Shape (n_users, n_items).
     """
-    scores = np.array(model.score(np.arange(dropped.n_users)), dtype=np.float32)
+    scores = np.asarray(model.score(np.arange(dropped.n_users))).astype(np.float32)
     popularity = np.bincount(dropped.train[:, 1], minlength=dropped.n_items).astype(np.float32)
     stranger = np.bincount(dropped.train[:, 0], minlength=dropped.n_users) == 0
     scores[stranger] = popularity
@@ -312,26 +312,25 @@ def stored_result(path: Path = RESULT, share: float = 0.5) -> dict[str, Any]:
             f"{path.name} is missing in data/results; the head of {Path(__file__).name} says how to make it."
         )
     stored = json.loads(path.read_text(encoding="utf-8"))
-    for part in ("homophily", "knn", "reconstruction", "drop"):
-        if part not in stored:
-            raise CourseError(
-                f"{path.name} has no part {part!r} yet; run its command again, it goes on where it stopped."
-            )
-    rows = {part: pd.DataFrame(stored[part]) for part in ("homophily", "knn", "reconstruction", "drop")}
-    filled = rows["reconstruction"][rows["reconstruction"]["hidden"] == share]
-    knn = rows["knn"][rows["knn"]["hidden"].isin((0.0, share))]
+    keys = {"reconstruction": ["method", "modality"], "knn": ["method", "vectors"]}
     columns = {
         "mse": "squared error",
         "cosine": "centred cosine",
         "recall": "all items",
         "recall_hidden": "hidden items",
     }
-    tables = {
-        "homophily": rows["homophily"].drop(columns="seed").groupby("neighbours").mean(),
-        "reconstruction": filled.pivot_table(index="method", columns="modality", values=["mse", "cosine"], sort=False),
-        "knn": knn.pivot_table(index="method", columns="vectors", values=["recall", "recall_hidden"], sort=False),
-        "drop": rows["drop"].drop(columns="seed").groupby("way", sort=False).mean(),
-    }
+    tables = {}
+    for part in JOBS:
+        rows = pd.DataFrame(stored.get(part, []))  # an interrupted study has no rows for its later parts
+        if part in keys and len(rows):
+            (index, across), values = keys[part], [name for name in columns if name in rows]
+            rows = rows[rows["hidden"].isin((0.0, share))]
+            tables[part] = rows.pivot_table(index=index, columns=across, values=values, sort=False)
+        elif len(rows):
+            first = "neighbours" if part == "homophily" else "way"
+            tables[part] = rows.drop(columns="seed").groupby(first, sort=False).mean()
+        else:
+            tables[part] = rows
     about = {name: stored["meta"][name] for name in ("command", "commit", "seeds", "machine")}
     return {**about, **{name: table.rename(columns=columns) for name, table in tables.items()}}
 
