@@ -135,6 +135,35 @@ def test_energy_is_seconds_times_watts():
     assert fs.watt_hours(7200, 20) == pytest.approx(40)
 
 
+def test_over_seeds_trains_nothing_twice_and_untrained_models_once(split, monkeypatch):
+    runs = fs.search(["itemknn"], split, None, 2, top_k=5)
+    found = fs.over_seeds(runs, {"itemknn": 1}, split, None, [0, 1, 2], top_k=5)
+    assert found["itemknn"] == [runs[1]]
+    made = []
+    monkeypatch.setattr(fs, "run_once", lambda *a: made.append(a) or fs.Run(a[0], a[4], a[3], {}, *[None] * 3, 0.0))
+    first = fs.Run("bpr", 0, 0, {"lr": 0.01}, None, None, None, 0.0)
+    before = fs.Run("bpr", 0, 1, {"lr": 0.01}, None, None, None, 0.0)
+    found = fs.over_seeds([first], {"bpr": 0}, split, None, [0, 1, 2], reuse={"bpr": [before]})
+    assert found["bpr"][:2] == [first, before] and len(made) == 1 and made[0][3:6] == (2, 0, {"lr": 0.01})
+
+
+def test_a_tuned_model_among_blind_rivals():
+    frame = pd.DataFrame(
+        {"model": ["a", "a", "b", "b", "pop"], "trial": [0, 1, 0, 1, 0], "test": [0.1, 0.3, 0.2, 0.4, 0.9]}
+    )
+    found = fs.wins_if_only_own_is_tuned(frame, {"a": 1, "b": 1, "pop": 0})
+    assert found.to_dict() == {"a": 0.5, "b": 1.0}  # popularity has nothing to tune
+
+
+def test_reseeding_by_hand():
+    values = {0: (0.1, 0.5), 1: (0.3, 0.2), 2: (0.2, 0.2)}  # seed: validation, test
+    rows = [("d", "m", s, p, "recall@20", v) for s, two in values.items() for p, v in zip(("valid", "test"), two)]
+    rows = pd.DataFrame(rows, columns=["dataset", "model", "seed", "split", "metric", "value"])
+    # pairs of seeds (0,1) -> 1, (0,2) -> 2, (1,2) -> 1: always .2, and the mean is .3
+    assert fs.reseeding(rows, "d", 2).to_dict() == pytest.approx({"m": -0.1})
+    assert fs.reseeding(rows, "d", 4).empty
+
+
 # ---- stored results ----
 
 
@@ -164,6 +193,14 @@ def test_stored_results_cope_with_what_is_missing_or_being_written(tmp_path):
     assert fs.taus(rows, ["aplt@20"]).loc["One"].isna().any()  # two models have no order
     with pytest.raises(CourseError, match="no stored benchmark"):
         fs.stored({"None": "absent"}, tmp_path)
+
+
+def test_seed_tau_by_hand():
+    values = {("a", 0): 1, ("b", 0): 2, ("c", 0): 3, ("a", 1): 2, ("b", 1): 1, ("c", 1): 3}
+    rows = pd.DataFrame([(m, s, "test", "recall@20", v) for (m, s), v in values.items()])
+    rows.columns = ["model", "seed", "split", "metric", "value"]
+    assert fs.seed_tau(rows) == pytest.approx(1 / 3)  # one of three pairs is turned
+    assert np.isnan(fs.seed_tau(rows[rows["seed"] == 0]))
 
 
 def test_the_course_has_stored_results_that_can_be_read():
@@ -210,6 +247,15 @@ def test_a_small_leak_of_the_test_part_is_flagged_by_the_exchange(split, board):
 def test_learning_and_hiding_the_validation_part_are_flagged(split, board):
     learned = board().enter("learned", plus(parts_of(split, "valid")))
     assert any("learned the validation" in reason for reason in learned.reasons)
+    hidden = board().enter("hidden", plus(-1.0 * parts_of(split, "valid"), np.float32(1e9)))
+    assert hidden.checks["exchange, standard errors"] > 1  # its validation figure is zero, it cannot be chosen
+
+
+def test_leaking_lifts_a_share_of_the_pairs(split):
+    cheat = lb.leaking(neighbours, split, 0.5)(split)
+    held = split.test
+    on_top = cheat[held[:, 0], held[:, 1]] == cheat.max()
+    assert 0.4 < on_top.mean() < 0.6 and np.isclose((cheat == cheat.max()).sum(), on_top.sum())
 
 
 def test_a_leak_of_both_parts_is_found_by_the_new_draw(split, board):

@@ -75,7 +75,7 @@ def sample_curve(
     ax.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     ax.set_xlim(1, n_items)
     ax.set(xlabel="True rank among all competitors (1 = best)", ylabel=f"Chance of a hit in the first {top_k}")
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower left")
     ax.set_title(title)
     return fig
 

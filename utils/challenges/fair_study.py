@@ -5,6 +5,7 @@ Live on a small shop; on real data from the stored results of ``utils.benchmark`
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from scipy import stats
 from utils.errors import CourseError, suggest
 from utils.evaluation import Report, evaluate, kendall_tau
 from utils.files import ROOT
-from utils.models import MODELS
+from utils.models import MODELS, TrainedRecommender
 from utils.training import fit, trial_settings
 
 RESULTS = ROOT / "data" / "results"
@@ -121,6 +122,67 @@ def choose(trials: pd.DataFrame, by: str = "valid") -> pd.Series:
     return mean.idxmax(axis=1).astype(int).loc[list(dict.fromkeys(trials["model"]))].rename("trial")
 
 
+def over_seeds(
+    trials: Iterable[Run], picks: Mapping[str, int], split: Any, features: Any, seeds: Sequence[int],
+    loop: Mapping | None = None, top_k: int = 20, reuse: Mapping[str, Sequence[Run]] | None = None,
+) -> dict[str, list[Run]]:  # fmt: skip
+    """Run the picked trial of every model with every seed; runs that are there already are taken, not made anew.
+
+    A model that is not trained has no luck of its own: one run stands for all seeds.
+
+    Args:
+        picks: model -> trial.
+        reuse: model -> runs made before, of any trial.
+    """
+    trials = list(trials)
+    have = {(run.model, run.trial, run.seed): run for runs in (reuse or {}).values() for run in runs}
+    have |= {(run.model, run.trial, run.seed): run for run in trials}
+    found: dict[str, list[Run]] = {}
+    for name, trial in picks.items():
+        first = next(run for run in trials if (run.model, run.trial) == (name, trial))
+        more = [] if not issubclass(MODELS[name], TrainedRecommender) else [s for s in seeds if s != first.seed]
+        found[name] = [first]
+        for seed in more:
+            run = have.get((name, trial, seed))
+            again = (name, split, features, seed, trial, first.settings, loop, top_k)
+            found[name].append(run or run_once(*again))
+    return found
+
+
+def wins_if_only_own_is_tuned(trials: pd.DataFrame, chosen: Mapping[str, int]) -> pd.Series:
+    """Return for each model in how many papers it wins, if it is tuned and each rival takes a trial blindly.
+
+    Exact: every combination of the rivals' trials counts once. Test values, models with a grid only.
+    """
+    mean = trials.groupby(["model", "trial"], sort=False)["test"].mean().unstack("model")
+    names = [name for name in mean.columns if mean[name].count() > 1]
+    shares = {}
+    for own in names:
+        columns = mean[names].copy()
+        columns[own] = mean.loc[chosen[own], own]
+        shares[own] = winners(columns)[own]
+    return pd.Series(shares)
+
+
+def reseeding(rows: pd.DataFrame, dataset: str, budget: int, metric: str = "recall@20") -> pd.Series:
+    """Return for each model what "tuning" nothing but the seed gains: the control of every gain by tuning.
+
+    Of every set of ``budget`` stored seeds the best on validation is chosen; its test value minus the mean of all seeds.
+    """
+    own = rows[(rows["dataset"] == dataset) & (rows["metric"] == metric)]
+    parts = own.pivot_table("value", ["model", "seed"], "split", sort=False)
+    gains = {}
+    for name, frame in parts.groupby(level="model", sort=False):
+        if len(frame) < budget:
+            continue
+        valid, test = frame["valid"].to_numpy(), frame["test"].to_numpy()
+        best = [
+            seeds[int(np.argmax(valid[list(seeds)]))] for seeds in itertools.combinations(range(len(frame)), budget)
+        ]
+        gains[name] = float(test[best].mean() - test.mean())
+    return pd.Series(gains, dtype=float)
+
+
 # ---- what selection on the test part invents ----
 
 
@@ -199,6 +261,16 @@ def hit_rates(scores: np.ndarray, split: Any, n_negatives: Sequence[int] = (99,)
 # ---- seeds and doubt ----
 
 
+def seed_tau(rows: pd.DataFrame, metric: str = "recall@20") -> float:
+    """Return the mean Kendall's tau between the orders that two seeds of the same benchmark give: the control of any tau.
+
+    Models without a run of some seed are left out; NaN with fewer than two seeds.
+    """
+    own = rows[(rows["split"] == "test") & (rows["metric"] == metric)].pivot_table("value", "model", "seed").dropna()
+    pairs = [kendall_tau(own[a], own[b]) for a, b in itertools.combinations(own.columns, 2)]
+    return float(np.mean(pairs)) if pairs else np.nan
+
+
 def winners(values: pd.DataFrame) -> pd.Series:
     """Return how often each model is the best when one seed of each is drawn at random, exactly.
 
@@ -270,8 +342,6 @@ def means(rows: pd.DataFrame, metrics: Sequence[str], part: str = "test") -> pd.
 
 def trained_only(rows: pd.DataFrame) -> pd.DataFrame:
     """Leave out the models that are not trained: counting and anchors."""
-    from utils.models import TrainedRecommender
-
     return rows[[issubclass(MODELS[name], TrainedRecommender) if name in MODELS else True for name in rows["model"]]]
 
 
@@ -299,9 +369,8 @@ def best_two(rows: pd.DataFrame, metric: str = "recall@20") -> pd.DataFrame:
         own = test[test["dataset"] == dataset].groupby("model")["value"].agg(["mean", "std", "count"])
         first, second = own.loc[order[0]], own.loc[order[1]]
         gap = first["mean"] - second["mean"]
-        spread = (
-            float(np.sqrt(np.nanmean([first["std"] ** 2, second["std"] ** 2]))) if own["count"].max() > 1 else np.nan
-        )
+        variances = [one["std"] ** 2 for one in (first, second) if not np.isnan(one["std"])]
+        spread = float(np.sqrt(np.mean(variances))) if variances else np.nan
         found[dataset] = {"best": order[0], "second": order[1], "test of best": first["mean"], "gap": gap,
                           "seed spread": spread, "models": len(order), "seeds": int(min(first["count"], second["count"]))}  # fmt: skip
     return pd.DataFrame(found).T
