@@ -24,7 +24,7 @@ from utils.challenges.reviews import (
     review_texts,
     training_reviews,
 )
-from utils.challenges.reviews_study import ARMS, fit_arms, leaky, make_arm, paired, star_groups, variants
+from utils.challenges.reviews_study import ARMS, RESULT, fit_arms, leaky, make_arm, paired, star_groups, variants
 from utils.data import assemble, split_dataset
 from utils.errors import CourseError
 from utils.evaluation import evaluate
@@ -257,6 +257,7 @@ def test_controls_keep_what_they_should():
     borrowed = reviews.borrowed()
     np.testing.assert_allclose(borrowed.vectors[1], reviews.vectors[0])  # user 0 wrote one other review
     np.testing.assert_allclose(borrowed.vectors[4], reviews.vectors[[5, 6]].mean(0), rtol=1e-5)
+    assert borrowed.vectors.dtype == mixed.vectors.dtype == np.float32  # the model's own
     assert borrowed.mask.all() and np.array_equal(borrowed.vectors[reviews.mask], reviews.vectors[reviews.mask])
 
 
@@ -345,3 +346,18 @@ def test_real_reviews_repeat_themselves():
     assert len(repeated_reviews(published, split)) > 0.8 * len(split.test)
     split = split_dataset(once, "random", seed=0, valid=0.2, test=0.2)
     assert repeated_reviews(once, split).empty
+
+
+@pytest.mark.skipif(not RESULT.exists(), reason="data/results/reviews_on_edges.json is not there")
+def test_the_stored_study_is_whole():
+    study = json.loads(RESULT.read_text(encoding="utf-8"))
+    assert study["meta"]["command"].startswith("python -m utils.challenges.reviews_study")
+    for log, found in study["logs"].items():
+        assert {row["twin"] for row in found["tests"]} == set(ARMS[:-1]), log
+        values = pd.DataFrame(found["rows"]).groupby(["arm", "metric"])["value"].agg(["mean", "count"])
+        assert (values["count"] == values["count"].max()).all() and values["mean"].between(0, 1).all(), log
+        assert (
+            values.loc[("words alone, leaked", "recall@10"), "mean"] > values.loc[("words alone", "recall@10"), "mean"]
+        )
+        for row in found["tests"]:
+            assert row["low"] <= row["difference"] <= row["high"] and row["t_p"] <= row["t_holm"], (log, row)

@@ -100,7 +100,7 @@ def layer_lines(frame: pd.DataFrame, metric: str = "recall@20", *, title: str = 
         ax.plot(rows["layers"], rows[metric], ".", color=colour, alpha=0.6)
     ax.set(xlabel="Layers L (steps on the graph)", ylabel=metric_label(metric).replace(" (", "\n("))
     ax.set_xticks(sorted(frame["layers"].unique()))
-    ax.set_ylim(0, None)
+    ax.set_ylim(0, 1.12 * float(frame[metric].max()))
     ax.grid(axis="y")
     ax.legend(loc="lower right")
     ax.set_title(title)

@@ -87,7 +87,7 @@ class EdgeReviews:
         np.add.at(total, self.pairs[self.mask, 0], self.vectors[self.mask])
         count = np.bincount(self.pairs[self.mask, 0], minlength=n_users)[self.pairs[:, 0]]
         mean = total[self.pairs[:, 0]] / np.maximum(count, 1)[:, None]
-        vectors = np.where(self.mask[:, None], self.vectors, mean)
+        vectors = np.where(self.mask[:, None], self.vectors, mean).astype(np.float32)
         return replace(self, vectors=vectors, mask=self.mask | (count > 0), about={**self.about, "borrowed": True})
 
 
