@@ -325,6 +325,8 @@ def test_attention_finds_a_sharp_taste_and_nothing_in_the_twin(world):
         if strength:
             losses = study.faithfulness(model, features, people.split, weights, n_shuffles=1).mean()
             assert losses["most"] > losses["least"] + 0.02
+            moved = study.faithfulness(model, features, people.split, weights, measure="scores", n_shuffles=1).mean()
+            assert moved["most"] > moved["middle"] > moved["least"] > 0
             same = study.with_features(model, features)
             torch.testing.assert_close(same.score([0, 1]), model.score([0, 1]))
             likeness = study.history_likeness(features, people.split)
@@ -353,6 +355,19 @@ def test_auc_by_hand():
     auc = study.auc_by_user(scores, split)
     assert auc[0] == pytest.approx((1.0 + 0.25) / 2)  # item 1 beats both; item 2 ties with 4, loses to 3
     assert auc[1] == pytest.approx((0.5 + 0.5 + 0) / 3)
+
+
+def test_moved_scores_are_one_minus_the_correlation(world):
+    _, features = world
+    split = make_split([(0, 0), (1, 1)], test=[(0, 2), (1, 3)], n_users=2, n_items=180)
+    model = ContentStyle(split, {"visual": features}, parts=("colour", "shape"), flat=0.0)
+    weights = pd.DataFrame([[0.4, 0.6], [0.7, 0.3]], columns=["colour", "shape"])
+    found = study.faithfulness(model, features, split, weights, measure="scores", n_shuffles=1, seed=5)
+    other = study.with_features(model, fine.permuted(features, "shape", 5)).score([0, 1])
+    expected = 1 - np.corrcoef(model.score([0, 1])[0], other[0])[0, 1]
+    assert list(found) == ["most", "least"] and found.loc[0, "most"] == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(CourseError, match="auc"):
+        study.faithfulness(model, features, split, weights, measure="aucs")
 
 
 def test_halves_share_no_row_and_miss_none():

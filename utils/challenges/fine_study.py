@@ -256,31 +256,43 @@ def auc_by_user(scores: torch.Tensor, split: Split, part: str = "test") -> pd.Se
 
 
 def faithfulness(
-    model: ContentStyle, features: Any, split: Split, weights: pd.DataFrame, *, n_shuffles: int = 3, seed: int = 0
+    model: ContentStyle,
+    features: Any,
+    split: Split,
+    weights: pd.DataFrame,
+    *,
+    measure: str = "auc",
+    n_shuffles: int = 3,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Permute one descriptor across items and see how much each user's ranking loses.
 
     Args:
         weights: index = user_id, columns = features; ranks them for each user (``user_weights``, or any other guess).
+        measure: "auc": how much worse held-out items are ranked; "scores": how far the user's scores move, 1 minus
+            their correlation over items before and after. The second asks the model only, not what people took.
 
     Returns:
-        index = user_id, columns "most", "middle", "least": loss of AUC when the feature of this rank is permuted.
+        index = user_id, columns "most", "middle", "least": loss when the feature of this rank is permuted.
         With two features there is no middle.
     """
-    users = np.arange(split.n_users)
-    before = auc_by_user(model.score(users), split)
-    losses = {}
-    for part in model.parts:
-        after = [
-            auc_by_user(with_features(model, permuted(features, part, seed + k)).score(users), split)
-            for k in range(n_shuffles)
-        ]
-        losses[part] = before - sum(after) / n_shuffles
-    table = pd.DataFrame(losses).loc[lambda frame: frame.index.isin(weights.index)]
-    order = np.argsort(-weights.loc[table.index, list(model.parts)].to_numpy(), axis=1, kind="stable")
+    if measure not in ("auc", "scores"):
+        raise suggest(measure, ("auc", "scores"), "measure")
     names = {2: ["most", "least"], 3: ["most", "middle", "least"]}.get(len(model.parts))
     if names is None:
         raise CourseError(f"faithfulness compares two or three features, the model has {len(model.parts)}.")
+    before = model.score(np.arange(split.n_users))
+
+    def loss(part: str, k: int) -> pd.Series:
+        after = with_features(model, permuted(features, part, seed + k)).score(np.arange(split.n_users))
+        if measure == "auc":
+            return auc_by_user(before, split) - auc_by_user(after, split)
+        a, b = (x - x.mean(1, keepdim=True) for x in (before, after))
+        return pd.Series(1 - torch.nn.functional.cosine_similarity(a, b, dim=1).numpy())
+
+    table = pd.DataFrame({part: sum(loss(part, k) for k in range(n_shuffles)) / n_shuffles for part in model.parts})
+    table = table[table.index.isin(weights.index)]
+    order = np.argsort(-weights.loc[table.index, list(model.parts)].to_numpy(), axis=1, kind="stable")
     return pd.DataFrame(np.take_along_axis(table.to_numpy(), order, axis=1), columns=names, index=table.index)
 
 
@@ -300,7 +312,18 @@ def examine(
     weights = user_weights(model, split)
     found = {} if types is None else {"recovery": recovery(relative(weights), types)}
     hurt = faithfulness(model, features, split, weights, n_shuffles=1, seed=seed).mean()
-    return {**found, "spread": spread(weights), **hurt.to_dict()}
+    moved = faithfulness(model, features, split, weights, measure="scores", n_shuffles=1, seed=seed).mean()
+    return {**found, "spread": spread(weights), **hurt.to_dict(), **moved.add_prefix("moved by ").to_dict()}
+
+
+def with_spread(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """Text "mean ± std" of a table whose columns are (measure, mean) and (measure, std); no spread with one seed."""
+
+    def text(mean: float, std: float) -> str:
+        return "" if np.isnan(mean) else f"{mean:.{digits}f}" + ("" if np.isnan(std) else f" ± {std:.{digits}f}")
+
+    names = table.columns.get_level_values(0).unique()
+    return pd.DataFrame({name: [text(*pair) for pair in table[name].to_numpy()] for name in names}, index=table.index)
 
 
 def favourites(
@@ -341,11 +364,9 @@ def study(
         model = fit_variants(split, features, seed, [name], **settings)[name]
         row: dict[str, Any] = judged(model, split)
         if len(model.parts) == 3 and model.settings["attention"] != "uniform":
-            weights = user_weights(model, split)
-            row |= {"weights": weights.mean().round(4).to_dict(), "spread": spread(weights)}
-            row["faithfulness"] = (
-                faithfulness(model, features, split, weights, n_shuffles=1, seed=seed).mean().to_dict()
-            )
+            found = examine(model, split, features, seed=seed)
+            row |= {"spread": found.pop("spread"), "faithfulness": found}
+            row["weights"] = user_weights(model, split).mean().round(4).to_dict()
         save(f"{name}/{seed}", row)
     for name, log in (("halves", split), ("halves, twin", rewired(split, seed))):
         if f"{name}/{seed}" not in done:
