@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from utils import plots_fair
 from utils.challenges import fair_study as fs
 from utils.challenges import leaderboard as lb
 from utils.data import Split
@@ -318,3 +319,20 @@ def test_the_table_ranks_by_validation_and_corrects_for_every_entry(split, board
     assert table.loc["mine", "p_holm"] >= alone and table.loc["itemknn", "status"] == "baseline"
     with pytest.raises(CourseError, match="mostpop"):
         lb.Board(split, None, {"itemknn": []})
+
+
+# ---- plots ----
+
+
+def test_plots_show_what_they_are_given():
+    trials = pd.DataFrame({"model": ["bpr", "bpr", "vbpr"], "trial": [0, 1, 0], "test": [0.3, 0.2, 0.25]})
+    axis = plots_fair.trial_dots(trials, {"bpr": 1, "vbpr": 0}, title="t").axes[0]
+    filled = [line for line in axis.lines if line.get_markersize() == 16 and line.get_markerfacecolor() != "none"]
+    assert [float(line.get_xdata()[0]) for line in filled] == [0.2, 0.25]
+    axis = plots_fair.sample_curve(200, (99, 20), fs.sampled_chance).axes[0]
+    assert len(axis.lines) == 3 and np.asarray(axis.lines[0].get_ydata()).sum() == 10
+    flat = pd.DataFrame({"reported": [0.36, 0.35], "honest": [0.35, 0.35]}, index=["test", "validation"])
+    assert "+0.0100" in [text.get_text() for text in plots_fair.choice_dots(flat).axes[0].texts]
+    assert len(plots_fair.leak_lines(pd.DataFrame({"a": [0, 5.0]}, index=[0, 1.0]), 4.0).axes[0].lines) == 2
+    with pytest.raises(CourseError, match="no trial"):
+        plots_fair.trial_dots(trials[:0], {})
