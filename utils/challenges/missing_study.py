@@ -252,17 +252,20 @@ def drop_or_impute(
     """Train without the items that lack the modality, and with them, filled in each way; judge on the same tests.
 
     The controls are the two runs without any content ("BPR, dropped", "BPR, all kept"): they show what dropping costs
-    when nothing is imputed at all.
+    when nothing is imputed at all. The dropped runs get smaller batches, so that an epoch has as many steps.
 
     Returns:
         (index = way, columns of ``both_tests``), and way -> scorer.
     """
     kept = np.asarray(seen.mask, dtype=bool)
     fewer, own = drop_items(split, kept), for_model(seen, seen)
+    batch = int(settings.pop("batch_size", 1024))
+    small = {**settings, "batch_size": max(1, round(batch * len(fewer.train) / len(split.train)))}
+    settings = {**settings, "batch_size": batch}
     scorers: dict[str, Any] = {
-        "BPR, dropped": dropped_scores(fit_content(name, fewer, None, seed, **settings), fewer, kept),
+        "BPR, dropped": dropped_scores(fit_content(name, fewer, None, seed, **small), fewer, kept),
         "BPR, all kept": fit_content(name, split, None, seed, **settings),
-        f"{name}, dropped": dropped_scores(fit_content(name, fewer, own, seed, **settings), fewer, kept),
+        f"{name}, dropped": dropped_scores(fit_content(name, fewer, own, seed, **small), fewer, kept),
     }
     for method in methods:
         content = prepared_input(seen, method, graph, others, seed)
@@ -338,7 +341,7 @@ def stored_result(path: Path = RESULT, share: float = 0.5) -> dict[str, Any]:
 # ---- on a dataset of one's own, by command ----
 
 # about eight batches an epoch and few checks, as in the study of fusion: a trained run on a larger log stays short
-SHORT = {"lr": 1e-2, "eval_every": 2, "patience": 4, "n_epochs": 30}
+SHORT = {"lr": 1e-2, "eval_every": 2, "patience": 6, "n_epochs": 60}
 KNN_METHODS = (
     NOT_IMPUTED,
     "random",
@@ -389,7 +392,7 @@ def _study(options: argparse.Namespace) -> None:
             rows = JOBS[part](seed, split, graph, features)
             content[part] = content.get(part, []) + _rounded(rows)
             content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
-            command = f"python -m utils.challenges.missing_study {dataset.name} --seeds {options.seeds}"
+            command = f"python -m utils.challenges.missing_study data/downloads/{dataset.name} --seeds {options.seeds}"
             content["meta"] = {**meta([]), "command": command, **key, "settings": SHORT}
             write_json(options.out, content)
             print(done, content["done"][done], "CPU seconds", flush=True)
