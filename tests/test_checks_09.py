@@ -166,10 +166,10 @@ def test_grid_dots_draws_every_extractor_and_the_line_without_content():
     assert len(png(fig)) > 5_000
 
 
-def test_seen_and_found_labels_every_point():
+def test_seen_and_found_names_every_mark():
     seen = pd.DataFrame({"colour": [0.2, 0.8], "topic": [0.6, 0.2]}, index=["cnn", "histogram"])
     found = seen / 2 + 0.4
     fig = plots_extractors.seen_and_found(seen, found, title="t")
     assert len(fig.axes) == 2 and {ax.get_title("left") for ax in fig.axes} == {"colour", "topic"}
-    words = {text.get_text() for ax in fig.axes for text in ax.texts}
+    words = {text.get_text() for text in fig.legends[0].get_texts()}
     assert {"cnn", "histogram"} <= words

@@ -14,12 +14,12 @@ from utils.plotstyle import MODALITY_COLOURS, styled
 LOOKS = {
     "efficientnet_lite0": ("#0072B2", "o"),
     "random_cnn": ("#999999", "s"),
-    "colour_histogram": ("#E69F00", "D"),
+    "colour_histogram": ("#009E73", "D"),
     "pixels": ("#CC79A7", "^"),
     "minilm (text)": (MODALITY_COLOURS["textual"], "P"),
     "shuffled": ("#000000", "x"),
 }
-SPARE = (("#56B4E9", "v"), ("#D55E00", "<"), ("#009E73", ">"), ("#F0E442", "p"))
+SPARE = (("#56B4E9", "v"), ("#D55E00", "<"), ("#E69F00", ">"), ("#F0E442", "p"))
 
 
 def _look(name: str, at: int) -> tuple[str, str]:
@@ -66,20 +66,20 @@ def seen_and_found(
         found: the same shape; how often a liked item stands above one that is not (.5 = chance).
         base: attribute -> accuracy of the most frequent label, drawn as a dotted line.
     """
-    fig = Figure(figsize=(3.6 * seen.shape[1] + 0.8, 4.4), layout="constrained")
+    fig = Figure(figsize=(3.4 * seen.shape[1] + 0.8, 4.6), layout="constrained")
     axes = np.atleast_1d(fig.subplots(1, seen.shape[1], sharey=True))
     for ax, attribute in zip(axes, seen.columns):
         for at, extractor in enumerate(seen.index):
             colour, marker = _look(extractor, at)
             x, y = seen.loc[extractor, attribute], found.loc[extractor, attribute]
-            ax.plot(x, y, marker, color=colour, markersize=11)
-            ax.annotate(extractor, (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
+            ax.plot(x, y, marker, color=colour, markersize=11, label=extractor)
         if base and attribute in base:
-            ax.axvline(base[attribute], color="#999999", linestyle=":")
+            ax.axvline(base[attribute], color="#999999", linestyle=":")  # the most frequent label
         ax.axhline(0.5, color="#999999", linestyle=":")
         ax.set(title=attribute, xlabel="probe accuracy (share of items)")
-        ax.margins(0.3)
+        ax.margins(0.15)
         ax.grid()
     axes[0].set_ylabel("taste found (share of pairs in order)")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(seen), frameon=False)
     fig.suptitle(title)
     return fig

@@ -255,17 +255,21 @@ def _study(options: argparse.Namespace) -> None:
             print(name, flush=True)
         write_json(options.out, {"meta": about, "rows": _rounded(rows), "end_to_end": _rounded(pure)})
 
-    whole = spaces(dataset)
-    parts, reference = part_spaces(dataset, whole), reference_space(dataset)
-    labels = dataset.items["category"].to_numpy()
-    seeds = range(options.seeds)
-    frame, _ = grid(split, whole, parts, categories=labels, reference=reference, seeds=seeds, known=known,
-                    tick=lambda name, rows: save(rows, name))  # fmt: skip
+    whole, reference = spaces(dataset), reference_space(dataset)
+    common = {"categories": dataset.items["category"].to_numpy(), "reference": reference, "seeds": range(options.seeds)}
+    for names in (("bpr", "vbpr", "deepstyle"), ("acf",), ("vnpr",)):  # what is quick first
+        cells = {(row["recommender"], row["extractor"], row["seed"]) for row in known}
+        if all((name, "shuffled", seed) in cells for name in names[-1:] for seed in common["seeds"]):
+            continue
+        parts = part_spaces(dataset, whole) if "acf" in names else {}
+        frame, _ = grid(split, whole, parts, recommenders=names, known=known,
+                        tick=lambda name, rows: save(rows, name), **common)  # fmt: skip
+        known = frame.to_dict("records")
     if not pure:
         pictures = extract(dataset, "visual", "pixels", progress=False, size=32)
         frozen = {name: whole[name] for name in VISUAL}
         pure = end_to_end(split, pictures, frozen, seeds=range(1), reference=reference).to_dict("records")
-    save(frame.to_dict("records"))
+    save(known)
 
 
 def _rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -82,5 +82,5 @@ def tsne_distance(history: np.ndarray, listed: np.ndarray, features: Features, s
     points = features.matrix[np.concatenate([history, listed])]
     if len(points) < 4:
         raise CourseError(f"t-SNE of {len(points)} items draws no map; take a user with a longer history or list.")
-    plane = TSNE(2, perplexity=min(30, (len(points) - 1) / 3), random_state=seed, init="pca").fit_transform(points)
+    plane = TSNE(2, perplexity=min(30, (len(points) - 1) / 3), random_state=seed, init="random").fit_transform(points)
     return float(np.linalg.norm(plane[: len(history)].mean(axis=0) - plane[len(history) :].mean(axis=0)))
