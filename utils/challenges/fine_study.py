@@ -3,7 +3,7 @@
 Does it find the taste (``recovery``)? Does the score hang on what it names (``faithfulness``)? Is it flat where there is
 nothing to find (``spread``, ``repeatability``)?
 
-python -m utils.challenges.fine_study data/downloads/movielens --seeds 2     (writes data/results/fine_features_movielens.json)
+python -m utils.challenges.fine_study data/downloads/movielens --seeds 2     (data/results/fine_features_movielens.json)
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:
