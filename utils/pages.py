@@ -11,8 +11,8 @@ from typing import Any
 from utils import course
 from utils.files import atomic_path
 
-# The notebooks that a later issue brings: on the map, without a link.
-TO_COME = {
+# The notebooks that are planned: on the map without a link for as long as they are not there.
+PLANNED = {
     "07_missing_modalities": "Missing modalities",
     "08_reviews_on_edges": "Reviews on the edges",
     "09_feature_extractors": "Which feature extractor?",
@@ -23,6 +23,13 @@ TO_COME = {
     "14_industrial_ranking": "Ranking in industry",
     "15_responsible_recommendation": "Responsible recommendation",
 }
+
+
+def to_come() -> dict[str, str]:
+    """Return name -> title of the planned notebooks that do not exist yet."""
+    there = {path.stem for path in course.notebook_paths()}
+    return {name: title for name, title in PLANNED.items() if name not in there}
+
 
 # jupyter's lab template without what it would fetch from the network (require.js, MathJax, mermaid)
 TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
@@ -124,7 +131,7 @@ def write_index(build: Path, *, fast: bool, dataset: str) -> Path:
         if result_file.exists():
             result = json.loads(result_file.read_text(encoding="utf-8"))
             cards.append(_card(build, path, result))
-    coming = "".join(f"<li>{name[:2]} {html.escape(title)}</li>" for name, title in TO_COME.items())
+    coming = "".join(f"<li>{name[:2]} {html.escape(title)}</li>" for name, title in to_come().items())
     text = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Course map</title><style>{INDEX_CSS}</style>
 </head><body><h1>Multimodal Deep Learning for Recommendation</h1>

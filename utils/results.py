@@ -85,7 +85,7 @@ def markdown(frame: pd.DataFrame, corner: str = "") -> str:
 
 def course_map() -> str:
     """Return the table of notebooks: title, question, minutes to read, seconds to run (from the records)."""
-    from utils.pages import TO_COME
+    from utils.pages import to_come
 
     rows = []
     for path in course.notebook_paths():
@@ -97,7 +97,7 @@ def course_map() -> str:
         link = f"[{path.stem[:2]} {about['title']}](notebooks/{path.name})"
         rows.append([link, about["question"], str(about["minutes"]), f"{runs[0]:.0f} / {runs[1]:.0f}"])
     frame = pd.DataFrame(rows, columns=["Notebook", "Question", "Minutes to read", "Seconds to run, FAST / full"])
-    coming = ", ".join(f"{name[:2]} {title.lower()}" for name, title in TO_COME.items())
+    coming = ", ".join(f"{name[:2]} {title.lower()}" for name, title in to_come().items())
     return f"{markdown(frame.set_index('Notebook'), 'Notebook')}\n\nTo come: {coming}."
 
 
@@ -191,16 +191,28 @@ def commands() -> str:
 
 
 def speed() -> str:
-    """Return the table of the speed benchmark."""
+    """Return the tables of the speed benchmark: ratios, then how time and memory grow."""
+    from utils import speed as bench
+
     result = load("speed")
-    lines = []
-    for row in result["rows"]:
-        if row.get("ratio") is not None:
-            lines.append([row["task"], row["rival"], f"{row['ours_cpu_s']:.3g}", f"{row['rival_cpu_s']:.3g}",
-                          f"1/{1 / row['ratio']:.1f}" if row["ratio"] < 1 else f"{row['ratio']:.1f}"])  # fmt: skip
-    columns = ["Task", "Beside", "Ours, CPU s", "Theirs, CPU s", "Ratio"]
-    frame = pd.DataFrame(lines, columns=columns).set_index("Task")
-    return f"{markdown(frame, 'Task')}\n\n`{result['meta']['command']}`"
+    return f"{bench.markdown(result).strip()}\n\n`{result['meta']['command']}`"
+
+
+def frozen() -> str:
+    """Return what training the features as well brings and costs: means and spread over the seeds."""
+    result = load("frozen_features")
+    rows = pd.DataFrame(result["rows"])
+    lines = {}
+    for name in [name for name in MODEL_NAMES if name in set(rows["model"])]:
+        own, line = rows[rows["model"] == name], []
+        for kind in ("frozen", "trained"):
+            values, seconds = (own.loc[own["features"] == kind, column] for column in ("recall@20", "cpu_s"))
+            spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+            line += [f"{values.mean():.3f}{spread}", f"{seconds.mean():.0f}"]
+        lines[MODEL_NAMES[name]] = [*line, str(own["seed"].nunique())]
+    columns = ["Recall@20, frozen", "CPU s", "Recall@20, trained", "CPU s ", "Seeds"]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    return f"{markdown(frame, 'Model')}\n\n`{result['meta']['command']}`"
 
 
 def ladder() -> str:
@@ -230,6 +242,8 @@ def blocks() -> dict[str, str]:
             found[f"published-{dataset}"] = markdown(against_published(dataset, file), "Model")
     if (RESULTS / "speed.json").exists():
         found["speed"] = speed()
+    if (RESULTS / "frozen_features.json").exists():
+        found["frozen"] = frozen()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
     return found

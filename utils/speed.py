@@ -385,7 +385,15 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     settings = {"scale": bench.scale, "repeats": options.repeats, "threads": threads, "batch": BATCH, "dim": DIM}
     content = _previous(options.json, settings)
     rows = {row["task"]: row for row in content["rows"]}
-    about = {**meta(arguments), **settings, "float": "32 bits", "wait_policy": os.environ.get("OMP_WAIT_POLICY", "")}
+    # the file is filled by several calls; the command is the one that fills all of it
+    command = f"python -m utils.benchmark speed --json {options.json}{' --peers FOLDER' if options.peers else ''}"
+    about = {
+        **meta(arguments),
+        "command": command,
+        **settings,
+        "float": "32 bits",
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+    }
     about |= {"peers": {name: peers.version(name) for name in ("implicit", "cornac", "recbole")}}
     content["meta"] = {**content["meta"], **about, "load_before": _load(), "failures": []}
     bar = tqdm([task for task in tasks if options.force or task not in rows])
@@ -462,11 +470,14 @@ def _share(value: float | None) -> str:
 def markdown(content: dict[str, Any]) -> str:
     """Two tables: the ratios, and how time and memory grow."""
     about, rows = content["meta"], content["rows"]
+    loads = [load for row in rows if not row["task"].startswith("growth:") for load in row.get("load") or () if load]
+    load = f"load of the machine {min(loads):.1f} to {max(loads):.1f}" if loads else "load of the machine unknown"
     lines = [
         f"Speed, {about.get('machine')}, {about.get('threads')} threads, batch {BATCH}, {DIM} factors, float32, medians of "
-        f"{about.get('repeats')} interleaved runs; load {about.get('load_before')} before, {about.get('load_after')} after.",
-        "Process CPU seconds; ratio = ours / rival. Last column: the public framework's epoch, measured on another machine; "
-        "its FREEDOM, BM3 and LATTICE train the raw features, which makes them other models.",
+        f"{about.get('repeats')} interleaved runs, {load}.",
+        "Seconds of an epoch (of one evaluation, of one epoch's sampling); ratio = ours / rival in process CPU seconds. Last "
+        "column: CPU seconds of the public framework, measured on another machine; its FREEDOM, BM3 and LATTICE train the "
+        "raw features, which makes them other models.",
         "",
         "| task | ours cpu | ours wall | rival | rival cpu | rival wall | ratio | bar | met | public |",
         "|---|---|---|---|---|---|---|---|---|---|",
