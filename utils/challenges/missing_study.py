@@ -379,7 +379,7 @@ def _study(options: argparse.Namespace) -> None:
     features = load_features(dataset, [m for m in modalities_of(dataset) if m != "audio"])
     if len(features) < 2:
         raise CourseError(f"{dataset.name} has {len(features)} of pictures and texts; this study needs both.")
-    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "seeds": options.seeds}
+    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "seeds": options.seeds, "settings": SHORT}
     content = _resume(options.out, key)
     for part in JOBS:  # the cheap ones first, all seeds
         for seed in range(options.seeds):
@@ -393,7 +393,7 @@ def _study(options: argparse.Namespace) -> None:
             content[part] = content.get(part, []) + _rounded(rows)
             content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
             command = f"python -m utils.challenges.missing_study data/downloads/{dataset.name} --seeds {options.seeds}"
-            content["meta"] = {**meta([]), "command": command, **key, "settings": SHORT}
+            content["meta"] = {**meta([]), "command": command, **key}
             write_json(options.out, content)
             print(done, content["done"][done], "CPU seconds", flush=True)
     print(f"written to {options.out}")
