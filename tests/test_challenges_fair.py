@@ -65,6 +65,8 @@ def test_search_gives_the_recommended_settings_first_and_the_same_budget(split):
     frame = fs.table(runs, "recall@5")
     assert frame["model"].tolist() == ["mostpop"] + ["itemknn"] * 3 and frame["trial"].tolist() == [0, 0, 1, 2]
     assert frame["settings"][1] == "k 100, shrink 20.0" and frame["settings"].nunique() == 4
+    assert fs.written({"k": 10, "modality_weights": {"visual": 0.2, "audio": 0.5}}) == "k 10, v.2/a.5"
+    assert fs.written({"modality_weights": None}) == "weights None"
     with pytest.raises(CourseError, match="itemknn"):
         fs.search(["itemkn"], split, None, 1)
 

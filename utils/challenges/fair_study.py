@@ -61,10 +61,12 @@ class Run:
 def written(settings: Mapping[str, Any]) -> str:
     """Write settings in one short line; the weights of modalities by their first letters."""
 
-    def value(x: Any) -> str:
-        return "/".join(f"{k[0]}{v:g}" for k, v in x.items()) if isinstance(x, Mapping) else str(x)
+    def one(key: str, x: Any) -> str:
+        if isinstance(x, Mapping):
+            return "/".join(f"{name[0]}{weight:g}".replace("0.", ".") for name, weight in x.items())
+        return f"{key.removeprefix('modality_')} {x}"
 
-    return ", ".join(f"{key} {value(x)}" for key, x in settings.items()) or "nothing to set"
+    return ", ".join(one(key, x) for key, x in settings.items()) or "nothing to set"
 
 
 def run_once(
