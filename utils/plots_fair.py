@@ -117,7 +117,7 @@ def leak_lines(frame: pd.DataFrame, limit: float, *, title: str = "") -> Figure:
     """
     fig = Figure(figsize=(10, 4.8), layout="constrained")
     ax = fig.subplots()
-    for at, (name, (colour, dashes)) in enumerate(zip(frame.columns, LINES)):
+    for at, (name, (colour, dashes)) in enumerate(zip(frame.columns, LINES[:1] + LINES[2:])):
         ax.plot(
             frame.index * 100,
             frame[name],
