@@ -149,7 +149,7 @@ def test_vnpr_scores_and_loss_follow_the_equations(towers):
         total += softplus(vnpr_by_loop(m, towers - 1, u, j) - vnpr_by_loop(m, 0, u, i)) / 4
         tables = (m.user_table, u), (m.taste_table, u), (m.item_table, i), (m.item_table, j)
         squares += sum((a(table.weight)[row] ** 2).sum() for table, row in tables)
-    assert m.loss(USERS, POS, NEG).item() == pytest.approx(total + 0.1 / 8 * squares, rel=1e-4)
+    assert m.loss(USERS, POS, NEG).item() == pytest.approx(total + m.settings["reg"] / 8 * squares, rel=1e-4)
 
 
 def test_vnpr_two_towers_can_win_by_a_constant_and_one_tower_cannot():
