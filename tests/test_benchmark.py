@@ -72,6 +72,8 @@ def test_rows_meta_and_resuming(folder, tmp_path, capsys):
     second = json.loads(out.read_text())
     assert second["rows"][0]["value"] == -1.0
     assert {row["seed"] for row in second["rows"]} == {0, 1}
+    commands = second["meta"]["commands"]  # both calls made this file
+    assert len(commands) == 2 and commands[0] == first["meta"]["command"] != commands[1] == second["meta"]["command"]
     assert "| itemknn | 0, 1 |" in out.with_suffix(".md").read_text()
     assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 

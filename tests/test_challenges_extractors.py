@@ -386,3 +386,12 @@ def test_grid_resumes_and_names_its_cells():
     assert list(more) == [("vbpr", "shuffled", 0)] and again.equals(frame[again.columns])
     with pytest.raises(CourseError, match="recommender of this study"):
         study.fit_on("vbprr", split, features["visual"])
+
+
+def test_a_stored_row_made_with_other_settings_is_made_anew():
+    rows = [{"recommender": name} for name in ("bpr", "vnpr")]
+    settings = {**study.LOOP, **study.SETTINGS}
+    assert study.still_valid({"meta": {"settings": settings}, "rows": rows}) == rows
+    settings["vnpr"] = {**settings["vnpr"], "reg": 9.0}
+    assert study.still_valid({"meta": {"settings": settings}, "rows": rows}) == rows[:1]
+    assert study.still_valid({"meta": {"settings": {**settings, "n_epochs": 1}}, "rows": rows}) == []

@@ -48,6 +48,17 @@ def test_what_readme_says_of_movielens():
     assert full.idxmax() == "itemknn_content"
 
 
+def test_commands_of_several_calls_are_all_shown(monkeypatch):
+    metas = {"A": {"command": "two", "commands": ["one", "two"]}, "B": {"command": "three"}}
+    monkeypatch.setattr(results, "available", lambda: {name: {"meta": meta} for name, meta in metas.items()})
+    assert results.commands() == "- `one`\n- `two`\n- `three`"
+
+
+def test_what_notebook_06_says_of_the_stored_benchmark():
+    best = {means(name, "recall@20").idxmax() for name in results.BENCHMARKS}
+    assert len(best) > 1  # the winner changes with the data
+
+
 def test_what_readme_says_of_the_ladder():
     summary = results.load("sticker_shop_ladder")["summary"]
     recall = {name: value["recall@20"][0] for name, value in summary["means"].items()}

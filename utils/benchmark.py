@@ -283,7 +283,9 @@ def accuracy(
     data, split, features, graphs = load(dataset, strategy, modalities, content_needed)
     key = {"dataset": data.name, "fingerprint": data.fingerprint(), "strategy": split.strategy, "budget": budget}
     content = read_result(out, key)
+    earlier = content["meta"].get("commands", [content["meta"]["command"]] if "command" in content["meta"] else [])
     content["meta"] |= meta(arguments) | facts(split) | {"cutoffs": list(CUTOFFS), "failures": []}
+    content["meta"]["commands"] = list(dict.fromkeys([*earlier, content["meta"]["command"]]))
     users, runs = UserValues(out), content["meta"]["runs"]
     failures = content["meta"]["failures"]
 

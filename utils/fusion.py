@@ -61,7 +61,7 @@ def whitening(matrix: torch.Tensor, mask: torch.Tensor | None = None, dim: int |
 class Projection(nn.Linear):
     """nn.Linear for wide features: the same numbers, but the gradient of the weight is (x^T g)^T and not g^T x.
 
-    The product with x first is a quarter faster on the CPU, and this gradient is a third of an epoch of many models.
+    The product with x first is faster on the CPU, and this gradient is a large part of an epoch of many models.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

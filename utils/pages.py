@@ -13,11 +13,6 @@ from utils.files import atomic_path
 
 # The notebooks that are planned: on the map without a link for as long as they are not there.
 PLANNED = {
-    "07_missing_modalities": "Missing modalities",
-    "08_reviews_on_edges": "Reviews on the edges",
-    "09_feature_extractors": "Which feature extractor?",
-    "10_fine_grained_features": "Fine-grained features",
-    "11_fair_evaluation": "A fair evaluation",
     "12_pretraining": "Multimodal pretraining and adaptation",
     "13_generation": "Generative recommendation",
     "14_industrial_ranking": "Ranking in industry",

@@ -187,7 +187,8 @@ def costs() -> pd.DataFrame:
 
 def commands() -> str:
     """Return the commands that regenerate the benchmark files, one a line."""
-    return "\n".join(f"- `{result['meta']['command']}`" for result in available().values())
+    found = [result["meta"] for result in available().values()]
+    return "\n".join(f"- `{command}`" for meta in found for command in meta.get("commands", [meta["command"]]))
 
 
 def speed() -> str:

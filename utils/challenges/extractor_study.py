@@ -242,12 +242,12 @@ def _study(options: argparse.Namespace) -> None:
 
     dataset = load_dataset(options.folder)
     split = split_dataset(dataset, "cold_items", seed=0, warm=True)
-    command = f"python -m utils.challenges.extractor_study {dataset.name} --seeds {options.seeds}"
+    command = f"python -m utils.challenges.extractor_study {options.folder.as_posix()} --seeds {options.seeds}"
     about = {**meta([]), "command": command, "dataset": dataset.name, "fingerprint": dataset.fingerprint()}
     about |= {"split": "cold_items, seed 0, warm=True", "width": WIDTH, "settings": {**LOOP, **SETTINGS}}
     stored = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     same = stored.get("meta", {}).get("fingerprint") == about["fingerprint"]
-    known = stored.get("rows", []) if same else []
+    known = still_valid(stored) if same else []
     pure = stored.get("end_to_end", []) if same else []
 
     def save(rows: list[dict], name: str = "") -> None:
@@ -270,6 +270,14 @@ def _study(options: argparse.Namespace) -> None:
         frozen = {name: whole[name] for name in VISUAL}
         pure = end_to_end(split, pictures, frozen, seeds=range(1), reference=reference).to_dict("records")
     save(known)
+
+
+def still_valid(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stored rows that were made with today's settings of their recommender; the others are made anew."""
+    before = stored.get("meta", {}).get("settings", {})
+    same_loop = all(before.get(key) == value for key, value in LOOP.items())
+    kept = [name for name in SETTINGS if same_loop and before.get(name) == SETTINGS[name]]
+    return [row for row in stored.get("rows", []) if row["recommender"] in kept]
 
 
 def _rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -19,17 +19,11 @@ from scipy import stats
 
 from utils.errors import CourseError, suggest
 from utils.evaluation import Report, evaluate, kendall_tau
-from utils.files import ROOT
 from utils.models import MODELS, TrainedRecommender
+from utils.results import BENCHMARKS, RESULTS
 from utils.training import fit, trial_settings
 
-RESULTS = ROOT / "data" / "results"
-STORED = {
-    "Sticker Shop": "benchmark_sticker_shop",
-    "MovieLens posters": "movielens_random",
-    "TikTok": "benchmark_tiktok",
-    "Amazon Baby": "benchmark_amazon_baby",
-}
+STORED = {title: file for file, title in BENCHMARKS.items()}
 METRICS = ("recall", "ndcg", "coverage", "aplt")
 # The same stopping rule for every trial of every model: a check every fourth epoch, three without a gain.
 LOOP = {"n_epochs": 80, "eval_every": 4, "patience": 3}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from utils.challenges.reviews import EdgeReviews
+from utils.challenges.reviews import EdgeReviews, latest
 from utils.data import Dataset, Split
 from utils.errors import CourseError
 
@@ -29,14 +29,7 @@ def separation(values: np.ndarray, high: np.ndarray) -> float:
 
 def edge_ratings(dataset: Dataset, pairs: np.ndarray) -> np.ndarray:
     """Return the rating of each pair, (n,) float; of a repeated pair its latest row, NaN where there is none."""
-    table = dataset.interactions
-    if "rating" not in table:
-        raise CourseError(f"{dataset.name} has no column 'rating' in its interactions; take a dataset with ratings.")
-    if "timestamp" in table:
-        table = table.sort_values("timestamp", kind="stable")
-    keys = table["user_id"].to_numpy() * dataset.n_items + table["item_id"].to_numpy()
-    latest = pd.Series(table["rating"].to_numpy(dtype=float), index=keys).groupby(level=0).last()
-    return latest.reindex(pairs[:, 0] * dataset.n_items + pairs[:, 1]).to_numpy()
+    return latest(dataset, pairs, "rating").to_numpy(dtype=float)
 
 
 def probe_stars(reviews: EdgeReviews, ratings: np.ndarray, seed: int = 0) -> float:

@@ -392,7 +392,7 @@ def _study(options: argparse.Namespace) -> None:
             rows = JOBS[part](seed, split, graph, features)
             content[part] = content.get(part, []) + _rounded(rows)
             content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
-            command = f"python -m utils.challenges.missing_study data/downloads/{dataset.name} --seeds {options.seeds}"
+            command = f"python -m utils.challenges.missing_study {options.folder} --seeds {options.seeds}"
             content["meta"] = {**meta([]), "command": command, **key}
             write_json(options.out, content)
             print(done, content["done"][done], "CPU seconds", flush=True)

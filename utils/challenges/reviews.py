@@ -91,16 +91,23 @@ class EdgeReviews:
         return replace(self, vectors=vectors, mask=self.mask | (count > 0), about={**self.about, "borrowed": True})
 
 
-def review_texts(dataset: Dataset, pairs: np.ndarray) -> list[str]:
-    """Return the review of each (user_id, item_id) pair, "" = none; of a repeated pair its latest row, as in the split."""
+def latest(dataset: Dataset, pairs: np.ndarray, column: str) -> pd.Series:
+    """Return what ``column`` says of each (user_id, item_id) pair, of a repeated pair its latest row; missing = none."""
     table = dataset.interactions
-    if "review" not in table:
-        raise CourseError(f"{dataset.name} has no column 'review' in its interactions; take a dataset with reviews.")
+    if column not in table:
+        raise CourseError(
+            f"{dataset.name} has no column {column!r} in its interactions; take a dataset with {column}s."
+        )
     if "timestamp" in table:
         table = table.sort_values("timestamp", kind="stable")
     keys = table["user_id"].to_numpy() * dataset.n_items + table["item_id"].to_numpy()
-    latest = pd.Series(table["review"].str.strip().to_numpy(), index=keys).groupby(level=0).last()
-    return latest.reindex(pairs[:, 0] * dataset.n_items + pairs[:, 1], fill_value="").tolist()
+    last = pd.Series(table[column].to_numpy(), index=keys).groupby(level=0).last()
+    return last.reindex(pairs[:, 0] * dataset.n_items + pairs[:, 1])
+
+
+def review_texts(dataset: Dataset, pairs: np.ndarray) -> list[str]:
+    """Return the review of each (user_id, item_id) pair, "" = none; of a repeated pair its latest row, as in the split."""
+    return latest(dataset, pairs, "review").fillna("").str.strip().tolist()
 
 
 def training_reviews(

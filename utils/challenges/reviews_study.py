@@ -247,7 +247,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from utils.benchmark import meta
 
     torch.set_num_threads(1)
-    command = f"python -m utils.challenges.reviews_study {options.folder.name} --seeds {options.seeds}"
+    command = f"python -m utils.challenges.reviews_study {options.folder.as_posix()} --seeds {options.seeds}"
     about = {**meta([]), "command": f"{command} --encoder {options.encoder}"}
     about |= {
         "regs": REGS,
