@@ -131,6 +131,27 @@ def test_prose_carries_no_measured_number(path):
         assert not re.search(r"(?<![\w/.])0?\.\d{2,}\b", text), f"{path.name}: {cell.source[:80]}"
 
 
+@by_notebook
+def test_side_roads_decide_no_number(path):
+    """What an exercise, a check or a slider assigns is read by no cell that the record depends on."""
+    aside, main = set(), set()
+    for cell in cells_of(path, "code"):
+        tags = set(cell.metadata.get("tags", []))
+        if "setup" in tags:
+            continue
+        tree = ast.parse(cell.source)
+        if course.is_side_road(cell):
+            bound = [
+                node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            ]
+            aside |= set(bound) | {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        else:
+            main |= {
+                node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            }
+    assert not aside & main, f"{path.name}: {sorted(aside & main)} of a side road is read by the main road"
+
+
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])
 def test_ruff(arguments):
     answer = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)

