@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import course
+from utils.accessible import speak_tables
 from utils.files import atomic_path
 
 # The notebooks that are planned: on the map without a link for as long as they are not there.
@@ -42,6 +43,7 @@ body.jp-Notebook { max-width: 1080px; margin: 0 auto; padding: 0 24px 80px; font
 .jp-InputPrompt, .jp-OutputPrompt { display: none; }
 .jp-OutputArea-output img { max-width: 100%; height: auto; }
 math[display=block] { margin: 0.6em 0; font-size: 1.1em; }
+.jp-RenderedHTMLCommon caption { caption-side: top; text-align: left; color: #555; font-size: 14px; padding: 4px 0; }
 details { border-left: 3px solid #ccc; padding-left: 12px; margin: 6px 0; }
 summary { cursor: pointer; color: #0b5394; }
 .course-bar { font: 15px sans-serif; padding: 12px 0; border-bottom: 1px solid #ddd; }
@@ -56,13 +58,13 @@ h1 { margin-bottom: 0; } .lead { color: #555; margin-top: 4px; }
 .card img { max-width: 100%; max-height: 300px; display: block; margin: 10px auto; }
 .card ul { padding-left: 20px; font-size: 14px; margin: 8px 0 0; }
 .failed { border: 2px solid #a00; } .failed .meta { color: #a00; }
-.tocome { color: #777; columns: 2; }
+.tocome { color: #666; columns: 2; }
 @media (max-width: 560px) { .cards { grid-template-columns: 1fr; } }
 """
 
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$([^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.S)
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.S)
-BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
+BADGE = re.compile(r"\[!\[(Open in \w+)\]\([^)]*\)\]\(([^)]*)\)")
 
 
 def mathml(markdown: str) -> str:
@@ -89,13 +91,13 @@ def write_page(executed: Path, page: Path, title: str) -> None:
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            source = BADGE.sub(r"[Open in Colab](\1)", cell.source)
+            source = BADGE.sub(r"[\1](\2)", cell.source)
             cell.source = mathml(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.html)", source))
     template = TEMPLATE.replace("PAGE_CSS", PAGE_CSS)
     exporter = HTMLExporter(extra_loaders=[DictLoader({"page.html.j2": template})], template_file="page.html.j2")
     body, _ = exporter.from_notebook_node(notebook)
     bar = '<div class="course-bar"><a href="index.html">Course map</a></div>'
-    body = re.sub(r"(<body[^>]*>)", rf"\1{bar}", body, count=1)
+    body = re.sub(r"(<body[^>]*>)", rf"\1{bar}", speak_tables(body), count=1)
     with atomic_path(page) as temporary:
         temporary.write_text(body, encoding="utf-8")
 
