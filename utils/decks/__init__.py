@@ -1,0 +1,1 @@
+"""Decks: the slides of the lecture, built from `slides/*.md`, the records and the course's own code."""
