@@ -74,6 +74,7 @@ def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path 
         os.environ.setdefault(name, "1")  # small operations: more threads wait for each other
     before = os.environ.get("COURSE_RECORDS")
     os.environ["COURSE_RECORDS"] = str(records or BUILD / "records")
+    os.environ["COURSE_HEADLESS"] = "1"  # nobody drags a slider here: its static twin is shown alone
     peak = _PeakMemory()
     try:
         with peak, warnings.catch_warnings():
@@ -89,6 +90,7 @@ def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path 
                 extra_arguments=["--log-level=ERROR"],  # the kernel warns that its local sockets are not encrypted
             )
     finally:
+        del os.environ["COURSE_HEADLESS"]
         if before is None:
             del os.environ["COURSE_RECORDS"]
         else:
