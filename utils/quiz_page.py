@@ -19,9 +19,9 @@ CSS = """
 body { font: 18px/1.5 system-ui, sans-serif; max-width: 860px; margin: 0 auto; padding: 24px; color: #1b1b1b; background: #fff; }
 h1 { font-size: 28px; line-height: 1.25; margin: 0 0 4px; } .lead { color: #444; margin-top: 0; }
 a { color: #0b5394; } nav { font-size: 16px; margin-bottom: 20px; }
-form { margin: 28px 0; } fieldset { border: 2px solid #767676; border-radius: 8px; padding: 12px 20px 16px; margin: 0; }
-legend { font-weight: 600; padding: 0 6px; } legend small { display: block; font-weight: 400; color: #444; }
-table { border-collapse: collapse; margin: 10px 0; font-size: 17px; } th, td { border-bottom: 1px solid #aaa; padding: 3px 14px 3px 0; text-align: left; }
+form { margin: 28px 0; } fieldset { border: 2px solid #767676; border-radius: 8px; padding: 12px 20px 16px; margin: 0; min-width: 0; }
+legend { font-weight: 600; padding: 0; float: left; width: 100%; margin-bottom: 10px; } legend + * { clear: both; } legend small { display: block; font-weight: 400; color: #444; }
+table { border-collapse: collapse; margin: 10px 0; font-size: 17px; display: block; overflow-x: auto; } th, td { border-bottom: 1px solid #aaa; padding: 3px 14px 3px 0; text-align: left; }
 code { background: #f1f1f1; padding: 0 4px; border-radius: 3px; }
 .option { display: grid; grid-template-columns: 28px 1fr; padding: 6px 8px; border-left: 6px solid transparent; }
 .option input { width: 20px; height: 20px; margin: 4px 0 0; } .option label { cursor: pointer; }
