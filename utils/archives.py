@@ -1,0 +1,250 @@
+"""Room "Which?" (for any room): compressed files from elsewhere, read without trusting what they say of themselves.
+
+Nothing is written outside the folder that is asked for, links are not followed, and a small file that unpacks to a
+huge one (a decompression bomb) is refused while it is read, not after.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import secrets
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from utils.errors import CourseError
+from utils.files import atomic_path
+
+MAX_RATIO = 200  # text of reviews shrinks about three to six times; deflate can pretend a thousand
+FREE = 64 << 20  # below this many bytes nothing is a bomb
+MAX_FILES = 10_000
+MAX_LINE = 16 << 20
+_DRIVE = re.compile(r"^[A-Za-z]:")
+
+
+class _Counted(io.RawIOBase):
+    """The unpacked bytes of a gzip file, counted; more than is believable is an error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.total = path, 0
+        self.limit = max(FREE, MAX_RATIO * path.stat().st_size)
+        self.inner = gzip.open(path, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        block = self.inner.read(len(buffer))
+        buffer[: len(block)] = block
+        self.total += len(block)
+        if self.total > self.limit:
+            raise _bomb(self.path, self.limit)
+        return len(block)
+
+    def close(self) -> None:
+        self.inner.close()
+        super().close()
+
+
+def open_gzip(path: str | Path) -> io.BufferedReader:
+    """Open a gzip file for reading bytes; reading raises CourseError when it unpacks to a believable size no more."""
+    return io.BufferedReader(_Counted(Path(path)), buffer_size=1 << 18)
+
+
+def lines_of(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line without its end) of a text file, ``.gz`` unpacked on the way.
+
+    A line longer than 16 MiB is given cut to its first bytes, so that memory stays small whatever the file holds.
+
+    Raises:
+        CourseError: no such file, a damaged or cut gzip file (with the line), a decompression bomb.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        with open_gzip(path) if path.suffix == ".gz" else open(path, "rb", buffering=1 << 18) as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+                if not line.endswith(b"\n") and len(line) == MAX_LINE:
+                    while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                        pass
+                yield number, line.rstrip(b"\r\n")
+    except FileNotFoundError:
+        raise CourseError(f"There is no file {path}; correct the path.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CourseError(f"{path} is cut or damaged after line {number:,} ({error}); get it again.") from error
+
+
+def check_gzip(path: str | Path) -> int:
+    """Read a gzip file to its end (its CRC included) and return its unpacked length in bytes.
+
+    Raises:
+        CourseError: not gzip, cut, damaged, or a bomb.
+    """
+    path, total = Path(path), 0
+    try:
+        with open_gzip(path) as stream:
+            while block := stream.read(1 << 20):
+                total += len(block)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CourseError(f"{_plain(path)} is not a whole gzip file ({error}); get it again.") from error
+    return total
+
+
+def check_zip(path: str | Path) -> int:
+    """Read every file in a zip archive (their CRCs included) and return their unpacked length in bytes.
+
+    Raises:
+        CourseError: not zip, cut, damaged, or a bomb.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(path, [(info.filename, info.file_size) for info in archive.infolist()])
+            bad = archive.testzip()
+            if bad:
+                raise CourseError(f"{_plain(path)} is damaged in {bad}; get it again.")
+            return sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CourseError(f"{_plain(path)} is not a whole zip archive ({error}); get it again.") from error
+
+
+def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
+    """Unpack a zip or tar archive into a new folder; all of it or nothing.
+
+    Args:
+        archive: ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz``.
+        folder: made by this call; an older one of the same name is replaced at the end.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        CourseError: a name that leaves the folder, a link or device, two names for one file, too many or too large
+            files, a damaged archive. Nothing of it stays on the disk.
+    """
+    archive, folder = Path(archive), Path(folder)
+    temporary = folder.with_name(f".unpack-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+        members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
+        with members(archive) as (listed, read):
+            _check_names(archive, [name for name, _ in listed])
+            _check_sizes(archive, listed)
+            for name, size in listed:
+                _copy(archive, name, size, read, temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, RuntimeError) as error:
+        raise CourseError(f"{archive} is no whole zip or tar archive ({error}); get it again.") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise CourseError(f"Cannot unpack {archive} to {folder}: {reason}; free some space and run again.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+class _zip_members:
+    """Context: ([(name, size) of the files], function name -> stream) of a zip archive."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.archive = path, zipfile.ZipFile(path)
+
+    def __enter__(self) -> tuple[list[tuple[str, int]], Callable[[str], IO[bytes]]]:
+        files = []
+        for info in self.archive.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _unsafe(self.path, info.filename, "is a link or a device")
+            if info.filename.endswith("/"):
+                _check_names(self.path, [info.filename.rstrip("/")])
+            else:
+                files.append((info.filename, info.file_size))
+        return files, self.archive.open
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+
+class _tar_members:
+    """Context: the same of a tar archive, compressed or not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # The whole stream is read once through the counter, so that a bomb shows before anything is unpacked.
+        if path.read_bytes()[:2] == b"\x1f\x8b":
+            check_gzip(path)
+        self.archive = tarfile.open(path, "r:*")
+
+    def __enter__(self) -> tuple[list[tuple[str, int]], Callable[[str], IO[bytes]]]:
+        files = []
+        for info in self.archive:
+            if info.isdir():
+                _check_names(self.path, [info.name])
+            elif not info.isreg():
+                raise _unsafe(self.path, info.name, "is a link or a device")
+            else:
+                files.append((info.name, info.size))
+        return files, self.archive.extractfile
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+
+def _check_names(archive: Path, names: list[str]) -> None:
+    """Refuse every name that is not a plain relative path, on any system."""
+    seen: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        if not name or "\0" in name or "\\" in name or name.startswith(("/", "~")) or _DRIVE.match(name):
+            raise _unsafe(archive, name, "is no plain relative path")
+        if ".." in parts or any(part.rstrip(" .") != part or not part for part in parts if part != "."):
+            raise _unsafe(archive, name, "leaves the folder")
+        if name.lower() in seen:
+            raise _unsafe(archive, name, "occurs twice")
+        seen.add(name.lower())
+
+
+def _check_sizes(archive: Path, listed: list[tuple[str, int]]) -> None:
+    limit = max(FREE, MAX_RATIO * archive.stat().st_size)
+    if len(listed) > MAX_FILES:
+        raise CourseError(f"{_plain(archive)} holds {len(listed):,} files, at most {MAX_FILES:,} are unpacked.")
+    if sum(size for _, size in listed) > limit:
+        raise _bomb(archive, limit)
+
+
+def _copy(archive: Path, name: str, size: int, read: Callable[[str], IO[bytes]], folder: Path) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise _unsafe(archive, name, "leaves the folder")
+    written = 0
+    with read(name) as source, atomic_path(path) as temporary, open(temporary, "wb") as target:
+        while block := source.read(1 << 20):
+            written += len(block)
+            if written > size:
+                raise CourseError(f"{archive}: {name} is longer than the archive states; get it again.")
+            target.write(block)
+
+
+def _plain(path: Path) -> Path:
+    """The name that the reader knows: without the ending of a download that is under way."""
+    return path.with_suffix("") if path.suffix == ".part" else path
+
+
+def _bomb(path: Path, limit: int) -> CourseError:
+    return CourseError(
+        f"{_plain(path)} unpacks to more than {limit / 1e6:,.0f} MB, which no honest file of its size does; it is not "
+        "read: delete it and look at the publisher's page."
+    )
+
+
+def _unsafe(archive: Path, name: str, why: str) -> CourseError:
+    return CourseError(f"{archive}: the name {name!r} {why}; nothing was unpacked: get the archive from its publisher.")
