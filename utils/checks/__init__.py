@@ -6,8 +6,9 @@ import importlib
 import pkgutil
 
 from utils.checks.base import Verdict, exercise
+from utils.checks.progress import progress
 
-__all__ = ["Verdict", "exercise"]
+__all__ = ["Verdict", "exercise", "progress"]
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[1:].isdigit()):
     _found = importlib.import_module(f"utils.checks.{_module}")
     globals().update({name: getattr(_found, name) for name in _found.__all__})
