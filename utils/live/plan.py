@@ -245,4 +245,4 @@ def lines() -> Iterator[str]:
             for stop in found:
                 seconds = f"{stop.seconds:5.1f} s" if stop.seconds is not None else "       "
                 word = "  EXERCISE" if stop.exercise else ""
-                yield f"    {stop.cell:<10} {stop.slide:<9} {stop.minutes:4.2g} min {seconds}  {stop.title[:60]}{word}"
+                yield f"    {stop.cell:<10} {stop.slide:<9} {stop.minutes:5.2f} min {seconds}  {stop.title[:60]}{word}"
