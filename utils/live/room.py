@@ -192,8 +192,8 @@ def kernel() -> Check:
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("6 * 7")])
     try:
-        client = NotebookClient(notebook, timeout=60, kernel_name="python3")
-        client.execute(extra_arguments=["--log-level=ERROR"])  # else it warns about its local sockets
+        quiet = ["--log-level=ERROR"]  # else the kernel warns about its local sockets
+        NotebookClient(notebook, timeout=60, kernel_name="python3", extra_arguments=quiet).execute()
         answer = notebook.cells[0].outputs[0]["data"]["text/plain"]
     except Exception as error:  # noqa: BLE001 - whatever it is, the room is not ready
         reason = re.sub(r"\s+", " ", str(error))[:120] or type(error).__name__
