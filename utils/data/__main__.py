@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from utils.data import CONVERTERS, check_media, convert, find_folder, known_datasets, load_dataset
+from utils.data import CONVERTERS, catalogue, check_media, convert, find_folder, get, known_datasets, load_dataset
+from utils.data.publishers import RECIPES
 from utils.errors import CourseError
 
 
@@ -20,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on with what is on the disk", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,6 +39,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", help="a path, or the name of a folder in data/")
     command.add_argument("--tables", default="", help='folder of other tables inside it, for example "raw"')
     command.set_defaults(run=_check)
+    command = commands.add_parser("get", help="make a course folder of a publisher's dataset, downloaded once")
+    command.add_argument("name", metavar="NAME", nargs="?", help="for example amazon-2014-office; --list names all")
+    command.add_argument("--list", action="store_true", help="name the datasets that can be had, and their counts")
+    command.add_argument("--yes", action="store_true", help="accept the publisher's terms without being asked")
+    command.add_argument("--to", metavar="FOLDER", help="the folder to make (default: data/downloads/NAME)")
+    command.add_argument("--from", dest="source", metavar="FOLDER", help="the publisher's files are here already")
+    command.add_argument("--recipe", default="course", help=f"the choices in between: {', '.join(RECIPES)}")
+    command.add_argument("--items", help='"all", or "complete": only items with a description and a picture')
+    command.add_argument("--k", type=int, help="k-core (default: 5; 0 = none)")
+    command.add_argument("--variants", help='"keep", or "one" row of a review that is shown on several variants')
+    command.add_argument("--min-rating", type=float, help="smallest rating that counts (default: the catalogue's)")
+    command.add_argument("--split", dest="strategy", help="a strategy of split_dataset (default: random per user)")
+    command.add_argument("--seed", type=int, help="seed of the split (default: 0)")
+    command.add_argument("--no-images", action="store_true", help="do not ask for pictures")
+    command.add_argument("--max-images", type=int, metavar="N", help="ask for N pictures in this run")
+    command.add_argument("--limit", type=int, metavar="N", help="read only the first N reviews, for a first look")
+    command.set_defaults(run=_get)
     commands.add_parser("list", help="name the datasets in data/").set_defaults(run=_list)
     return parser
 
@@ -59,6 +80,28 @@ def _check(options: argparse.Namespace) -> int:
     verdict = f"{unreadable} unreadable files: replace them, or use clean()" if unreadable else "no errors"
     print(f"{find_folder(options.folder)}: {verdict}")
     return 1 if unreadable else 0
+
+
+def _get(options: argparse.Namespace) -> int:
+    if options.list or not options.name:
+        table = catalogue()
+        print(table.to_string(index=False, formatters={n: "{:,}".format for n in table.columns[2:]}))
+        print("0 = not known here. python -m utils.data get NAME shows the terms and asks before it downloads.")
+        return 0
+    choices = {name: getattr(options, name) for name in ("items", "k", "variants", "min_rating", "strategy", "seed")}
+    get(
+        options.name,
+        options.to,
+        accept=options.yes or None,
+        recipe=options.recipe,
+        images=not options.no_images,
+        max_images=options.max_images,
+        source=options.source,
+        limit=options.limit,
+        progress=sys.stderr.isatty(),
+        **{name: value for name, value in choices.items() if value is not None},
+    )
+    return 0
 
 
 def _list(_options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Room "Which?" (utils/data): the publishers' datasets by name: addresses, terms, and the counts to expect of them.
 
 What is here was collected without a network: addresses from public code that uses them, counts from the papers and pages
-named beside them. ``CHECKED`` says what was confirmed by a run of this course; everything else is what others report.
+named beside them. Only the counts of ``_COUNTED_2018`` were counted by this course; the others are what others report.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ VARIANTS = "without copies on variants"
 PAIRS = "one per user and item"
 JOINED = "with a known item"
 RATED = "rated high enough"
-COMPLETE = "items with text and picture"
+COMPLETE = "items with description and picture"
 CORE = "k-core"
 STEPS = (READ, REPEATED, VARIANTS, PAIRS, JOINED, RATED, COMPLETE, CORE)
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from utils.data import catalogue as steps
 from utils.data.amazon import scan_items, scan_reviews
-from utils.data.catalogue import UNVERIFIED, Entry, Source, find_entry
+from utils.data.catalogue import COMPLETE, JOINED, UNVERIFIED, Entry, Source, find_entry
 from utils.data.clean import strip_markup
 from utils.data.images import ImageReport, Manners, fetch_images
 from utils.data.movielens import scan_movielens
@@ -77,7 +76,7 @@ class Got:
         if self.bad.count:
             file, line, reason = self.bad.rows[0]
             lines.append(f"rows that could not be read: {self.bad.count:,} (first: {file}, line {line:,}: {reason})")
-        return "\n".join([*lines, f"written to {self.folder}; use it with DATASET={self.folder}"])
+        return "\n".join([*lines, f"written to {_near(self.folder)}; use it with DATASET={_near(self.folder)}"])
 
 
 def get(
@@ -142,6 +141,11 @@ def get(
                 sieve.k_core(plan.k)
         if not sieve.alive.any():
             raise CourseError(f"Nothing of {entry.name} is left after {sieve.steps[-1][0]}; choose a smaller k.")
+        for name in (
+            "interactions.tsv.gz",
+            "README.md",
+        ):  # killed from here on, the folder is no dataset, not a mixed one
+            (folder / name).unlink(missing_ok=True)
         ids = _write_items(folder / "items.tsv", sieve, shelf, report.files if report else {}, entry.family)
         parts = write_interactions(
             folder / "interactions.tsv.gz", log, sieve, ids, strategy=plan.strategy, seed=plan.seed, valid=plan.valid,
@@ -151,6 +155,12 @@ def get(
     _write_card(entry, plan, got, limit)
     say(str(got))
     return got
+
+
+def _near(path: Path) -> str:
+    """A path as the reader would type it: from here, when it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
 def _plan(recipe: str | Recipe, choices: dict[str, Any]) -> Recipe:
@@ -288,12 +298,12 @@ def _select(sieve: Sieve, shelf: Shelf, entry: Entry, plan: Recipe) -> None:
     if entry.family == "amazon":
         sieve.drop_variants(applied=plan.variants == "one")
     sieve.one_per_pair()
-    sieve.only_items(shelf.known(), steps.JOINED)
+    sieve.only_items(shelf.known(), JOINED)
     least = entry.min_rating if plan.min_rating is None else plan.min_rating
     if least > 0:
         sieve.min_rating(least)
     if entry.family == "amazon":
-        sieve.only_items(shelf.known(text=True, image=True), steps.COMPLETE, applied=plan.items == "complete")
+        sieve.only_items(shelf.known(text=True, image=True), COMPLETE, applied=plan.items == "complete")
     if plan.k:
         sieve.k_core(plan.k)
 

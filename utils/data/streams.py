@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.data import catalogue as steps
+from utils.data.catalogue import PAIRS, RATED, READ, REPEATED, VARIANTS
 from utils.data.dataset import Dataset
 from utils.data.split import LEFT_OUT, TEST, TRAIN, VALID, split_dataset
 from utils.data.tables import SPLIT_NAMES
@@ -83,7 +83,7 @@ class Log:
         self.times.append(time)  # first, because it is the one that can fail
         self.users.append(hash(user))
         self.items.append(hash(item))
-        self.texts.append(hash(text) if len(text) >= MIN_VARIANT_TEXT else 0)
+        self.texts.append(hash(text) | 1 if len(text) >= MIN_VARIANT_TEXT else hash(text) & ~1)  # odd: a long text
         self.ratings.append(rating)
         self._file.write(f"{user}\t{item}\t{text}\n")
 
@@ -174,7 +174,7 @@ class Sieve:
         self.text, self.time, self.rating = columns["text"], columns["time"], columns["rating"]
         self.alive = np.ones(len(self.user), dtype=bool)
         self.steps: list[tuple[str, int, int, int, bool]] = []
-        self.note(steps.READ)
+        self.note(READ)
 
     def counts(self, alive: np.ndarray) -> tuple[int, int, int]:
         """Return (users, items, interactions) of some rows."""
@@ -193,8 +193,8 @@ class Sieve:
         self.note(step, after, applied)
 
     def drop_repeated_rows(self) -> None:
-        """Keep one of the rows that agree in user, item, time, rating and text: the same review, published twice."""
-        rows = self._shared_pairs()
+        """Keep the last of the rows that agree in user, item, time, rating and text (up to white space): published twice."""
+        rows = self._shared_pairs()[::-1]  # so that the first found is the last in the file, as in one_per_pair()
         keys = np.stack(
             [self._pair(rows), self.time[rows], (self.rating[rows] * 1000).astype(np.int64), self.text[rows]], axis=1
         )
@@ -202,7 +202,7 @@ class Sieve:
         if len(rows):
             keep[rows] = False
             keep[rows[np.unique(keys, axis=0, return_index=True)[1]]] = True
-        self._keep(steps.REPEATED, keep)
+        self._keep(REPEATED, keep)
 
     def drop_variants(self, applied: bool) -> None:
         """Keep one of a user's rows of one time with one text on several items: a review shown on all sizes or colours.
@@ -210,13 +210,13 @@ class Sieve:
         Shops copy a review to the variants of a product. The rows are no further choices of the user, but the published
         5-core files count them, so the course only says how many there are unless ``applied``.
         """
-        rows = np.flatnonzero(self.alive & (self.text != 0))
+        rows = np.flatnonzero(self.alive & (self.text % 2 == 1))
         order = rows[np.lexsort((rows, self.text[rows], self.time[rows], self.user[rows]))]
         same = np.zeros(len(order), dtype=bool)
         same[1:] = np.logical_and.reduce([c[order][1:] == c[order][:-1] for c in (self.user, self.time, self.text)])
         keep = np.ones(len(self.alive), dtype=bool)
         keep[order[same]] = False
-        self._keep(steps.VARIANTS, keep, applied)
+        self._keep(VARIANTS, keep, applied)
 
     def one_per_pair(self) -> None:
         """Keep each user's latest review of an item (of equal times the last row), as ``clean()`` does."""
@@ -225,7 +225,7 @@ class Sieve:
         pair = self._pair(order)
         keep = np.ones(len(self.alive), dtype=bool)
         keep[order[:-1][pair[1:] == pair[:-1]]] = False
-        self._keep(steps.PAIRS, keep)
+        self._keep(PAIRS, keep)
 
     def only_items(self, keys: np.ndarray, step: str, applied: bool = True) -> None:
         """Keep the rows of these items."""
@@ -233,7 +233,7 @@ class Sieve:
 
     def min_rating(self, least: float) -> None:
         """Keep the rows rated at least this."""
-        self._keep(steps.RATED, self.rating >= least)
+        self._keep(RATED, self.rating >= least)
 
     def k_core(self, k: int) -> None:
         """Drop users and items with fewer than ``k`` rows until none is left."""
