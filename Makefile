@@ -1,6 +1,6 @@
 # make course   set up, run every notebook, write build/index.html      make test    set up, run all tests
 # make env      the environment alone (.venv)                           make lab     JupyterLab in the course
-# make record   rewrite tests/records (FAST and full)
+# make record   rewrite tests/records (FAST and full)                   make live    check the room, then the lecture
 # PYTHON=python3.12   FAST=1   ONLY=03   DATASET=name-or-folder   FORCE=1   pass through
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: course test env lab record clean
+.PHONY: course test env lab live record clean
 course: env
 	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
 
@@ -22,6 +22,9 @@ env:
 
 lab: env
 	@$(BIN)/python -m jupyterlab notebooks
+
+live: env
+	@$(BIN)/python -m utils.live $(ARGS)
 
 record: env
 	@$(BIN)/python -m utils.runner --record $(if $(ONLY),--only "$(ONLY)")
