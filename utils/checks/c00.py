@@ -1,78 +1,146 @@
-"""Checks of notebook 00: profile, cosine, list."""
+"""Checks of notebook 00: profile, cosine, list, and the reason of a recommendation."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from utils.checks.base import exercise
+from utils.checks.base import Mistake, exercise, first_named, numbers, same
 
-__all__ = ["cosine_scores", "top_k_list", "user_profile"]
+__all__ = ["cosine_scores", "reason_item", "top_k_list", "user_profile"]
 
 
 @exercise
 def user_profile(mine) -> str | None:
-    """Check the mean vector of the liked items."""
-    vectors = np.array([[1.0, 0.0, 2.0], [0.0, 4.0, 0.0], [3.0, 2.0, 0.0], [9.0, 9.0, 9.0]])
-    liked = np.array([0, 2])
-    answer = np.asarray(mine(vectors.copy(), liked), dtype=float)
-    right = vectors[liked].mean(axis=0)
+    """mine(vectors (n_items, dim), liked ids) -> (dim,): the mean vector of the liked items."""
+    vectors = np.random.default_rng(1).integers(0, 20, size=(8, 4)).astype(float)
+    liked = np.array([0, 2, 5])
+    answer, right = numbers(mine(vectors.copy(), liked.copy())), vectors[liked].mean(axis=0)
     if answer.shape == (len(liked),):
         return "you averaged over the columns (axis=1): one number per liked item; average over the rows, axis=0."
     if answer.shape == ():
         return "you averaged over everything to one number; the profile keeps one number per dimension (axis=0)."
     if answer.shape != right.shape:
         return f"the profile has shape {answer.shape}; it should be one vector of shape {right.shape}."
-    if np.allclose(answer, vectors.mean(axis=0)):
-        return "you averaged over all items of the shop; choose the liked rows first."
-    if np.allclose(answer, vectors[liked].sum(axis=0)):
-        return "you summed: a user with a long history would get a longer profile; divide by the number of items."
-    if not np.allclose(answer, right):
-        return f"for rows {vectors[liked].tolist()} the mean is {right.tolist()}, you returned {answer.tolist()}."
+    others = np.setdiff1d(np.arange(8), liked)
+    mistakes = {
+        "you averaged over all items of the shop; choose the liked rows first.": vectors.mean(axis=0),
+        "you summed: a user with a long history would get a longer profile; divide by the number of items.": (
+            vectors[liked].sum(axis=0)
+        ),
+        "you divided by the number of all items; divide by the number of liked ones.": vectors[liked].sum(axis=0) / 8,
+        "you averaged over the items that are not liked: the mask is the wrong way round.": vectors[others].mean(
+            axis=0
+        ),
+        "your rows are shifted by one: `liked` counts from 0, use it as it is.": vectors[liked + 1].mean(axis=0),
+        "this is the median; the profile is the mean.": np.median(vectors[liked], axis=0),
+        "you brought the mean to length 1; return the mean itself here, the cosine takes care of lengths.": (
+            right / np.linalg.norm(right)
+        ),
+        "this is the largest value of each dimension, not the mean.": vectors[liked].max(axis=0),
+    }
+    if any(same(answer, row) for row in vectors[liked]):
+        return "you returned one liked item only; the profile is the mean over all of them."
+    if not same(answer, right):
+        return first_named(answer, mistakes) or f"the mean starts with {right[0]:.3g}, yours with {answer[0]:.3g}."
     return None
 
 
 @exercise
 def cosine_scores(mine) -> str | None:
-    """Check the cosine of each row with a profile."""
-    vectors = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0], [-1.0, 0.0]])
-    profile = np.array([2.0, 0.0])
+    """mine(vectors (n_items, dim), profile (dim,)) -> (n_items,): the cosine of each row with the profile; 0 for a zero row."""
+    vectors = np.array([[3.0, 4.0, 0.0, 0.0], [0.0, 2.0, 1.0, 5.0], [0.0, 0.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 2.0]])
+    profile = np.array([2.0, 0.0, 0.0, 1.0])  # square, so that the wrong axis runs and can be named
     with np.errstate(all="ignore"):
-        answer = np.asarray(mine(vectors.copy(), profile.copy()), dtype=float)
-    right = np.array([0.6, 0.0, 0.0, -1.0])
+        answer = numbers(mine(vectors.copy(), profile.copy()), "scores")
+    inner, length, own = vectors @ profile, np.linalg.norm(vectors, axis=1), np.linalg.norm(profile)
+    right = inner / np.maximum(length, 1e-12) / own
     if answer.shape != right.shape:
         return f"the scores have shape {answer.shape}; one per item is {right.shape}."
     if np.isnan(answer[2]):
         return "the zero row became NaN (0 divided by 0): clamp its length at a tiny number before dividing."
-    if np.allclose(answer, vectors @ profile):
-        return "this is the inner product: you did not divide by the two lengths."
-    if np.allclose(answer, right * np.linalg.norm(profile)):
-        return "you divided by the items' lengths but not by the profile's."
-    if np.allclose(answer * np.linalg.norm(profile), vectors @ profile):
-        return "you divided by the profile's length but not by the items'."
-    if np.allclose(answer, 1 - right):
-        return "this is the cosine distance (1 minus the cosine): the nearest item would come last."
-    if not np.allclose(answer, right):
-        return f"for the row [3, 4] and the profile [2, 0] the cosine is 0.6, you returned {answer[0]:.3g}."
+    centred = vectors - vectors.mean(axis=1, keepdims=True), profile - profile.mean()
+    lengths = np.maximum(np.linalg.norm(centred[0], axis=1) * np.linalg.norm(centred[1]), 1e-12)
+    mistakes = {
+        "this is the inner product: you did not divide by the two lengths.": inner,
+        "you divided by the items' lengths but not by the profile's.": right * own,
+        "you divided by the profile's length but not by the items'.": inner / own,
+        "this is the cosine distance (1 minus the cosine): the nearest item would come last.": 1 - right,
+        "the sign is wrong: the nearest item gets the smallest score.": -right,
+        "the lengths run over the wrong axis (axis=0, one per dimension); every item is a row: axis=1.": (
+            inner / np.linalg.norm(vectors, axis=0) / own
+        ),
+        "you divided all items by the length of the whole matrix; each row has its own length: axis=1.": (
+            inner / np.linalg.norm(vectors) / own
+        ),
+        "the square root is missing: a length is the root of the sum of squares.": right
+        / np.maximum(length, 1e-12)
+        / own,
+        "you subtracted a mean first: this is the correlation, not the cosine.": centred[0] @ centred[1] / lengths,
+        "the minus sign got lost: an item that points the other way has a negative cosine.": np.abs(right),
+    }
+    if not same(answer, right):
+        return (
+            first_named(answer, mistakes)
+            or f"for the first row the cosine is {right[0]:.4f}, yours is {answer[0]:.4g}."
+        )
     return None
 
 
 @exercise
 def top_k_list(mine) -> str | None:
-    """Check the best items, best first, without the taken ones."""
-    scores = np.array([0.1, 0.9, 0.5, 0.7, -0.2, 0.3])
-    taken, top_k = np.array([1]), 3
-    given = scores.copy()
-    answer = np.asarray(mine(given, taken, top_k))
-    if not np.array_equal(given, scores):
-        return "you changed the scores that were passed in; work on a copy, the next user needs them too."
-    if len(answer) != top_k:
-        return f"the list has {len(answer)} places instead of {top_k}."
-    if np.issubdtype(answer.dtype, np.floating):
+    """mine(scores (n_items,), taken ids, top_k) -> (top_k,) ids: the best items, best first, without the taken ones."""
+    scores = np.array([-0.4, 0.9, -0.5, 0.7, -0.2, 0.3, -0.6])
+    taken, top_k, right = np.array([1]), 4, [3, 5, 4, 0]
+    answer = numbers(mine(scores.copy(), taken.copy(), top_k), "list")
+    if answer.shape == (2, top_k):
+        return "you returned scores and positions together (torch.topk gives both); return the positions only."
+    if answer.shape == (top_k - 1,):
+        return "one place is empty: you cut the list first and removed the taken item after; remove it before you cut."
+    if answer.shape != (top_k,):
+        return f"the list has shape {answer.shape}; it should have {top_k} places."
+    if not same(answer, np.round(answer)):
         return "you returned scores; return the positions of the items (np.argsort)."
-    if np.array_equal(answer, [4, 0, 5]):
-        return "the worst items come first: np.argsort sorts upwards, so sort the negative scores."
-    if 1 in answer.tolist():
+    mistakes = {
+        "the taken item has the score 0 now, which beats every negative score; give it minus infinity.": [3, 5, 1, 4],
+        "you deleted the taken item before sorting, so every position after it moved by one; mask it instead.": [
+            2,
+            4,
+            3,
+            0,
+        ],
+        "you skip the best item: the list starts at place 0.": [5, 4, 0, 2],
+        "the worst items come first: np.argsort sorts upwards, so sort the negative scores.": [6, 2, 0, 4],
+        "the worst items come first, and the taken one leads them: sort the negative scores.": [1, 6, 2, 0],
+        "your items are numbered from 1; positions count from 0.": np.array(right) + 1,
+    }
+    found = first_named(answer, mistakes)
+    if found or answer.tolist() == right:
+        return found
+    if 1 in answer:
         return "item 1 was taken already and comes back; give the taken items a score of minus infinity."
-    if set(answer.tolist()) == {2, 3, 5}:
-        return None if np.array_equal(answer, [3, 2, 5]) else "the right items in the wrong order: best first."
-    return f"the best three items that are left are [3, 2, 5], you returned {answer.tolist()}."
+    if sorted(answer) == sorted(right):
+        return "the right items in the wrong order: best first."
+    return f"the best four items that are left are {right}, you returned {answer.tolist()}."
+
+
+@exercise(bonus=True)
+def reason_item(mine) -> str | None:
+    """mine(vectors (n_items, dim), liked ids, item) -> id of the liked item with the highest cosine to ``item``."""
+    vectors = np.array([[0.0, 1.0], [9.0, 9.0], [2.0, 0.1], [4.0, 0.4], [0.9, 0.6], [-1.0, 0.0], [1.0, 0.0]])
+    answer = numbers(mine(vectors.copy(), np.array([3, 1, 5, 4]), 6), "reason")
+    if answer.size != 1:
+        raise Mistake(f"you return {answer.size} numbers; the reason is one item: the first of your ranking.")
+    answer = float(answer.reshape(-1)[0])
+    mistakes = {
+        6: "the item explains itself: you searched all items; search the liked ones only.",
+        2: "item 2 is near, but the user never took it; search the liked items only.",
+        0: "you return a place in `liked`, not an item id: look it up, liked[place].",
+        1: "the longest vector wins: this is the inner product; divide by the lengths to get the cosine.",
+        4: "this is the nearest by distance; a long vector in the same direction is nearer by cosine.",
+        5: "this is the least similar of the liked items: the largest cosine wins.",
+    }
+    if answer == 3:
+        return None
+    if not answer.is_integer():
+        return "you return the cosine itself; return the id of the item that has it."
+    return mistakes.get(int(answer), f"the reason is item 3, you return {answer:g}.")

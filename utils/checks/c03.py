@@ -1,20 +1,14 @@
-"""Checks of notebook 03: normalising a picture, masked mean pooling, a cache's key, the contrastive loss."""
+"""Checks of notebook 03: a picture as input, masked mean pooling, a cache's key, the contrastive loss, prepared features."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from utils.checks.base import exercise
+from utils.checks.base import exercise, first_named, numbers, same
 from utils.losses import info_nce
 
-__all__ = ["cache_key", "contrastive_loss", "masked_mean", "picture_to_tensor"]
-
-
-def _numpy(answer) -> np.ndarray:
-    return (
-        answer.detach().numpy().astype(float) if isinstance(answer, torch.Tensor) else np.asarray(answer, dtype=float)
-    )
+__all__ = ["cache_key", "contrastive_loss", "masked_mean", "picture_to_tensor", "prepared_rows"]
 
 
 @exercise
@@ -22,11 +16,8 @@ def picture_to_tensor(mine) -> str | None:
     """Check (height, width, 3) uint8 -> (3, height, width) with (value - 127) / 128."""
     picture = np.zeros((2, 4, 3), dtype=np.uint8)
     picture[0, :, 0], picture[1, :, 1], picture[:, 3, 2] = 255, 127, 64
-    given = picture.copy()
-    answer = _numpy(mine(given))
+    answer = numbers(mine(picture.copy()), "tensor")
     right = ((picture.astype(float) - 127) / 128).transpose(2, 0, 1)
-    if not np.array_equal(given, picture):
-        return "you changed the picture that was passed in; work on a float copy."
     if answer.shape == picture.shape:
         return "the channels are still last, (height, width, 3); the network wants them first: transpose to (3, height, width)."
     if answer.shape == (3, 4, 2):
@@ -48,6 +39,14 @@ def picture_to_tensor(mine) -> str | None:
         return "you centred but forgot to divide by 128."
     if np.allclose(answer, (moved / 255 - 127) / 128):
         return "you divided by 255 first and then normalised again: every value is now close to -1; do it once."
+    if np.allclose(answer, moved - 127 / 128):
+        return "the division comes before the subtraction: put (value - 127) in brackets."
+    if np.allclose(answer, moved / 127.5 - 1):
+        return (
+            "you scaled to exactly -1 and 1, which another network wants; this one was trained on (value - 127) / 128."
+        )
+    if np.allclose(answer, -right):
+        return "the sign is wrong: subtract 127 from the value, not the value from 127."
     with np.errstate(over="ignore"):
         wrapped = (picture - np.uint8(127)).astype(float).transpose(2, 0, 1) / 128
     if np.allclose(answer, wrapped):
@@ -63,7 +62,7 @@ def masked_mean(mine) -> str | None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(3, 5, 4, generator=generator)
     attention = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]])
-    answer = _numpy(mine(hidden.clone(), attention.clone()))
+    answer = numbers(mine(hidden.clone(), attention.clone()))
     weight = attention.unsqueeze(-1).float()
     right = ((hidden * weight).sum(1) / weight.sum(1)).numpy()
     if answer.shape == (3, 5):
@@ -84,6 +83,11 @@ def masked_mean(mine) -> str | None:
         return (
             "you divide by the tokens of the whole batch, so a sentence depends on its neighbours; count per sentence."
         )
+    inverted = (hidden * (1 - weight)).sum(1) / (1 - weight).sum(1).clamp(min=1)
+    if np.allclose(answer[1:], inverted[1:].numpy(), atol=1e-5):
+        return "the mask is the wrong way round: 1 is a real token, 0 is padding."
+    if np.allclose(answer, torch.stack([h[int(n) - 1] for h, n in zip(hidden, attention.sum(1))]).numpy(), atol=1e-5):
+        return "you return the last real token only; take the mean over all real tokens."
     if np.allclose(answer, (hidden * weight).amax(1).numpy(), atol=1e-5):
         return "this is the maximum over the tokens, not the mean."
     if not np.allclose(answer, right, atol=1e-5):
@@ -130,7 +134,7 @@ def contrastive_loss(mine) -> str | None:
     images, texts = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
     images, texts = (torch.nn.functional.normalize(x, dim=1) for x in (images, texts))
     t = 0.2
-    answer = _numpy(mine(images.clone(), texts.clone(), t))
+    answer = numbers(mine(images.clone(), texts.clone(), t))
     if answer.shape != ():
         return f"the loss has shape {answer.shape}; average over the pairs to one number."
     value, cosine = float(answer), images @ texts.T
@@ -163,3 +167,53 @@ def contrastive_loss(mine) -> str | None:
     if np.isclose(value, float(flat), atol=1e-5):
         return "the softmax runs over the whole table; it runs over each row (and over each column)."
     return f"for this batch the loss is {both(cosine / t):.4f}, you returned {value:.4f}."
+
+
+@exercise(bonus=True)
+def prepared_rows(mine) -> str | None:
+    """mine(matrix (n, dim), mask (n,)) -> (n, dim): centred on the present rows, then of length 1; missing rows stay zero."""
+    present = np.array([[3.0, 1.0, 0.0, 2.0], [5.0, 1.0, 4.0, 0.0], [1.0, 7.0, 2.0, 1.0], [3.0, 3.0, 6.0, 9.0]])
+    matrix, mask = np.zeros((6, 4)), np.array([True, False, True, True, False, True])
+    matrix[mask] = present
+    with np.errstate(all="ignore"):
+        answer = numbers(mine(matrix.copy(), mask.copy()), "result")
+
+    def unit(rows: np.ndarray, axis: int = 1) -> np.ndarray:
+        return rows / np.maximum(np.linalg.norm(rows, axis=axis, keepdims=True), 1e-12)
+
+    kept = mask[:, None]
+    centred = (matrix - present.mean(axis=0)) * kept
+    right = unit(centred)
+    if answer.shape == present.shape:
+        return "the missing rows are gone, and with them the alignment with the items; keep all rows, missing ones as zeros."
+    if answer.shape != right.shape:
+        return f"the result has shape {answer.shape}; it should be that of the input, {right.shape}."
+    if np.isnan(answer).any():
+        return "a missing row became NaN (0 divided by 0): clamp its length at a tiny number before dividing."
+    whole = matrix - matrix.mean(axis=0)
+    mistakes = {
+        "the mean is that of all rows: the zeros of missing items pull it down; take the mean of the present rows.": unit(
+            whole * kept
+        ),
+        "the missing rows are content now: they became minus the mean; set them back to zero.": unit(
+            matrix - present.mean(axis=0)
+        ),
+        "the mean is that of all rows, and the missing rows became content; use the mask twice.": unit(whole),
+        "you subtracted the mean of each row (axis=1); subtract the mean row, one number for each dimension (axis=0).": (
+            unit((matrix - matrix.mean(axis=1, keepdims=True)) * kept)
+        ),
+        "you normalised before you centred, so the lengths are no longer 1; centre first.": (
+            (unit(matrix) - unit(present).mean(axis=0)) * kept
+        ),
+        "nothing was centred: all rows still share what all items share.": unit(matrix),
+        "you centred, but the rows do not have length 1 yet.": centred,
+        "you centred, but the rows do not have length 1 yet, and missing rows became content.": whole,
+        "you gave the columns length 1 (axis=0); every item is a row (axis=1).": unit(centred, 0),
+        "you divided by each dimension's standard deviation; divide each row by its own length.": (
+            centred / present.std(axis=0)
+        ),
+    }
+    if not same(answer, right):
+        found = first_named(answer, mistakes)
+        return found or f"the first row should start with {right[0, 0]:.3f}, yours starts with {answer[0, 0]:.3g}."
+    return None
