@@ -113,37 +113,45 @@ def _pdf(page: Any, target: Path) -> None:
         page.pdf(path=str(temporary), prefer_css_page_size=True, print_background=True)
 
 
-# A slide's boxes must lie inside its padding, and no box may hide a part of its own text
+# What lies in the room between heading and foot must not leave it, nothing may leave the slide, no code may be cut, and
+# no picture may be squeezed into a stamp. All numbers are pixels of 1280 x 720; 0 is good.
 MEASURE = """() => [...document.querySelectorAll('.slides > section')].map(section => {
   const before = section.getAttribute('style');
-  section.style.display = 'block'; section.style.visibility = 'visible'; section.removeAttribute('hidden');
-  const frame = section.getBoundingClientRect(), scale = frame.width / 1280;
-  const low = [], wide = [];
-  for (const node of section.querySelectorAll('.inside *')) {
-    if (node.closest('aside') || node.classList.contains('code-step')) continue;
+  section.style.display = 'block'; section.style.visibility = 'visible';
+  const frame = section.getBoundingClientRect(), scale = frame.width / 1280, over = [0], small = [];
+  const note = (amount, node) => { if (amount > 2) over.push(Math.round(amount / scale)); };
+  for (const node of section.querySelectorAll('.inside, .inside *')) {
+    if (node.closest('svg svg, math math') || node.parentElement.closest('svg, math')) continue;
+    if (node.classList.contains('code-step')) continue;
     const box = node.getBoundingClientRect();
     if (!box.width || !box.height) continue;
-    low.push((box.bottom - frame.top) / scale); wide.push((box.right - frame.left) / scale);
-    if (node.matches('pre, pre *')) wide.push((box.left - frame.left + node.scrollWidth * scale) / scale);
+    note(box.bottom - frame.bottom + 28 * scale); note(box.right - frame.right + 30 * scale);
+    note(frame.left + 30 * scale - box.left); note(frame.top + 20 * scale - box.top);
+    const room = node.closest('.main');
+    if (room && room !== node) {
+      const edge = room.getBoundingClientRect();
+      note(box.bottom - edge.bottom); note(edge.top - box.top);
+    }
+    if (node.matches('pre, .column, .box-box, td')) note((node.scrollWidth - node.clientWidth) * scale);
+    if (node.matches('figure, figure > img')) small.push(Math.min(box.width, box.height) / scale);
   }
-  const inside = section.querySelector('.inside');
-  const clash = [];
-  const kids = [...inside.children].filter(x => !x.classList.contains('code-step'));
-  for (let i = 1; i < kids.length; i++) {
-    const a = kids[i - 1].getBoundingClientRect(), b = kids[i].getBoundingClientRect();
-    if (b.top < a.bottom - 1 && getComputedStyle(kids[i]).position !== 'absolute') clash.push((a.bottom - b.top) / scale);
-  }
-  const result = {number: +section.dataset.number, bottom: Math.max(0, ...low), right: Math.max(0, ...wide),
-    clash: Math.max(0, ...clash), maths: section.querySelectorAll('math').length,
-    flat: [...section.querySelectorAll('math')].filter(m => m.getBoundingClientRect().height < 2).length,
-    bare: [...section.querySelectorAll('img')].filter(x => !x.alt.trim()).length,
-    broken: [...section.querySelectorAll('img')].filter(x => !x.naturalWidth).length};
+  const all = name => [...section.querySelectorAll(name)];
+  const result = {number: +section.dataset.number, over: Math.max(...over), smallest: Math.min(9999, ...small),
+    maths: all('math').length, flat: all('math').filter(x => x.getBoundingClientRect().height < 2).length,
+    bare: all('img').filter(x => !x.alt.trim()).length, broken: all('img').filter(x => !x.naturalWidth).length,
+    text: section.querySelector('.inside').innerText};
   before === null ? section.removeAttribute('style') : section.setAttribute('style', before);
   return result;
 })"""
 
 
-def measure(page: Any, deck: Path) -> list[dict[str, float]]:
-    """Return for each slide of a deck how far it reaches (pixels of 1280x720), and what is wrong with its pictures."""
+def measure(page: Any, deck: Path) -> list[dict[str, Any]]:
+    """Return what a browser finds on each slide of a deck.
+
+    Returns:
+        For each slide: number; over = pixels by which something leaves its room; smallest = shortest side of a figure;
+        maths = formulas, flat = those without a height; bare = pictures without alt text, broken = without a picture;
+        text = what can be read.
+    """
     go(page, deck)
     return page.evaluate(MEASURE)

@@ -25,13 +25,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, write_json
+from utils.files import ROOT, sha256, write_json
 from utils.plotstyle import png
 
 CACHE = ROOT / "build" / "slides" / "cache"
 DPI = 170
 # Rooms that no figure draws with: a change in them leaves the cache alone
-APART = {"decks", "checks", "runner.py", "pages.py", "environment.py"}
+APART = {"decks", "live", "checks", "runner.py", "pages.py", "environment.py"}
 
 Drawing = Callable[..., "tuple[Figure | str, str]"]
 FIGURES: dict[str, Drawing] = {}
@@ -48,6 +48,9 @@ class Made:
 
 def figure(function: Drawing) -> Drawing:
     """Register a function that returns (figure, alt text)."""
+    other = FIGURES.get(function.__name__)
+    if other is not None and other.__module__ != function.__module__:
+        raise CourseError(f"Two figures are called {function.__name__} ({other.__module__}); give one another name.")
     FIGURES[function.__name__] = function
     return function
 
@@ -94,8 +97,8 @@ def make(name: str, **options: str) -> Made:
 
 def _state(module: str) -> str:
     """Hash everything that a figure can be made of: code, records, result files, tables and features."""
-    own = hashlib.sha256(Path(importlib.import_module(module).__file__ or "").read_bytes()).hexdigest()
-    return own + _shared_state()
+    own = [Path(importlib.import_module(module).__file__ or ""), Path(__file__).with_name("tiles.py")]
+    return "".join(sha256(path) for path in own) + _shared_state()
 
 
 @lru_cache(maxsize=1)
@@ -112,6 +115,12 @@ def _shared_state() -> str:
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def sized(drawn: Figure, width: float, height: float) -> Figure:
+    """Give a drawing other inches: the smaller it is drawn, the larger are its letters on the slide."""
+    drawn.set_size_inches(width, height)
+    return drawn
 
 
 def alt_table(frame: Any, digits: int = 3) -> str:

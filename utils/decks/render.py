@@ -142,7 +142,7 @@ def slide_html(slide: Slide, deck: Deck, decks: list[Deck]) -> tuple[str, str]:
         work = _Slide(slide, deck, decks)
         sources = re.findall(r"^Source: (.+)$", slide.body, re.M)
         body = re.sub(r"^Source: .+$\n?", "", slide.body, flags=re.M)
-        markup = work.restore(work.boxes(body.split("\n")))
+        markup = _arranged(work.restore(work.boxes(body.split("\n"))))
         if sources:
             lines = "".join(f"<div>{work.restore(_inline(work.text(_doi(line))))}</div>" for line in sources)
             markup += f'<footer class="source">{lines}</footer>'
@@ -150,6 +150,16 @@ def slide_html(slide: Slide, deck: Deck, decks: list[Deck]) -> tuple[str, str]:
     except CourseError as error:
         raise CourseError(f"{slide.where}: {error}") from error
     return markup, notes
+
+
+def _arranged(markup: str) -> str:
+    """Put the heading at the top, pointers to cells at the foot, and everything else into the room between."""
+    heading = re.match(r"\s*<h[12]>.*?</h[12]>", markup, re.S)
+    rest = markup[heading.end() :] if heading else markup
+    pointers = re.findall(r"<p>((?:\s*<a class=\"cell\".*?</a>)+)\s*</p>", rest, re.S)
+    rest = re.sub(r"<p>(?:\s*<a class=\"cell\".*?</a>)+\s*</p>", "", rest, flags=re.S)
+    foot = f'<div class="pointers">{"".join(pointers)}</div>' if pointers else ""
+    return f'{heading.group(0) if heading else ""}<div class="main">{rest}</div>{foot}'
 
 
 def _inline(markup: str) -> str:
@@ -168,14 +178,15 @@ _markdown = mistune.create_markdown(escape=True, plugins=["table"])
 def _box(options: list[str], columns: list[str]) -> str:
     name = options[0]
     if name == "columns":
-        widths = options[1:] or ["1"] * len(columns)
+        top = " top" if "top" in options else ""
+        widths = [word for word in options[1:] if word != "top"] or ["1"] * len(columns)
         if len(widths) != len(columns):
             raise CourseError(
                 f"`:::columns` has {len(widths)} widths for {len(columns)} columns; part them with `|||`."
             )
         grid = " ".join(f"{width}fr" for width in widths)
         inside = "".join(f'<div class="column">{column}</div>' for column in columns)
-        return f'<div class="columns" style="grid-template-columns:{grid}">{inside}</div>'
+        return f'<div class="columns{top}" style="grid-template-columns:{grid}">{inside}</div>'
     kind = "fragment" if name == "later" else f"box-{name}"
     return f'<div class="{kind}">{"".join(columns)}</div>'
 
@@ -210,7 +221,7 @@ def _code(work: _Slide, words: list[str]) -> str:
     if len(plain) not in (1, 2):
         raise CourseError("{{code}} takes utils.room.name, or a notebook and a cell's first words.")
     source = _cell(*plain)["text"] if len(plain) == 2 else _object(plain[0])
-    lines = source.split("\n")
+    lines = re.sub(r"(:\n)\n+", r"\1", source).split("\n")
     if "lines" in options:
         chosen = _numbers(options["lines"], len(lines))
         lines = textwrap.dedent("\n".join(lines[n - 1] for n in sorted(chosen))).split("\n")
@@ -293,15 +304,22 @@ def _notebook(name: str) -> tuple[dict[str, Any], ...]:
 
 
 def _cell(notebook: str, start: str) -> dict[str, Any]:
-    """Return the one cell whose text starts so (marks of a heading are ignored)."""
+    """Return the one cell that starts so, or that has a heading that starts so (the marks of the heading are ignored)."""
     plain = start.lstrip("# ").strip()
-    hits = [c for c in _notebook(notebook) if re.sub(r"^[#\s]+", "", c["text"]).startswith(plain)]
+    cells = _notebook(notebook)
+    hits = [cell for cell in cells if any(line.startswith(plain) for line in _firsts(cell))]
     if len(hits) != 1:
-        firsts = [re.sub(r"^[#\s]+", "", c["text"]).split("\n")[0] for c in _notebook(notebook)]
         if hits:
             raise CourseError(f"{len(hits)} cells of {notebook} start with {start!r}; write more of its words.")
-        raise suggest(plain, firsts, f"cell of {notebook}")
+        raise suggest(plain, (line for cell in cells for line in _firsts(cell)), f"cell of {notebook}")
     return hits[0]
+
+
+def _firsts(cell: dict[str, Any]) -> list[str]:
+    """Return a cell's first line and its headings, without marks."""
+    lines = cell["text"].lstrip().split("\n")
+    headings = [line for line in lines[1:] if cell["type"] == "markdown" and line.startswith("#")]
+    return [re.sub(r"^[#>*\s]+", "", line) for line in (lines[0], *headings)]
 
 
 def _pointer(work: _Slide, words: list[str]) -> str:
@@ -335,4 +353,38 @@ def _schedule(work: _Slide, words: list[str]) -> str:
     return f"<table class='schedule'><tbody>{body}{last}</tbody></table>"
 
 
-DIRECTIVES = {"figure": _figure, "code": _code, "cell": _pointer, "schedule": _schedule}
+# The day-long variant: its blocks, the notebooks of each, and the pause behind it in minutes
+DAY = (
+    ("Start, and why", ("00", "01"), 15),
+    ("Data, and what encoders see", ("02", "03"), 75),
+    ("Fusion and training", ("04", "05"), 15),
+    ("Evaluation", ("06",), 15),
+    ("Two open challenges, chosen by the room", ("07", "11"), 0),
+)
+
+
+def _day(work: _Slide, words: list[str]) -> str:
+    """The day-long variant as a table: the minutes are those that the notebooks state."""
+    clock, rows = 9 * 60, []
+    for title, numbers_, pause in DAY:
+        minutes = 0
+        for number in numbers_:
+            (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+            minutes += json.loads(path.read_text(encoding="utf-8"))["metadata"]["course"]["minutes"]
+        books = " and ".join(numbers_) if title[:3] != "Two" else "two of 07 to 11"
+        rows.append(
+            f"<tr><td class='clock'>{clock // 60}:{clock % 60:02d}</td><td><b>{html.escape(title)}</b></td>"
+            f"<td>notebooks {books}</td><td class='minutes'>{minutes} min</td></tr>"
+        )
+        clock += minutes
+        if pause:
+            word = "lunch" if pause > 60 else "break"
+            rows.append(
+                f"<tr class='pause'><td class='clock'>{clock // 60}:{clock % 60:02d}</td><td colspan='3'>{word}</td></tr>"
+            )
+        clock += pause
+    rows.append(f"<tr><td class='clock'>{clock // 60}:{clock % 60:02d}</td><td colspan='3'><b>Questions</b></td></tr>")
+    return f"<table class='schedule day'><tbody>{''.join(rows)}</tbody></table>"
+
+
+DIRECTIVES = {"day": _day, "figure": _figure, "code": _code, "cell": _pointer, "schedule": _schedule}

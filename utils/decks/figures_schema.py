@@ -1,0 +1,401 @@
+"""Decks, the figures of the parts 1.2 and 1.3: the schema as a drawing, and what was measured in each of its boxes."""
+
+from __future__ import annotations
+
+import html
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from utils import plots, plots_data, plots_features, plots_fusion
+from utils.decks import review
+from utils.decks.figures import alt_table, figure, sized
+from utils.decks.figures_opening import recorded
+from utils.decks.numbers import record_file, result_rows, shop, value
+from utils.decks.tiles import tile_rows
+from utils.pictures import _ink
+from utils.plotstyle import MODALITY_COLOURS, styled
+
+SEED = 0
+INK, GREY = "#10202F", "#8A97A3"
+
+# ---- the schema as a drawing ----------------------------------------------------------------------------------------
+
+COLUMNS = (
+    ("content", "c", "picture, words, sound", "02"),
+    ("extract", "φ", "features", "03"),
+    ("represent", "μ", "one space or several", "04"),
+    ("fuse", "γ", "vectors or scores", "04"),
+    ("score", "ρ", "the recommender", "05"),
+    ("judge", "L", "loss, metrics", "05, 06"),
+)
+QUESTIONS = (("Which?", 0, 0), ("How?", 1, 2), ("When?", 3, 3), ("and then: learn, judge", 4, 5))
+
+
+@figure
+def schema_flow(here: str = "") -> tuple[str, str]:
+    """The schema as boxes and arrows; ``here`` names boxes (joined by +) that are lit while the others fade."""
+    lit = set(here.split("+")) if here else {name for name, *_ in COLUMNS}
+    width, left, step, lane = 146, 6, 201, (70, 158, 246)
+    parts = [_question(words, left + a * step, left + b * step + width) for words, a, b in QUESTIONS]
+    for at, (name, symbol, words, notebook) in enumerate(COLUMNS):
+        x, faint = left + at * step, 1 if name in lit else 0.28
+        lanes = (
+            list(zip(lane, ("visual", "textual", "audio")))
+            if at < 3
+            else [(lane[1], "multimodal" if at == 3 else "none")]
+        )
+        for y, kind in lanes:
+            colour = MODALITY_COLOURS[kind] if kind != "none" else INK
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{width}" height="64" rx="10" fill="#fff" stroke="{colour}" '
+                f'stroke-width="4" opacity="{faint}"/>'
+                f'<text x="{x + width / 2}" y="{y + 42}" text-anchor="middle" font-size="{30 if at else 22}" '
+                f'font-weight="700" fill="{_ink(colour)}" opacity="{faint}">{symbol if at else kind}'
+                f"{_below(kind) if 0 < at < 3 else ''}</text>"
+            )
+        parts.append(
+            f'<text x="{x + width / 2}" y="344" text-anchor="middle" font-size="22" font-weight="700" fill="{INK}" '
+            f'opacity="{faint}">{name}</text><text x="{x + width / 2}" y="372" text-anchor="middle" font-size="18" '
+            f'fill="#56636f" opacity="{faint}">{words}</text><text x="{x + width / 2}" y="400" text-anchor="middle" '
+            f'font-size="18" fill="#56636f" opacity="{faint}">notebook {notebook}</text>'
+        )
+        if at:
+            for y in lane if at < 4 else lane[1:2]:
+                end = lane[1] if at >= 3 else y
+                parts.append(_arrow(x - step + width + 5, y + 32, x - 8, end + 32))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1164 412" width="100%" font-family="Source Sans 3, sans-serif" '
+        'aria-hidden="true"><defs><marker id="tip" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="7" markerHeight="7" '
+        f'orient="auto"><path d="M0 0L10 5L0 10z" fill="{GREY}"/></marker></defs>{"".join(parts)}</svg>'
+    )
+    return svg, (
+        "The schema from left to right: content of three modalities, extraction phi and representation mu for each of them, "
+        "fusion gamma, the recommender rho, loss and metrics. Which? asks for the content, How? for phi and mu, When? for "
+        f"gamma. {'Lit: ' + ', '.join(sorted(lit)) + '.' if here else ''}"
+    )
+
+
+def _below(kind: str) -> str:
+    return f'<tspan font-size="20" dy="8">{kind[0]}</tspan>'
+
+
+def _question(words: str, low: float, high: float) -> str:
+    middle = (low + high) / 2
+    return (
+        f'<path d="M{low} 50V42H{high}V50" fill="none" stroke="{GREY}" stroke-width="2.5"/>'
+        f'<text x="{middle}" y="29" text-anchor="middle" font-size="25" font-weight="700" fill="{INK}">{words}</text>'
+    )
+
+
+def _arrow(x0: float, y0: float, x1: float, y1: float) -> str:
+    return f'<path d="M{x0} {y0}L{x1} {y1}" stroke="{GREY}" stroke-width="3" marker-end="url(#tip)"/>'
+
+
+@figure
+@styled
+def review_counts() -> tuple[Figure, str]:
+    """What 43 papers answered to the questions of the schema."""
+    counted = review.counts()
+    fig = Figure(figsize=(12, 4.3), layout="constrained")
+    for ax, (question, numbers) in zip(fig.subplots(1, len(counted)), counted.items()):
+        colours = [MODALITY_COLOURS.get(name, "#33506B") for name in numbers.index]
+        ax.bar(range(len(numbers)), numbers, 0.7, color=colours)
+        for x, number in enumerate(numbers):
+            ax.text(x, number + 0.6, str(number), ha="center", fontsize=17, weight="bold")
+        ax.set_xticks(range(len(numbers)), [name.replace("-", "-\n") for name in numbers.index], fontsize=15)
+        ax.set(ylim=(0, len(review.papers()) + 3), yticks=[], title=question)
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="x", length=0, rotation=24)
+    words = ". ".join(f"{q}: {', '.join(f'{n} {c}' for n, c in s.items())}" for q, s in counted.items())
+    return fig, f"Number of papers by answer. {words}. A paper with two answers counts twice."
+
+
+@value
+def n_papers() -> int:
+    """Papers that the review classifies."""
+    return len(review.papers())
+
+
+@figure
+def schema_rows(names: str = "bpr,vbpr,lightgcn,lattice,bm3,freedom,mmgcn") -> tuple[str, str]:
+    """Rows of the schema's table, read off the classes."""
+    from utils.models import schema_table
+
+    table = schema_table(names.split(","))
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in ["model", *table.columns])
+    body = "".join(
+        "<tr><td><b>" + html.escape(str(name)) + "</b></td>"
+        + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for name, row in zip(table.index, table.to_numpy())
+    )  # fmt: skip
+    words = "; ".join(f"{name}: {', '.join(map(str, row))}" for name, row in zip(table.index, table.to_numpy()))
+    return (
+        f"<table class='schema'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
+        f"Schema table. {words}.",
+    )
+
+
+# ---- Which? ---------------------------------------------------------------------------------------------------------
+
+
+@figure
+def splits() -> tuple[Figure, str]:
+    """The same users under three splits."""
+    from utils.data import split_dataset
+
+    cut = {name: split_dataset(shop(), name, seed=SEED) for name in ("random", "temporal_user", "temporal_global")}
+    drawn = plots_data.split_timeline(shop(), cut, plots_data.spread_users(shop(), 4))
+    return sized(drawn, 10.4, 5.2), (
+        "Three panels with the interactions of the same four users along time. Random: test marks lie between training marks. "
+        "Temporal per user: at the end of each line, on different days. Temporal global: behind one border for everybody."
+    )
+
+
+@figure
+def row_off_bars() -> tuple[Figure, str]:
+    """Content kNN with the right features, one row off, and shuffled."""
+    table = recorded("02", right_rows="recall_right", one_row_off="recall_one_row_off", shuffled="recall_shuffled")
+    kinds = {"right rows": "multimodal", "one row off": "multimodal", "shuffled": "none"}
+    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=["shuffled"])
+    drawn.axes[0].set_xlabel("Recall@20 of content kNN")
+    return sized(drawn, 7.2, 3.4), f"Recall at 20 of content kNN: {alt_table(table['mean'])}."
+
+
+# ---- How? -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _colourful() -> int:
+    """The item whose picture has most colours, as notebook 03 chooses it."""
+    from utils.features import extract
+
+    histogram = extract(shop(), "visual", "colour_histogram", progress=False)
+    share = np.maximum(histogram.matrix, 1e-9)
+    return int(np.argmax(-(share * np.log(share)).sum(axis=1) * histogram.mask))
+
+
+@figure
+def picture_numbers() -> tuple[Figure, str]:
+    """A picture, its channels, and the values before and after normalisation."""
+    from utils.features import image
+
+    item = _colourful()
+    picture = np.asarray(image.square(image.on_white(image.open_image(shop().image_paths()[item])), 224))
+    tensor = (picture.transpose(2, 0, 1).astype(float) - 127) / 128
+    drawn = plots_features.picture_as_numbers(picture, tensor)
+    return drawn, (
+        f"The picture of {shop().items['title'].iloc[item]}, its red, green and blue channel in grey, and how often each value "
+        "occurs: stored from 0 to 255, normalised around zero."
+    )
+
+
+@figure
+def three_sounds() -> tuple[Figure, str]:
+    """Three sounds as waves and as log-mel spectrograms."""
+    from utils.features.sound import log_mel, read_audio
+
+    sounding = np.flatnonzero((shop().items["audio"] != "").to_numpy())
+    picks = sounding[[0, len(sounding) // 2, -1]]
+    waves = {str(shop().items["title"].iloc[i]): read_audio(shop().audio_paths()[i]) for i in picks}
+    drawn = plots_features.sound_pictures(waves, [log_mel(wave) for wave in waves.values()])
+    return drawn, f"Waveform above, log-mel spectrogram below, of {', '.join(waves)}."
+
+
+@figure
+@styled
+def probe_bars() -> tuple[Figure, str]:
+    """What a linear probe reads off four visual encoders: topic and main colour."""
+    values = record_file("03")["values"]
+    names = ["trained CNN", "random CNN", "pixels", "colour histogram"]
+    fig = Figure(figsize=(11.4, 4.1), layout="constrained")
+    words = []
+    for ax, label in zip(fig.subplots(1, 2, sharey=True), ("topic", "colour")):
+        shares = [values[f"{label}_{name.replace(' ', '_')}"]["value"] for name in names]
+        floor = values[f"{label}_majority_rate"]["value"]
+        for row, (name, share) in enumerate(zip(names, shares)):
+            face = MODALITY_COLOURS["visual"] if name == "trained CNN" else "#FFFFFF"
+            ax.barh(row, share, 0.66, color=face, edgecolor=MODALITY_COLOURS["visual"], linewidth=2)
+            ax.text(share + 0.015, row, f"{share:.2f}", va="center", fontsize=16)
+        ax.axvline(floor, color="#6E6E6E", linestyle="--")
+        ax.text(floor, -0.66, " majority rate", color="#56636F", va="center", fontsize=13)
+        ax.set_yticks(range(len(names)), names, fontsize=16)
+        ax.set(xlim=(0, 1), title=f"Reads the {label}", ylim=(3.6, -0.95), xlabel="Share right, held-out items")
+        ax.tick_params(axis="y", length=0)
+        words.append(
+            f"{label}: " + ", ".join(f"{n} {s:.2f}" for n, s in zip(names, shares)) + f", majority {floor:.2f}"
+        )
+    return fig, f"Share of held-out items whose label a linear probe reads. {'; '.join(words)}."
+
+
+# ---- When? ----------------------------------------------------------------------------------------------------------
+
+
+@figure
+def three_ways() -> tuple[Figure, str]:
+    """Joint; coordinate, then early; coordinate, then late."""
+    return sized(plots_fusion.when_to_fuse(("visual", "textual")), 10.6, 5.5), (
+        "Three ways from features to one score. Joint: both modalities enter one mu. Early: one mu each, then gamma, then one "
+        "score. Late: one mu and one score each, then gamma."
+    )
+
+
+@figure
+@styled
+def drowned() -> tuple[Figure, str]:
+    """How much of the text the concatenation hears, raw and with length 1 each."""
+    values = record_file("04")["values"]
+    table = pd.Series({"raw": values["heard_raw"]["value"], "length 1 each": values["heard_l2"]["value"]})
+    fig = Figure(figsize=(6.2, 4), layout="constrained")
+    ax = fig.subplots()
+    ax.bar(table.index, table, 0.6, color=MODALITY_COLOURS["textual"])
+    for x, share in enumerate(table):
+        ax.text(x, share + 0.01, f"{share:.0%}", ha="center", fontsize=20, weight="bold")
+    ax.set(ylim=(0, 0.62), yticks=[], ylabel="Neighbours shared\nwith the text alone")
+    ax.tick_params(axis="x", length=0, labelsize=17)
+    ax.spines["left"].set_visible(False)
+    return fig, f"Share of the ten nearest neighbours that are also near by text alone: {alt_table(table, 2)}."
+
+
+@figure
+def fusion_bars() -> tuple[Figure, str]:
+    """VBPR under several fusions, with the controls."""
+    names = {
+        "late": "recall_late",
+        "no content, late": "recall_no_content_late",
+        "concat": "recall_concat",
+        "joint": "recall_joint",
+        "attention": "recall_attention",
+        "sum": "recall_sum",
+        "no content": "recall_no_content",
+        "shuffled, concat": "recall_shuffled",
+        "popularity": "recall_popularity",
+    }
+    values = record_file("04")["values"]
+    means = {label: values[name]["value"] for label, name in names.items()}
+    table = pd.DataFrame({"mean": means, "std": np.nan})
+    controls = ["no content, late", "no content", "shuffled, concat", "popularity"]
+    kinds = dict.fromkeys(names, "multimodal") | dict.fromkeys(controls, "none")
+    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=controls)
+    return sized(
+        drawn, 10, 4.9
+    ), f"Test Recall at 20 of VBPR by fusion: {alt_table(table['mean'])}. Hatched bars are controls."
+
+
+@figure
+def dial() -> tuple[str, str]:
+    """The fusion dial of notebook 04: one user, clicks only, a bit of content, content only."""
+    from utils import widgets
+
+    made = widgets.clicks_and_content(shop())
+    user, weights = made.users[0], (0, 0.3, 1)
+    names = {0: "clicks only", 0.3: "a third content", 1: "content only"}
+    rows = {names[w]: made.items(user, w, 7) for w in weights}
+    kinds = {"a third content": "multimodal", "content only": "visual"}
+    return tile_rows(shop(), rows, tile=138, hits=made.hits(user), kinds=kinds), made.words(user, weights, 7)
+
+
+# ---- learn, judge ---------------------------------------------------------------------------------------------------
+
+
+@figure
+@styled
+def bpr_curve() -> tuple[Figure, str]:
+    """The BPR loss over the difference of two scores."""
+    import torch
+
+    from utils.losses import bpr
+
+    x = torch.linspace(-4, 4, 81)
+    y = [float(bpr(d[None], torch.zeros(1))) for d in x]
+    fig = Figure(figsize=(5.6, 4.4), layout="constrained")
+    ax = fig.subplots()
+    ax.plot(x, y, color=INK, linewidth=4)
+    ax.plot(0, y[40], "o", color="#D55E00", markersize=13)
+    ax.annotate("no opinion: ln 2", (0, y[40]), (0.5, 1.7), fontsize=16, color="#B34F00")
+    ax.set(xlabel="Score of i minus score of j", ylabel="BPR loss", ylim=(0, 4.2))
+    return (
+        fig,
+        "The BPR loss falls from 4 where the wrong item leads by 4 to nearly 0 where the right one does; ln 2 at zero.",
+    )
+
+
+@figure
+@styled
+def warm_and_cold() -> tuple[Figure, str]:
+    """Recall of the models on warm items and on the shelf of new items, with the shuffled controls."""
+    values = {name: entry["value"] for name, entry in record_file("05")["values"].items()}
+    warm = {name: values[f"warm_{key}"] for name, key in
+            {"Popularity": "mostpop", "ItemKNN": "itemknn", "BPR": "bpr", "LightGCN": "lightgcn", "VBPR": "vbpr",
+             "FREEDOM": "freedom"}.items()}  # fmt: skip
+    shelf = {"BPR": values["shelf_bpr"], "VBPR": values["shelf_vbpr"], "VBPR, shuffled": values["shelf_vbpr_shuffled"],
+             "FREEDOM": values["shelf_freedom"], "FREEDOM, shuffled": values["shelf_freedom_shuffled"]}  # fmt: skip
+    fig = Figure(figsize=(11.6, 4.5), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    for ax, means, title in ((left, warm, "Warm items"), (right, shelf, "Shelf of new items")):
+        for row, (name, mean) in enumerate(means.items()):
+            content = name.startswith(("VBPR", "FREEDOM"))
+            colour = MODALITY_COLOURS["multimodal" if content else "none"]
+            hatch = "///" if "shuffled" in name or name == "Popularity" else None
+            ax.barh(row, mean, 0.66, color="#FFFFFF" if hatch else colour, edgecolor=colour, hatch=hatch, linewidth=1.5)
+            ax.text(mean + 0.008, row, f"{mean:.2f}", va="center", fontsize=15)
+        ax.set_yticks(range(len(means)), means, fontsize=15)
+        ax.invert_yaxis()
+        ax.set(xlim=(0, max(means.values()) * 1.16), title=title, xlabel="Recall@20")
+        ax.tick_params(axis="y", length=0)
+    return fig, f"Recall at 20. Warm items: {alt_table(warm, 2)}. Shelf of new items: {alt_table(shelf, 2)}."
+
+
+@lru_cache(maxsize=1)
+def _movies() -> pd.DataFrame:
+    from utils.results import MODEL_NAMES
+
+    names = ("mostpop", "itemknn", "itemknn_content", "bpr", "lightgcn", "vbpr", "freedom", "lattice")
+    rows = {}
+    for name in names:
+        rows[MODEL_NAMES[name]] = {
+            metric: np.mean([r["value"] for r in result_rows("movielens_random", {"model": name, "split": "test", "metric": metric})])
+            for metric in ("recall@20", "aplt@20")
+        }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
+@figure
+@styled
+def accurate_or_fair() -> tuple[Figure, str]:
+    """MovieLens: Recall against the share of the list that is long tail."""
+    table = _movies()
+    kinds = dict.fromkeys(table.index, "none") | dict.fromkeys(
+        ("Content kNN", "VBPR", "FREEDOM", "LATTICE"), "multimodal"
+    )
+    drawn = plots.tradeoff(table, kinds=kinds)
+    words = "; ".join(f"{name} {row['recall@20']:.2f} and {row['aplt@20']:.2f}" for name, row in table.iterrows())
+    return sized(drawn, 7.6, 5.2), f"MovieLens, Recall at 20 and long-tail share of the list: {words}."
+
+
+@figure
+def one_user() -> tuple[str, str]:
+    """One user's history and lists without and with content: two models without training weights."""
+    from utils.data import split_dataset
+    from utils.evaluation import top_items
+    from utils.features import load_features
+    from utils.models import make_model
+
+    split = split_dataset(shop(), "cold_items", seed=SEED)
+    taken = split.test[:, 0]
+    user = int(np.bincount(taken).argmax())
+    later = split.test[taken == user, 1]
+    models = {
+        "without content": make_model("itemknn", split),
+        "with content": make_model("itemknn_content", split, load_features(shop())),
+    }
+    lists = {name: top_items(model, split, user, 7) for name, model in models.items()}
+    rows: dict[str, Any] = {"history": split.matrix("train")[user].indices[-7:], **lists}
+    found = {name: int(np.isin(ids, later).sum()) for name, ids in lists.items()}
+    return tile_rows(shop(), rows, tile=138, hits=later, kinds={"with content": "multimodal"}, rule=True), (
+        f"A user's history, and seven items without and with content; {found['without content']} and {found['with content']} "
+        "of them were taken later."
+    )
