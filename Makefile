@@ -1,7 +1,7 @@
 # make course   set up, run every notebook, write build/index.html      make test    set up, run all tests
 # make env      the environment alone (.venv)                           make lab     JupyterLab in the course
 # make record   rewrite tests/records (FAST and full)                   make live    check the room, then the lecture
-# make slides   the decks: build/slides/<part>.html, .pdf and _notes.pdf (ONLY=1.3)
+# make slides   the decks: build/slides/<part>.html, .pdf and _notes.pdf (ONLY=1.3)     make quiz     build/quiz/<part>.html
 # PYTHON=python3.12   FAST=1   ONLY=03   DATASET=name-or-folder   FORCE=1   pass through
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -11,7 +11,7 @@ BIN := .venv/bin
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: course test env lab live slides record clean
+.PHONY: course test env lab live slides quiz record clean
 course: env
 	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
 
@@ -29,6 +29,9 @@ live: env
 
 slides: env
 	@$(BIN)/python -m utils.decks $(if $(ONLY),--only "$(ONLY)") $(ARGS)
+
+quiz: env
+	@$(BIN)/python -m utils.quiz build
 
 record: env
 	@$(BIN)/python -m utils.runner --record $(if $(ONLY),--only "$(ONLY)")
