@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from exercise_helpers import answers, check_folds, stubs
 
 from utils import checks, plots_missing
 from utils.challenges.imputation import clamped, neighbours
@@ -83,25 +85,123 @@ def clamp_the_missing(matrix, mask, step, n_layers):
     return rows
 
 
-def stub(*args): ...
+def cosine_by_loop(truth, filled, centre):
+    found = []
+    for one, other in zip(truth - centre, filled - centre):
+        size = float(np.sqrt(one @ one) * np.sqrt(other @ other))
+        found.append(float(one @ other) / size if size else 0.0)
+    return sum(found) / len(found)
+
+
+def cosine_in_torch(truth, filled, centre):
+    truth, filled, centre = map(torch.as_tensor, (truth, filled, centre))
+    return torch.nn.functional.cosine_similarity(truth - centre, filled - centre, dim=1).mean()
+
+
+def mean_by_loop(matrix, mask, graph):
+    result, table = matrix.copy(), graph.toarray()
+    for item in np.flatnonzero(~mask):
+        near = np.flatnonzero((table[item] > 0) & mask)
+        result[item] = matrix[near].mean(0) if len(near) else matrix[mask].mean(0)
+    return result.astype(np.float32)
+
+
+def diffusion(matrix, mask, walk, alpha, n_terms, weight=None, divide=True, clean=True, fallback=True, last=False):
+    seen = mask[:, None].astype(float)
+    both, total = np.hstack([matrix * seen if clean else matrix, seen]), 0
+    for k in range(n_terms + 1):
+        total = (0 if last else total) + ((1 - alpha) ** k if weight is None else weight(alpha, k)) * both
+        both = walk @ both
+    rows, size = total[:, :-1], total[:, -1:]
+    rows = rows / size if divide == "always" else rows / np.where(size > 0, size, 1) if divide else rows
+    rows = np.where(size > 0, rows, matrix[mask].mean(0)) if fallback else rows
+    return np.where(mask[:, None], matrix, rows)
+
+
+def diffusion_of_dense_powers(matrix, mask, walk, alpha, n_terms):
+    table = walk.toarray()
+    operator = sum((1 - alpha) ** k * np.linalg.matrix_power(table, k) for k in range(n_terms + 1)) * mask
+    size = operator.sum(1, keepdims=True)
+    rows = np.where(size > 0, operator @ matrix / np.where(size > 0, size, 1), matrix[mask].mean(0))
+    return torch.as_tensor(np.where(mask[:, None], matrix, rows))
+
+
+NOTEBOOK = "07_missing_modalities"
+CHECKS = {"my_centred_cosine": checks.centred_cosine, "my_neighbour_mean": checks.neighbour_mean}
+CHECKS |= {"my_propagation": checks.feature_propagation, "my_diffusion": checks.diffused_mean}
 
 
 @pytest.mark.parametrize(
     ("check", "right"),
     [
         (checks.centred_cosine, cosine),
+        (checks.centred_cosine, cosine_by_loop),
+        (checks.centred_cosine, cosine_in_torch),
         (checks.neighbour_mean, neighbour_mean),
+        (checks.neighbour_mean, mean_by_loop),
         (checks.neighbour_mean, lambda matrix, mask, graph: neighbours(matrix, mask, graph=graph)),
         (checks.feature_propagation, propagation),
         (checks.feature_propagation, clamped),
+        (checks.diffused_mean, diffusion),
+        (checks.diffused_mean, diffusion_of_dense_powers),
     ],
 )
-def test_right_answers_pass_and_untouched_stubs_are_not_judged(check, right):
+def test_right_answers_pass(check, right):
     assert check(right).passed is True, check(right)
-    assert check(stub).passed is None
 
 
-COSINE, MEAN, HOPS = checks.centred_cosine, checks.neighbour_mean, checks.feature_propagation
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_folded_answer_passes_and_the_stub_is_not_judged(name):
+    verdict = CHECKS[name](answers(NOTEBOOK, np=np)[name])
+    assert verdict.passed is True, verdict
+    assert CHECKS[name](stubs(NOTEBOOK)[name]).passed is None
+
+
+def test_every_exercise_has_hints_and_both_answers():
+    check_folds(NOTEBOOK)
+
+
+# ---- wrong answers ----
+
+
+def upside_down(matrix, mask, graph):
+    return neighbour_mean(matrix, ~mask, graph)
+
+
+def per_item(matrix, mask, graph):
+    return filled(lambda m, k, g: g @ (m * k[:, None]) / len(m))(matrix, mask, graph)
+
+
+def with_self(matrix, mask, graph):
+    near = graph + np.eye(len(matrix))
+    return filled(lambda m, k, g: np.asarray(near @ (m * k[:, None])) / np.asarray(near.sum(1)))(matrix, mask, graph)
+
+
+def all_layers(matrix, mask, step, n_layers):
+    return [propagation(matrix, mask, step, n) for n in range(n_layers + 1)]
+
+
+def layers_added(matrix, mask, step, n_layers):
+    return np.where(mask[:, None], matrix, np.sum(all_layers(matrix, mask, step, n_layers), 0))
+
+
+def layers_averaged(matrix, mask, step, n_layers):
+    return np.mean(all_layers(matrix, mask, step, n_layers), 0)
+
+
+def from_the_mean(matrix, mask, step, n_layers):
+    return propagation(np.where(mask[:, None], matrix, matrix[mask].mean(0)), mask, step, n_layers, clean=False)
+
+
+def mean_of_all(matrix, mask, walk, alpha, n_terms):
+    return np.where(mask[:, None], matrix, matrix[mask].mean(0))
+
+
+def no_own_rows(matrix, mask, walk, alpha, n_terms):
+    return diffusion(matrix, mask, walk, alpha, n_terms) * 2
+
+
+COSINE, MEAN, HOPS, WALK = CHECKS.values()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +216,13 @@ COSINE, MEAN, HOPS = checks.centred_cosine, checks.neighbour_mean, checks.featur
         (COSINE, left_out, "leave rows out"),
         (COSINE, lambda t, f, c: ((t - c) * (f - c)).sum(1).mean(), "inner product"),
         (COSINE, lambda t, f, c: 1 - cosine(t, f, c), "distance"),
+        (COSINE, lambda t, f, c: plain((t - c).T, (f - c).T).mean(), "compare the columns"),
+        (
+            COSINE,
+            lambda t, f, c: (((t - c) * (f - c)).sum(1) / ((t - c) ** 2).sum(1) / ((f - c) ** 2).sum(1)).mean(),
+            "squared",
+        ),
+        (COSINE, lambda t, f, c: plain(t - c, f - c).sum(), "add the cosines up"),
         (COSINE, lambda t, f, c: 0.123, "six rows"),
         (MEAN, lambda m, k, g: neighbours(m, k, graph=g, count_missing=True), "in your denominator"),
         (MEAN, filled(zero_fallback), "stay zero"),
@@ -126,6 +233,9 @@ COSINE, MEAN, HOPS = checks.centred_cosine, checks.neighbour_mean, checks.featur
         (MEAN, filled(lambda m, k, g: neighbour_mean(m, k, g.T.tocsr())), "backwards"),
         (MEAN, filled(lambda m, k, g: m[k].mean(0)), "ask the neighbours first"),
         (MEAN, zero_fallback, "changed observed rows"),
+        (MEAN, upside_down, "upside down"),
+        (MEAN, per_item, "number of all items"),
+        (MEAN, with_self, "count the item itself"),
         (MEAN, in_place, "change the matrix"),
         (MEAN, lambda m, k, g: m[:3], "every item has a row"),
         (HOPS, lambda m, k, s, n: propagation(m, k, s, n, clamp=False), "no clamp"),
@@ -137,6 +247,27 @@ COSINE, MEAN, HOPS = checks.centred_cosine, checks.neighbour_mean, checks.featur
         (HOPS, lambda m, k, s, n: propagation(m, k, s.T.tocsr(), n), "backwards"),
         (HOPS, lambda m, k, s, n: propagation(m, k, s, n, last=False), "after the last step"),
         (HOPS, clamp_the_missing, "missing rows never change"),
+        (HOPS, layers_added, "add the layers up"),
+        (HOPS, layers_averaged, "average the layers"),
+        (HOPS, from_the_mean, "start the missing rows at the mean"),
+        (WALK, lambda *a: diffusion(*a, divide=False), "nothing is divided"),
+        (
+            WALK,
+            lambda *a: diffusion(*a, divide=False, weight=lambda alpha, k: alpha * (1 - alpha) ** k),
+            "still undivided",
+        ),
+        (WALK, lambda *a: diffusion(*a, weight=lambda alpha, k: alpha**k), "are swapped"),
+        (WALK, lambda *a: diffusion(*a, weight=lambda alpha, k: 1), "all steps weigh the same"),
+        (WALK, lambda *a: diffusion(*a, last=True), "last step only"),
+        (WALK, lambda *a: diffusion(*a[:-1], a[-1] - 1), "too few"),
+        (WALK, lambda *a: diffusion(*a[:-1], a[-1] + 1), "too many"),
+        (WALK, lambda m, k, w, a, n: diffusion(m, k, w.T.tocsr(), a, n), "backwards"),
+        (WALK, lambda *a: diffusion(*a, fallback=False), "stay zero"),
+        (WALK, lambda *a: diffusion(*a, divide="always", fallback=False), "NaN"),
+        (WALK, lambda *a: diffusion(*a, clean=False), "read missing rows"),
+        (WALK, mean_of_all, "that is the fallback"),
+        (WALK, no_own_rows, "changed observed rows"),
+        (WALK, lambda *a: diffusion(*a)[:3], "every item has a row"),
     ],
 )
 def test_each_mistake_is_named(check, wrong, mistake):

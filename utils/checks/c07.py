@@ -1,4 +1,4 @@
-"""Checks of notebook 07: the centred cosine, the mean of observed neighbours, feature propagation with its clamp."""
+"""Checks of notebook 07: the centred cosine, the mean of observed neighbours, feature propagation, a diffusion."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from utils.challenges.imputation import clamped, neighbours
-from utils.checks.base import exercise
+from utils.checks.base import Mistake, exercise, first_named, numbers
 
-__all__ = ["centred_cosine", "feature_propagation", "neighbour_mean"]
+__all__ = ["centred_cosine", "diffused_mean", "feature_propagation", "neighbour_mean"]
 
 DIRT = 50.0  # stands in missing rows, so that reading them shows
 
@@ -24,7 +24,7 @@ def centred_cosine(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) 
     rng = np.random.default_rng(0)
     centre = np.array([3.0, -1.0, 2.0])
     truth, filled = rng.normal(size=(6, 3)) + centre, 2 * rng.normal(size=(6, 3)) + centre
-    answer = np.asarray(mine(truth.copy(), filled.copy(), centre.copy()), dtype=float)
+    answer = numbers(mine(truth.copy(), filled.copy(), centre.copy()), "cosine")
     if answer.shape == (6,):
         return "you return one cosine for each row: take their mean."
     if answer.size != 1:
@@ -47,6 +47,11 @@ def centred_cosine(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) 
         "you take the cosine of the whole tables: take it row by row, then the mean.": float(
             (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
         ),
+        "the lengths are squared: divide by their product, each the root of a sum of squares.": float(
+            ((a * b).sum(1) / (a**2).sum(1) / (b**2).sum(1)).mean()
+        ),
+        "you compare the columns: an item is a row, so sum over axis=1.": _cosine(a.T, b.T),
+        "you add the cosines up: take their mean.": 6 * right,
         "you return the distance, 1 minus the cosine.": 1 - right,
     }
     for sentence, wrong in known.items():
@@ -93,7 +98,7 @@ def neighbour_mean(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix], np.nd
     dirty = np.where(mask[:, None], matrix, DIRT)
     given = dirty.copy()
     with np.errstate(all="ignore"):
-        answer = np.asarray(mine(given, mask.copy(), graph.copy()), dtype=float)
+        answer = numbers(mine(given, mask.copy(), graph.copy()), "filled table")
     if answer.shape != matrix.shape:
         return f"every item has a row of {matrix.shape[1]} numbers: return shape {matrix.shape}, not {answer.shape}."
     if not np.array_equal(given, dirty):
@@ -102,6 +107,8 @@ def neighbour_mean(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix], np.nd
     if np.isnan(answer).any():
         return "an item without an observed neighbour became NaN (0 / 0): give it the mean of the observed vectors."
     if not np.allclose(answer[mask], matrix[mask], atol=1e-4):
+        if np.array_equal(answer[~mask], dirty[~mask]):
+            return "the mask is upside down: True is observed, and you filled the observed rows."
         return "you changed observed rows: only missing rows are filled."
     if np.allclose(answer, right, atol=1e-4):
         return None
@@ -124,6 +131,8 @@ def neighbour_mean(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix], np.nd
         return "you read missing rows: whatever stands there is no content. Multiply by the mask first."
     if np.allclose(answer[easy], (graph @ (matrix * seen[:, None]))[easy], atol=1e-4):
         return "you return the sum: divide by the number of observed neighbours."
+    if np.allclose(answer[easy], (graph @ (matrix * seen[:, None]))[easy] / len(matrix), atol=1e-4):
+        return "you divide by the number of all items: divide by the number of observed neighbours."
     if np.allclose(answer[easy], neighbours(matrix, mask, graph=graph.T.tocsr())[easy], atol=1e-4):
         return "you walk the edges backwards: the neighbours of an item are in its row of the graph, not in its column."
     if np.allclose(answer[easy], mu, atol=1e-4):
@@ -142,7 +151,7 @@ def feature_propagation(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix, i
     step, n_layers = sp.csr_matrix(sp.diags(1 / sizes) @ graph), 3
     dirty = np.where(mask[:, None], matrix, DIRT)
     given = dirty.copy()
-    answer = np.asarray(mine(given, mask.copy(), step.copy(), n_layers), dtype=float)
+    answer = numbers(mine(given, mask.copy(), step.copy(), n_layers), "table")
     if answer.shape != matrix.shape:
         return f"every item has a row of {matrix.shape[1]} numbers: return shape {matrix.shape}, not {answer.shape}."
     right = clamped(matrix, mask, step, n_layers)
@@ -155,6 +164,7 @@ def feature_propagation(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix, i
     for _ in range(n_layers):
         free = step @ free
     late = np.where(mask[:, None], matrix, free)
+    layers = [clamped(matrix, mask, step, layer) for layer in range(n_layers + 1)]
     known = {
         "there is no clamp: the observed rows blur. Give them their own vectors back after every step.": free,
         "you clamp once, at the end: the sources have blurred by then. Clamp after every step.": late,
@@ -165,10 +175,16 @@ def feature_propagation(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix, i
         "you walk the edges backwards: multiply by step, not by its transpose.": clamped(
             matrix, mask, step.T, n_layers
         ),
+        "you add the layers up: each step takes the place of the one before.": np.where(
+            mask[:, None], matrix, np.sum(layers, 0)
+        ),
+        "you average the layers, as LightGCN does: here only the last one is wanted.": np.mean(layers, 0),
+        "you start the missing rows at the mean: start them at zero.": _from(
+            np.where(mask[:, None], matrix, matrix[mask].mean(0)), mask, step, n_layers
+        ),
     }
-    for sentence, wrong in known.items():
-        if np.allclose(answer, wrong, atol=1e-4):
-            return sentence
+    if sentence := first_named(answer, known):
+        return sentence
     if np.allclose(answer[~mask], 0) or np.allclose(answer[~mask], DIRT):
         return "the missing rows never change: the clamp is for the observed rows, where mask is True."
     if not np.allclose(answer[mask], matrix[mask], atol=1e-4):
@@ -183,3 +199,67 @@ def _from(start: np.ndarray, mask: np.ndarray, step: sp.csr_matrix, n_layers: in
         rows = step @ rows
         rows[mask] = start[mask]
     return rows
+
+
+# ---- bonus ----
+
+
+@exercise(bonus=True)
+def diffused_mean(mine: Callable[..., np.ndarray]) -> str | None:
+    """mine(matrix, mask, walk, alpha, n_terms) -> missing rows filled by S F / S m, S = sum of (1 - alpha)^k walk^k."""
+    matrix, mask, graph = _case()
+    sizes = np.maximum(np.asarray(graph.sum(1)).ravel(), 1)
+    walk, alpha, n_terms = sp.csr_matrix(sp.diags(1 / sizes) @ graph), 0.3, 3
+    dirty = np.where(mask[:, None], matrix, DIRT)
+    with np.errstate(all="ignore"):
+        answer = numbers(mine(dirty.copy(), mask.copy(), walk.copy(), alpha, n_terms), "filled table")
+    if answer.shape != matrix.shape:
+        raise Mistake(f"every item has a row: return shape {matrix.shape}, not {answer.shape}.")
+    if not np.allclose(answer[mask], matrix[mask], atol=1e-4):
+        return "you changed observed rows: only missing rows are filled."
+    missing = np.flatnonzero(~mask)
+    if np.isnan(answer[missing]).any():
+        return "an item that reaches no observed one became NaN (0 / 0): give it the mean of the observed vectors."
+
+    def diffused(weights: np.ndarray, step: sp.spmatrix = walk, start: np.ndarray = matrix, divide: bool = True):
+        both, total = np.hstack([start * mask[:, None], mask[:, None]]), 0.0
+        for weight in weights:
+            total, both = total + weight * both, step @ both
+        rows, size = total[:, :-1], total[:, -1:]
+        filled = rows / np.where(size > 0, size, 1) if divide else rows
+        return np.where(size > 0, filled, matrix[mask].mean(0))[missing]
+
+    k = np.arange(n_terms + 2)
+    weights = (1 - alpha) ** k
+    right = diffused(weights[:-1])
+    read = sum(weight * (walk**power @ dirty) for power, weight in enumerate(weights[:-1]))
+    reached = diffused(weights[:-1], start=np.ones_like(matrix), divide=False)
+    known = {
+        "": right,
+        "nothing is divided: the weights that reach observed items do not add up to 1. Diffuse the mask as well.": diffused(
+            weights[:-1], divide=False
+        ),
+        "with alpha in front, and still undivided: diffuse the mask as well, and divide by it.": np.vstack(
+            [alpha * diffused(weights[:-1], divide=False)[:-1], right[-1:]]
+        ),
+        "alpha and 1 - alpha are swapped: a small alpha walks far.": diffused(alpha ** k[:-1]),
+        "all steps weigh the same: the weight falls by 1 - alpha with each step.": diffused(np.ones(n_terms + 1)),
+        "you keep the last step only: add all of them up, each with its weight.": diffused(np.eye(n_terms + 1)[-1]),
+        "one term too few: k runs from 0 to n_terms, both included.": diffused(weights[:n_terms]),
+        "one term too many: k runs from 0 to n_terms, both included.": diffused(weights),
+        "you walk the edges backwards: multiply by walk, not by its transpose.": diffused(weights[:-1], walk.T),
+        "items that reach no observed one stay zero: give them the mean of the observed vectors.": np.vstack(
+            [right[:-1], np.zeros((1, matrix.shape[1]))]
+        ),
+        "you read missing rows: whatever stands there is no content. Multiply by the mask first.": np.vstack(
+            [(read[missing] / reached)[:-1], right[-1:]]
+        ),
+        "every missing item got the global mean: that is the fallback, for items that reach nothing.": np.tile(
+            matrix[mask].mean(0), (len(missing), 1)
+        ),
+    }
+    sentence = first_named(answer[missing], known)
+    if sentence is not None:
+        return sentence or None
+    at = int(np.flatnonzero(~np.isclose(answer[missing], right, atol=1e-4).all(1))[0])
+    return f"item {missing[at]} should be {right[at].round(3)}, you return {answer[missing[at]].round(3)}."
