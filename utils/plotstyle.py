@@ -24,14 +24,15 @@ MODALITY_COLOURS = {
     "none": "#6E6E6E",
 }
 HIT = "#D55E00"  # frames and marks of what is meant; never a modality
-# Lines of models: apart from the modality colours, and told apart by dashes and labels as well
+# Lines of models: apart from each other in simulated colour blindness (tested), at least 3:1 on white, and told apart by
+# dashes and labels as well
 LINES = (
     ("#000000", "-"),
     ("#D55E00", "--"),
-    ("#56B4E9", "-"),
+    ("#6699CC", "-"),
     ("#5D3A9B", "-."),
-    ("#8A6D1B", "--"),
-    ("#6E6E6E", ":"),
+    ("#803820", ":"),
+    ("#6E6E6E", "--"),
 )
 MARKERS = "osD^vPX*<>hp"
 
