@@ -157,14 +157,14 @@ def _card(build: Path, path: Path, result: dict[str, Any]) -> str:
     image = f'<img alt="{html.escape(figure[1])}" src="data:image/png;base64,{figure[0]}">' if figure else ""
     record = course.record_path(path.stem, "fast" if result["fast"] else "full", build / "records")
     claims = json.loads(record.read_text(encoding="utf-8"))["claims"] if record.exists() and figure else []
-    lines = "".join(f"<li>{_claim_line(entry, result['fast'])}</li>" for entry in claims)
+    lines = "".join(f"<li>{claim_line(entry, result['fast'])}</li>" for entry in claims)
     return (
         f'<div class="card {result["status"]}"><h2>{heading}</h2><div>{html.escape(metadata.get("question", ""))}</div>'
         f'<div class="meta">{meta}</div>{image}<ul>{lines}</ul></div>'
     )
 
 
-def _claim_line(entry: dict[str, Any], fast: bool) -> str:
+def claim_line(entry: dict[str, Any], fast: bool) -> str:
     """Return a claim with its two numbers and what became of it."""
     if entry["open"]:
         verdict = "open question: " + ("yes this time" if entry["holds"] else "no this time")

@@ -1,4 +1,4 @@
-"""`make handouts`: cheat sheet (HTML, and PDF where there is a browser), glossary and reading list in build/handouts."""
+"""`make handouts`: cheat sheet (HTML, and PDF where there is a browser), glossary and reading list in build/."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(folder: Path, *, pdf: bool = True) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line of `make handouts`."""
     parser = argparse.ArgumentParser(prog="python -m utils.handouts", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "handouts", help="the folder to write to")
+    parser.add_argument("--out", type=Path, default=ROOT / "build", help="the folder to write to")
     parser.add_argument("--no-pdf", action="store_true")
     options = parser.parse_args(arguments)
     try:
