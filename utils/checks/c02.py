@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from utils.checks.base import exercise
+from utils.checks.base import Mistake, exercise, numbers
 
 __all__ = ["align_by_id", "k_core", "leak_counts", "temporal_split"]
 
@@ -14,15 +14,15 @@ __all__ = ["align_by_id", "k_core", "leak_counts", "temporal_split"]
 @exercise
 def k_core(mine: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> str | None:
     """mine(user_ids, item_ids, k) -> mask (n,): rows of the k-core, a repeated pair counted and kept once."""
-    chain = _pairs("a1 a2 a3 b1 b2 b3 c1 c2 c3 c4 d1 d4 d5 e5 e4")  # 5 falls, then d and e, then 4
+    chain = _pairs("a1 a2 a3 b1 b2 b3 c1 c2 c3 c4 d1 d4 d5 e5 e4 f1 f2 f4")  # 5 and e fall, then d, then 4, then f
     answer = _mask(mine(*chain, 3), len(chain[0]))
-    if isinstance(answer, str):
-        return answer
     right, once = _core(*chain, 3), _core(*chain, 3, rounds=1)
     if np.array_equal(answer, right):
         return _core_with_repeats(mine)
     if np.array_equal(answer, once):
         return "you filter once: removing items leaves users below k; repeat until nothing falls any more."
+    if np.array_equal(answer, _core(*chain, 3, rounds=2)):
+        return "you stop after a fixed number of rounds; repeat until a round changes nothing."
     if np.array_equal(answer, _core(*chain, 3, by_user=False)):
         return "you count items only: users below k must go too."
     if np.array_equal(answer, _core(*chain, 3, by_item=False)):
@@ -38,17 +38,73 @@ def _core_with_repeats(mine: Callable) -> str | None:
     repeated = _pairs("a1 a2 a1 b1 b2 c1 c2 d3 d3 d3 e3")
     first = np.array([True, True, False, True, True, True, True, True, False, False, True])
     answer = _mask(mine(*repeated, 2), len(first))
-    if isinstance(answer, str):
-        return answer
-    right = first & _core(*repeated, 2, alive=first)
+    last = np.array([False, True, True, True, True, True, True, False, False, True, True])
+    right = _core(*repeated, 2, alive=first)
     if np.array_equal(answer, right):
         return None
     counted = _core(*repeated, 2)
     if np.array_equal(answer, counted) or np.array_equal(answer, counted & first):
         return "you count before repeated pairs are removed: a user who clicks one item three times has one item, not three."
-    if np.array_equal(np.sort(answer), np.sort(right)):
-        return "of a repeated pair keep the first row."
+    kept_none = _core(*repeated, 2, alive=~_repeats(*repeated))
+    if np.array_equal(answer, kept_none):
+        return "you drop all copies of a repeated pair (keep=False); the first row stays."
+    if np.array_equal(answer, counted & last):
+        return "you count before repeated pairs are removed, and keep the last copy instead of the first."
+    if np.array_equal(answer, _core(*repeated, 2, alive=last)):
+        return "you keep the last row of a repeated pair; keep the first."
     return f"on a log with repeated pairs and k = 2 you keep {int(answer.sum())} rows, the core has {int(right.sum())}."
+
+
+@exercise
+def align_by_id(mine: Callable) -> str | None:
+    """mine(matrix, row_names, item_names) -> (aligned (n_items, dim), mask (n_items,)): rows found by id, gaps in the mask."""
+    names, wanted = ["c9", "a2", "d1", "b7"], ["d1", "b7", "a2", "c9"]
+    places = [2, 3, 1, 0]  # its inverse, its sorted order and its neighbours are all different
+    matrix = np.arange(1.0, 9.0).reshape(4, 2)
+    aligned, mask = _aligned(mine(matrix.copy(), list(names), list(wanted)), 4)
+    mistakes = {
+        "your rows are still in the order of the matrix: row k belongs to row_names[k], not to item_names[k].": [0, 1, 2, 3],
+        "you put row k at the place that its item has in the matrix, which is the wrong way round: look up, do not scatter.": [
+            3, 2, 0, 1,
+        ],
+        "your rows are sorted by id; the items are not: follow the order of item_names.": [1, 3, 0, 2],
+        "your rows are off by one: each item gets the row above its own.": [1, 2, 0, 3],
+        "your rows are off by one: each item gets the row below its own.": [3, 0, 2, 1],
+        "your rows are off by one: the first item got the last one's row.": [0, 2, 3, 1],
+        "your rows are off by one: the last item got the first one's row.": [3, 1, 0, 2],
+        "your rows come out in the reverse order of the items.": [0, 1, 3, 2],
+    }  # fmt: skip
+    if not np.array_equal(aligned, matrix[places]):
+        for sentence, wrong in mistakes.items():
+            if np.array_equal(aligned, matrix[wrong]):
+                return sentence
+        return f"the first item, 'd1', should get {matrix[2].tolist()}, and gets {aligned[0].tolist()}."
+    if not mask.any():
+        return "your mask is the wrong way round: True means that the item has a row."
+    if not mask.all():
+        return "all four items have a row here, but your mask says that some do not."
+    return _with_gaps(mine, np.arange(1.0, 11.0).reshape(5, 2), ["z0", *names])
+
+
+def _with_gaps(mine: Callable, matrix: np.ndarray, names: list[str]) -> str | None:
+    wanted = ["a2", "q5", "b7"]  # nobody extracted q5, and z0 is no item of the shop
+    try:
+        answer, mask = _aligned(mine(matrix.copy(), list(names), list(wanted)), len(wanted))
+    except (KeyError, ValueError, IndexError) as error:
+        return f"an item without a row ('q5') raises {type(error).__name__}; give it zeros and False in the mask."
+    if np.array_equal(answer, matrix[[2, 4, 4]]) or np.array_equal(answer[:2], matrix[[2, 4]]):
+        return "the gap of the missing item 'q5' closes up: later items moved into its place, and have the wrong rows."
+    if mask[1] and not answer[1].any():
+        return "the missing item 'q5' is silently zero: its mask must be False, or a model takes the zeros for content."
+    if mask[1]:
+        return "the missing item 'q5' got a row of another item; a search that fails must not return its nearest place."
+    if np.isnan(answer[1]).any():
+        return "the row of the missing item 'q5' is NaN, which spreads to everything it meets; give it zeros."
+    if answer[1].any():
+        return "the mask of the missing item 'q5' is right, but its row is not zero; leave nothing there to be used."
+    if not np.array_equal(answer[[0, 2]], matrix[[2, 4]]) or not mask[[0, 2]].all():
+        return "the items around a missing one are wrong: its gap must not move their rows."
+    return None
 
 
 @exercise
@@ -56,8 +112,6 @@ def temporal_split(mine: Callable[[np.ndarray, list[str], float], np.ndarray]) -
     """mine(user_ids, timestamps as text, share) -> mask (n,) of the test rows: the newest share of the whole log."""
     users, times, share = _timed_log()
     answer = _mask(mine(users, [str(t) for t in times], share), len(times))
-    if isinstance(answer, str):
-        return answer
     n_test = round(share * len(times))
     order = np.argsort(times, kind="stable")
     text = np.argsort([str(t) for t in times], kind="stable")
@@ -81,6 +135,13 @@ def temporal_split(mine: Callable[[np.ndarray, list[str], float], np.ndarray]) -
             np.arange(len(times))[-n_test:]
         ),
         "your mask is the wrong way round: True means test.": ~newest(order[-n_test:]),
+        "you cut the span of time, not the log: the newest share is counted in interactions, so sort and count.": (
+            times >= times.min() + (1 - share) * (times.max() - times.min())
+        ),
+        "your test part is everything but the share: `share` is the size of the test part.": newest(order[n_test:]),
+        "you used the order of the sorted log as if it were the order of the file: argsort gives places.": newest(
+            np.flatnonzero(order >= len(times) - n_test)
+        ),
     }
     for sentence, wrong in mistakes.items():
         if np.array_equal(answer, wrong):
@@ -94,83 +155,53 @@ def temporal_split(mine: Callable[[np.ndarray, list[str], float], np.ndarray]) -
 def _ties(mine: Callable) -> str | None:
     times = np.array([5, 7, 7, 7, 9, 3, 2, 1, 4, 6])
     answer = _mask(mine(np.arange(10) % 3, [str(t) for t in times], 0.3), 10)
-    if isinstance(answer, str):
-        return answer
     same = answer[times == 7]
     if same.any() and not same.all():
         return "interactions of the same second are on both sides of the cut; put all of them on one side."
     return None
 
 
-@exercise
-def align_by_id(mine: Callable) -> str | None:
-    """mine(matrix, row_names, item_names) -> (aligned (n_items, dim), mask (n_items,)): rows found by id, gaps in the mask."""
-    names, wanted = ["b7", "a2", "d1", "c9", "z0"], ["a2", "b7", "c9", "d1"]
-    matrix = np.arange(1.0, 11.0).reshape(5, 2)
-    found = _aligned(mine(matrix.copy(), list(names), list(wanted)), len(wanted))
-    if isinstance(found, str):
-        return found
-    right = matrix[[1, 0, 3, 2]]
-    if not np.array_equal(found[0], right):
-        return _misaligned(found[0], matrix, right)
-    if not found[1].all():
-        return "all four items have a row here, but your mask says that some do not."
-    return _with_gaps(mine, matrix, names)
-
-
-def _misaligned(answer: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> str:
-    if np.array_equal(answer, matrix[:4]):
-        return "you align by position: row k of the matrix belongs to row_names[k], not to item_names[k]."
-    if np.array_equal(answer, matrix[np.argsort(["b7", "a2", "d1", "c9", "z0"], kind="stable")][:4][::-1]):
-        return "your rows come out in the reverse order of the items."
-    if any(np.array_equal(answer, np.roll(right, step, axis=0)) for step in (1, -1)) or any(
-        np.array_equal(answer, matrix[np.clip(np.array([1, 0, 3, 2]) + step, 0, 4)]) for step in (1, -1)
-    ):
-        return "your rows are off by one: each item gets the row beside its own."
-    return f"the first item, 'a2', should get {right[0].tolist()}, and gets {np.asarray(answer)[0].tolist()}."
-
-
-def _with_gaps(mine: Callable, matrix: np.ndarray, names: list[str]) -> str | None:
-    wanted = ["c9", "q5", "b7"]  # nobody extracted q5
-    try:
-        found = _aligned(mine(matrix.copy(), list(names), list(wanted)), len(wanted))
-    except (KeyError, ValueError, IndexError) as error:
-        return f"an item without a row ('q5') raises {type(error).__name__}; give it zeros and False in the mask."
-    if isinstance(found, str):
-        return found
-    answer, mask = found
-    if mask[1] and not answer[1].any():
-        return "the missing item 'q5' is silently zero: its mask must be False, or a model takes the zeros for content."
-    if mask[1]:
-        return "the missing item 'q5' got a row of another item; a search that fails must not return its nearest place."
-    if answer[1].any():
-        return "the mask of the missing item 'q5' is right, but its row is not zero; leave nothing there to be used."
-    if not np.array_equal(answer[[0, 2]], matrix[[3, 0]]) or not mask[[0, 2]].all():
-        return "the items around a missing one are wrong: its gap must not move their rows."
-    return None
-
-
-@exercise
+@exercise(bonus=True)
 def leak_counts(mine: Callable) -> str | None:
     """mine(train, test, train_times, test_times) -> (repeated pairs, test pairs older than the user's last train pair)."""
     train = np.array([[0, 1], [0, 2], [1, 1], [1, 3], [2, 4]])
-    test = np.array([[0, 3], [0, 2], [1, 4], [2, 1], [3, 2]])
-    answer = mine(train, test, np.array([10, 30, 5, 8, 50]), np.array([20, 40, 8, 45, 1]))
+    test = np.array(
+        [[0, 3], [0, 2], [1, 4], [2, 2], [3, 2], [0, 4], [0, 4], [4, 1], [0, 3], [2, 1]]
+    )  # users 3 and 4: nothing in train
+    then, now = np.array([10, 30, 5, 8, 50]), np.array([20, 40, 8, 45, 1, 60, 70, 2, 80, 90])
+    answer = mine(train.copy(), test.copy(), then.copy(), now.copy())
     try:
         repeated, past = (int(value) for value in answer)
     except (TypeError, ValueError):
         return "return two whole numbers: the repeated pairs, and the test pairs that are older than the user's last train pair."
-    if repeated == 5:
+
+    def older(limit_of: Callable, unknown: float = -np.inf) -> int:
+        limits = [limit_of(then[train[:, 0] == user]) if user in train[:, 0] else unknown for user in test[:, 0]]
+        return int((now < np.array(limits)).sum())
+
+    if (repeated, past) == (older(max), 1):
+        return "the two numbers are swapped: first the repeated pairs, then the pairs from the past."
+    if repeated == np.isin(test[:, 1], train[:, 1]).sum():
         return "you look for items of the test that are anywhere in train; a leak is the same user with the same item."
+    if repeated == np.isin(test[:, 0], train[:, 0]).sum():
+        return "you look for users of the test that are anywhere in train; a leak is the same user with the same item."
+    if repeated == np.isin(test.sum(1), train.sum(1)).sum():
+        return (
+            "different pairs get the same number when you add user and item; multiply one by the number of items first."
+        )
     if repeated != 1:
         return f"you count {repeated} repeated pairs where there is 1: user 0 with item 2."
-    if past == 5:
+    if past == (now < then.max()).sum():
         return "you compare with everybody's last train interaction; here only the same user's own counts."
-    if past == 3:
-        return "equal times are not 'older' (user 1): use <. And user 3 has no train interaction, so nothing to be older than."
-    if past == 1:
+    if past == older(lambda times: max(times) + 0.5):
+        return "equal times are not 'older' (user 1): compare with <, not with <=."
+    if past == older(max, np.inf):
+        return "users 3 and 4 have no train interaction, so there is nothing that their test could be older than."
+    if past == older(min):
         return "compare with the user's last train interaction, not with the first."
-    if past != 2:
+    if past == sum(now[n] > max(then[train[:, 0] == u], default=np.inf) for n, u in enumerate(test[:, 0])):
+        return "you count the test pairs that are newer, which is how it should be; a leak is one that is older: <."
+    if past != older(max):
         return f"you count {past} test pairs older than the user's last train pair; users 0 and 2 have one each."
     return None
 
@@ -201,6 +232,12 @@ def _core(
     return alive
 
 
+def _repeats(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """All copies of a pair that comes more than once: (n,) bool."""
+    pairs = users * (items.max() + 1) + items
+    return np.bincount(pairs)[pairs] > 1
+
+
 def _timed_log() -> tuple[np.ndarray, np.ndarray, float]:
     """Three users whose times have different lengths as text, in a file that is not in the order of time."""
     users = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
@@ -212,19 +249,23 @@ def _rows_by_user(users: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(users == user) for user in np.unique(users)]
 
 
-def _mask(answer: object, size: int) -> np.ndarray | str:
-    answer = np.asarray(answer)
-    if answer.dtype != bool or answer.shape != (size,):
-        return f"return a mask of {size} True or False, one per row; you return {answer.dtype} of shape {answer.shape}."
-    return answer
+def _mask(answer: object, size: int) -> np.ndarray:
+    values = np.asarray(answer)
+    if values.dtype != bool or values.shape != (size,):
+        raise Mistake(
+            f"return a mask of {size} True or False, one per row; you return {values.dtype} of shape {values.shape}."
+        )
+    return values
 
 
-def _aligned(answer: object, size: int) -> tuple[np.ndarray, np.ndarray] | str:
-    if not isinstance(answer, tuple) or len(answer) != 2:
-        return "return two things: the aligned matrix and the mask (True = the item has a row)."
-    matrix, mask = np.asarray(answer[0]), np.asarray(answer[1])
+def _aligned(answer: object, size: int) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise Mistake("return two things: the aligned matrix and the mask (True = the item has a row).")
+    matrix, mask = numbers(answer[0], "aligned matrix"), np.asarray(answer[1])
     if matrix.shape != (size, 2):
-        return f"the aligned matrix has shape {matrix.shape}; it needs one row per item, ({size}, 2) here."
+        raise Mistake(f"the aligned matrix has shape {matrix.shape}; it needs one row per item, ({size}, 2) here.")
     if mask.dtype != bool or mask.shape != (size,):
-        return f"the mask must be {size} True or False, one per item; yours is {mask.dtype} of shape {mask.shape}."
+        raise Mistake(
+            f"the mask must be {size} True or False, one per item; yours is {mask.dtype} of shape {mask.shape}."
+        )
     return matrix, mask
