@@ -25,6 +25,7 @@ CHECKS = {
     "my_bpr_loss": checks.bpr_loss,
     "my_vbpr_score": checks.vbpr_score,
     "my_early_stopping": checks.early_stopping,
+    "my_graph_layers": checks.graph_layers,
 }
 
 
@@ -41,7 +42,7 @@ def from_notebook(*names, **known):
 
 def solutions():
     """Return name -> function of the solutions folded into the notebook's text."""
-    space = {"torch": torch, "normalize": normalize}
+    space = {"torch": torch, "normalize": normalize, "np": np}
     text = "\n".join(cell.source for cell in CELLS if cell.cell_type == "markdown")
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         exec(block, space)
@@ -103,69 +104,181 @@ def no_generator(user_ids, taken, candidates, generator):
     return solutions()["my_sampler"](user_ids, taken, candidates, None)
 
 
+def real_numbers(u, t, c, g):
+    return torch.rand(len(u), generator=g) * 60
+
+
+def positives_drawn(u, t, c, g):
+    return draw(c, len(u), g)
+
+
+def three_only(u, t, c, g):
+    return draw(c, 3, g)
+
+
 @pytest.mark.parametrize(
     ("wrong", "mistake"),
     [
-        (lambda u, t, c, g: draw(c, len(u), g), "items that the user took"),
+        (positives_drawn, "items that the user took"),
         (redraw_once, "Repeat until no hit is left"),
         (whole_catalogue, "cold items"),
         (same_for_all, "same negative"),
         (per_user, "twice in the batch"),
         (positions, "positions in `candidates`"),
+        (next_free, "equally likely"),
         (no_generator, "generator=generator"),
         (own_seed, "seed of your own"),
-        (lambda u, t, c, g: draw(c, 3, g), "shape (3,)"),
-        (lambda u, t, c, g: torch.rand(len(u), generator=g) * 60, "whole numbers"),
+        (three_only, "shape (3,)"),
+        (real_numbers, "whole numbers"),
     ],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_mistakes_in_the_sampler_are_named(wrong, mistake):
     verdict = checks.negative_sampler(wrong)
     assert verdict.passed is False and mistake in verdict.message, verdict
 
 
+def scores_swapped(p, n):
+    return bpr(n, p)
+
+
+def plain_difference(p, n):
+    return (n - p).mean()
+
+
+def a_plain_number(p, n):
+    return bpr(p, n).item()
+
+
+def something_else(p, n):
+    return p.sum() * 0 + 9.0
+
+
+def gradient_cut(p, n):
+    return bpr(p, n).detach()
+
+
+def one_for_each_pair(p, n):
+    return -F.logsigmoid(p - n)
+
+
+def pairs_added(p, n):
+    return -F.logsigmoid(p - n).sum()
+
+
+def minus_forgotten(p, n):
+    return F.logsigmoid(p - n).mean()
+
+
+def minus_the_sigmoid(p, n):
+    return -torch.sigmoid(p - n).mean()
+
+
+def one_minus_the_sigmoid(p, n):
+    return (1 - torch.sigmoid(p - n)).mean()
+
+
+def infinite_when_far(p, n):
+    return -torch.log(torch.sigmoid(p - n)).mean()
+
+
+def logarithm_of_the_mean(p, n):
+    return -torch.log(torch.sigmoid(p - n).mean())
+
+
+def logarithm_to_base_2(p, n):
+    return -torch.log2(torch.sigmoid(p - n)).mean()
+
+
 @pytest.mark.parametrize(
     ("wrong", "mistake"),
     [
-        (lambda p, n: bpr(n, p), "swapped"),
-        (lambda p, n: F.logsigmoid(p - n).mean(), "minus sign"),
-        (lambda p, n: -F.logsigmoid(p - n).sum(), "add the pairs up"),
-        (lambda p, n: -torch.sigmoid(p - n).mean(), "logarithm is missing"),
-        (lambda p, n: (1 - torch.sigmoid(p - n)).mean(), "logarithm is missing"),
-        (lambda p, n: (n - p).mean(), "sigmoid is missing"),
-        (lambda p, n: -torch.log(torch.sigmoid(p - n).mean()), "mean of the logarithms"),
-        (lambda p, n: -torch.log2(torch.sigmoid(p - n)).mean(), "natural logarithm"),
-        (lambda p, n: -F.logsigmoid(p - n), "one number for each pair"),
-        (lambda p, n: bpr(p, n).item(), "without .item()"),
-        (lambda p, n: bpr(p, n).detach(), "no gradient"),
-        (lambda p, n: -torch.log(torch.sigmoid(p - n)).mean(), "infinite"),
-        (lambda p, n: p.sum() * 0 + 9.0, "the mean of -ln sigmoid"),
+        (scores_swapped, "swapped"),
+        (minus_forgotten, "minus sign"),
+        (pairs_added, "add the pairs up"),
+        (minus_the_sigmoid, "logarithm is missing"),
+        (one_minus_the_sigmoid, "logarithm is missing"),
+        (plain_difference, "sigmoid is missing"),
+        (logarithm_of_the_mean, "mean of the logarithms"),
+        (logarithm_to_base_2, "natural logarithm"),
+        (one_for_each_pair, "one number for each pair"),
+        (a_plain_number, "without .item()"),
+        (gradient_cut, "no gradient"),
+        (infinite_when_far, "infinite"),
+        (something_else, "the mean of -ln sigmoid"),
     ],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_mistakes_in_the_loss_are_named(wrong, mistake):
     verdict = checks.bpr_loss(wrong)
     assert verdict.passed is False and mistake in verdict.message, verdict
 
 
-def with_content(vectors):
-    return lambda u, i, t, f, w: (u * i).sum(1) + (t * vectors(f, w)).sum(1)
+def raw_features(u, i, t, f, w):
+    return (u * i).sum(1) + (t * f).sum(1)
+
+
+def not_projected(u, i, t, f, w):
+    return (u * i).sum(1) + (t * normalize(f, dim=1)).sum(1)
+
+
+def norm_over_the_items(u, i, t, f, w):
+    return (u * i).sum(1) + (t * normalize(f @ w.T, dim=0)).sum(1)
+
+
+def norm_forgotten(u, i, t, f, w):
+    return (u * i).sum(1) + (t * f @ w.T).sum(1)
+
+
+def normalised_before(u, i, t, f, w):
+    return (u * i).sum(1) + (t * normalize(f, dim=1) @ w.T).sum(1)
+
+
+def transpose_forgotten(u, i, t, f, w):
+    return (u * i).sum(1) + (t * normalize(f @ w, dim=1)).sum(1)
+
+
+def everybody_with_everything(u, i, t, f, w):
+    return u @ i.T
+
+
+def one_number(u, i, t, f, w):
+    return (u * i).sum()
+
+
+def content_forgotten(u, i, t, f, w):
+    return (u * i).sum(1)
+
+
+def ids_forgotten(u, i, t, f, w):
+    return (t * normalize(f @ w.T, dim=1)).sum(1)
+
+
+def content_meets_the_id(u, i, t, f, w):
+    return (u * (i + normalize(f @ w.T, dim=1))).sum(1)
+
+
+def parts_multiplied(u, i, t, f, w):
+    return (u * i).sum(1) * (t * normalize(f @ w.T, dim=1)).sum(1)
 
 
 @pytest.mark.parametrize(
     ("wrong", "mistake"),
     [
-        (with_content(lambda f, w: f), "raw features"),
-        (with_content(lambda f, w: normalize(f, dim=1)), "normalised but not projected"),
-        (with_content(lambda f, w: normalize(f @ w.T, dim=0)), "wrong axis"),
-        (with_content(lambda f, w: f @ w.T), "L2 norm is missing"),
-        (with_content(lambda f, w: normalize(f, dim=1) @ w.T), "normalise before"),
-        (with_content(lambda f, w: normalize(f @ w, dim=1)), "transpose"),
-        (lambda u, i, t, f, w: (u * i).sum(1), "content part is missing"),
-        (lambda u, i, t, f, w: (t * normalize(f @ w.T, dim=1)).sum(1), "part by id is missing"),
-        (lambda u, i, t, f, w: (u * (i + normalize(f @ w.T, dim=1))).sum(1), "user's id vector"),
-        (lambda u, i, t, f, w: (u * i).sum(1) * (t * normalize(f @ w.T, dim=1)).sum(1), "added, not multiplied"),
-        (lambda u, i, t, f, w: u @ i.T, "every user with every item"),
-        (lambda u, i, t, f, w: (u * i).sum(), "shape ()"),
+        (raw_features, "raw features"),
+        (not_projected, "normalised but not projected"),
+        (norm_over_the_items, "wrong axis"),
+        (norm_forgotten, "L2 norm is missing"),
+        (normalised_before, "normalise before"),
+        (transpose_forgotten, "transpose"),
+        (content_forgotten, "content part is missing"),
+        (ids_forgotten, "part by id is missing"),
+        (content_meets_the_id, "user's id vector"),
+        (parts_multiplied, "added, not multiplied"),
+        (everybody_with_everything, "every user with every item"),
+        (one_number, "shape ()"),
     ],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_mistakes_in_the_score_are_named(wrong, mistake):
     verdict = checks.vbpr_score(wrong)
@@ -192,7 +305,7 @@ def stopping(history, patience, column="valid", ties=False, reset=True, extra=0,
         ({"extra": -1}, "off by 1"),
         ({"keep_last": True}, "in which you stop"),
         ({"column": "test"}, "test part"),
-        ({"column": "loss"}, "you keep epoch 1"),
+        ({"column": "loss"}, "you watch the loss"),
         ({"ties": True}, "only equals the best"),
         ({"reset": False}, "waiting back to zero"),
         ({"extra": 100}, "you never stop"),
@@ -209,6 +322,187 @@ def _small():
     import pandas as pd
 
     return pd.DataFrame({"epoch": [1, 2, 3, 4, 5], "valid": [0.1, 0.2, 0.1, 0.1, 0.3]}), 2
+
+
+def test_the_smallest_value_as_the_best_is_named():
+    verdict = checks.early_stopping(lambda history, patience: stopping(history.assign(valid=-history.valid), patience))
+    assert verdict.passed is False and "smaller value for a better one" in verdict.message, verdict
+
+
+def test_two_numbers_the_other_way_round_are_named():
+    verdict = checks.early_stopping(lambda history, patience: stopping(history, patience)[::-1])
+    assert verdict.passed is False and "swapped" in verdict.message, verdict
+
+
+# ---- the bonus: LightGCN's layers ----
+
+
+def steps(adjacency, vectors, n_layers, after=lambda x: x):
+    layers = [vectors]
+    for _ in range(n_layers):
+        layers.append(after(adjacency @ layers[-1]))
+    return torch.stack(layers)
+
+
+def layers_in_numpy(adjacency, vectors, n_layers):
+    matrix, layer = adjacency.numpy(), vectors.numpy()
+    total = layer.copy()
+    for _ in range(n_layers):
+        layer = matrix @ layer
+        total += layer
+    return total / (n_layers + 1)
+
+
+def layers_by_powers(adjacency, vectors, n_layers):
+    return sum(torch.linalg.matrix_power(adjacency, n) @ vectors for n in range(n_layers + 1)) / (n_layers + 1)
+
+
+def layers_of_sparse(adjacency, vectors, n_layers):
+    return steps(adjacency.to_sparse_csr(), vectors, n_layers).mean(0)
+
+
+def last_layer(a, v, n):
+    return steps(a, v, n)[-1]
+
+
+def layer_zero_forgotten(a, v, n):
+    return steps(a, v, n)[1:].mean(0)
+
+
+def layers_added(a, v, n):
+    return steps(a, v, n).sum(0)
+
+
+def by_number_of_steps(a, v, n):
+    return steps(a, v, n).sum(0) / n
+
+
+def one_step_too_few(a, v, n):
+    return steps(a, v, n - 1).mean(0)
+
+
+def one_step_too_many(a, v, n):
+    return steps(a, v, n + 1).mean(0)
+
+
+def always_from_the_start(a, v, n):
+    return torch.stack([v] + [a @ v for _ in range(n)]).mean(0)
+
+
+def transposed(a, v, n):
+    return steps(a.T, v, n).mean(0)
+
+
+def with_relu(a, v, n):
+    return steps(a, v, n, torch.relu).mean(0)
+
+
+def self_loops(a, v, n):
+    return steps(a + torch.eye(len(a)), v, n).mean(0)
+
+
+def side_by_side(a, v, n):
+    return torch.cat(list(steps(a, v, n)), dim=1)
+
+
+def in_place_sum(a, v, n):
+    layer = v.clone()
+    for _ in range(n):
+        layer = a @ layer
+        v += layer
+    return v / (n + 1)
+
+
+@pytest.mark.parametrize("right", [layers_in_numpy, layers_by_powers, layers_of_sparse])
+def test_layers_in_any_style_pass(right):
+    verdict = checks.graph_layers(right)
+    assert verdict.passed is True, verdict
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake"),
+    [
+        (last_layer, "last layer only"),
+        (layer_zero_forgotten, "layer 0 is missing"),
+        (layers_added, "added the layers up"),
+        (by_number_of_steps, "one more"),
+        (one_step_too_few, "one step too few"),
+        (one_step_too_many, "one step too many"),
+        (always_from_the_start, "starts from the layer before"),
+        (transposed, "transposed"),
+        (with_relu, "no activation"),
+        (self_loops, "its own neighbour"),
+        (side_by_side, "side by side"),
+        (in_place_sum, "changed the input `v` in place"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_mistakes_in_the_layers_are_named(wrong, mistake):
+    verdict = checks.graph_layers(wrong)
+    assert verdict.passed is False and mistake in verdict.message, verdict
+
+
+# ---- answers in another style ----
+
+
+def sampler_by_a_loop(user_ids, taken, candidates, generator):
+    items = []
+    for user in user_ids.tolist():
+        free = candidates[~taken[user, candidates]]
+        items.append(int(free[torch.randint(len(free), (1,), generator=generator)]))
+    return np.array(items)
+
+
+def sampler_by_weights(user_ids, taken, candidates, generator):
+    free = (~taken[user_ids][:, candidates]).float()
+    return candidates[torch.multinomial(free, 1, generator=generator).squeeze(1)]
+
+
+def loss_by_softplus(pos, neg):
+    return F.softplus(neg - pos).sum() / len(pos)
+
+
+def loss_by_a_loop(pos, neg):
+    return sum(-F.logsigmoid(p - n) for p, n in zip(pos, neg)) / len(pos)
+
+
+def score_by_a_loop(user, item, taste, features, weight):
+    rows = []
+    for u, i, t, f in zip(user, item, taste, features):
+        content = weight @ f
+        rows.append(float(u @ i + t @ (content / content.norm())))
+    return rows
+
+
+def score_by_einsum(user, item, taste, features, weight):
+    content = np.einsum("bf,df->bd", features.numpy(), weight.numpy())
+    content /= np.linalg.norm(content, axis=1, keepdims=True)
+    return (user * item).sum(1).numpy() + (taste.numpy() * content).sum(1)
+
+
+def stopping_by_pandas(history, patience):
+    for last in range(1, len(history) + 1):
+        kept = int(history["epoch"].iloc[history["valid"].iloc[:last].argmax()])
+        if last - kept >= patience:
+            break
+    return np.array([kept, last])
+
+
+@pytest.mark.parametrize(
+    ("check", "right"),
+    [
+        (checks.negative_sampler, sampler_by_a_loop),
+        (checks.negative_sampler, sampler_by_weights),
+        (checks.bpr_loss, loss_by_softplus),
+        (checks.bpr_loss, loss_by_a_loop),
+        (checks.vbpr_score, score_by_a_loop),
+        (checks.vbpr_score, score_by_einsum),
+        (checks.early_stopping, stopping_by_pandas),
+    ],
+)
+def test_answers_in_another_style_pass(check, right):
+    verdict = check(right)
+    assert verdict.passed is True, verdict
 
 
 def test_early_stopping_wants_two_numbers():

@@ -1,17 +1,18 @@
-"""Checks of notebook 05: a sampler of negatives, the BPR loss, VBPR's score, early stopping."""
+"""Checks of notebook 05: a sampler of negatives, the BPR loss, VBPR's score, early stopping, LightGCN's layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch.nn.functional import normalize
 
-from utils.checks.base import exercise
+from utils.checks.base import Mistake, exercise, first_named, numbers, same
 
-__all__ = ["bpr_loss", "early_stopping", "negative_sampler", "vbpr_score"]
+__all__ = ["bpr_loss", "early_stopping", "graph_layers", "negative_sampler", "vbpr_score"]
 
 
 # ---- exercise 1 ----
@@ -29,7 +30,7 @@ def negative_sampler(mine: Callable[..., torch.Tensor]) -> str | None:
 
     def draw(seed: int) -> torch.Tensor:
         items = mine(user_ids.clone(), taken.clone(), candidates.clone(), torch.Generator().manual_seed(seed))
-        return torch.as_tensor(items)
+        return items if isinstance(items, torch.Tensor) else torch.as_tensor(np.asarray(items))
 
     items = draw(0)
     if items.shape != (batch,):
@@ -144,7 +145,8 @@ def vbpr_score(mine: Callable[..., torch.Tensor]) -> str | None:
     generator = torch.Generator().manual_seed(5)
     user, item, taste, features = torch.randn(4, 3, 5, generator=generator)
     weight = torch.randn(5, 5, generator=generator)  # square, so that every mix-up of sizes still runs
-    answer = torch.as_tensor(mine(user, item, taste, features, weight))
+    answer = mine(*(x.clone() for x in (user, item, taste, features, weight)))
+    answer = torch.as_tensor(numbers(answer, "scores")).float()
     if answer.shape == (3, 3):
         return "you score every user with every item: multiply row by row and sum over dim=1."
     if answer.shape != (3,):
@@ -190,6 +192,8 @@ def early_stopping(mine: Callable[[pd.DataFrame, int], tuple[int, int]]) -> str 
     """mine(history, patience) -> (epoch whose weights are kept, last epoch that is trained)."""
     dip = _history([0.10, 0.15, 0.20, 0.18, 0.19, 0.20, 0.17, 0.16, 0.15, 0.30], best_test=5)
     kept, last = _pair(mine(dip, 3))
+    if (kept, last) == (6, 3):
+        return "the two numbers are swapped: first the epoch that is kept, then the last one that is trained."
     if (kept, last) in ((2, 5), (2, 6)):
         return "epochs count from 1, yours from 0: return history['epoch'] of the row."
     if kept == 5:
@@ -203,6 +207,11 @@ def early_stopping(mine: Callable[[pd.DataFrame, int], tuple[int, int]]) -> str 
         return "a value that only equals the best is not a new best: compare with >, not with >=."
     if kept == last:
         return "you keep the weights of the epoch in which you stop: go back to the best one on validation."
+    if (kept, last) == (1, 4):
+        return (
+            "you keep the first epoch: you watch the loss, or you take a smaller value for a better one. Look at `valid`, "
+            "where higher is better."
+        )
     if kept != 3:
         return f"the best validation value before the stop is in epoch 3, you keep epoch {kept}."
     if last != 6:
@@ -234,5 +243,59 @@ def _pair(answer: object) -> tuple[int, int]:
     try:
         kept, last = answer  # type: ignore[misc]
     except (TypeError, ValueError):
-        raise ValueError("return two numbers: the epoch you keep, the last epoch you train") from None
+        raise Mistake("return two numbers: the epoch you keep, the last epoch you train.") from None
     return int(kept), int(last)
+
+
+# ---- bonus ----
+
+
+@exercise(bonus=True)
+def graph_layers(mine: Callable[..., torch.Tensor]) -> str | None:
+    """mine(adjacency (n, n), vectors (n, dim), n_layers) -> (n, dim): the mean of the vectors after 0, 1, ... n_layers steps."""
+    generator = torch.Generator().manual_seed(6)
+    adjacency = torch.rand(5, 5, generator=generator)  # not symmetric, so that a transpose can be told
+    vectors = torch.randn(5, 3, generator=generator)
+    answer = numbers(mine(adjacency.clone(), vectors.clone(), 3), "vectors")
+
+    def layers(matrix: torch.Tensor = adjacency, n: int = 3, after: Callable = lambda x: x) -> torch.Tensor:
+        found = [vectors]
+        for _ in range(n):
+            found.append(after(matrix @ found[-1]))
+        return torch.stack(found)
+
+    right = layers().mean(0)
+    if answer.shape == (4, 5, 3):
+        return "you return all layers; take their mean, one vector for each node."
+    if answer.shape == (5, 12):
+        return "you put the layers side by side, as NGCF does; LightGCN takes their mean."
+    if answer.shape != (5, 3):
+        return f"you return shape {answer.shape}; one vector for each node is (5, 3)."
+    mistakes = {
+        "you return the last layer only; take the mean over all layers.": layers()[-1],
+        "layer 0 is missing: the vectors before any step belong to the mean.": layers()[1:].mean(0),
+        "you added the layers up; divide by their number, which is n_layers + 1.": layers().sum(0),
+        "you divided by n_layers; with layer 0 there is one more.": layers().sum(0) / 3,
+        "off by one: you take one step too few.": layers(n=2).mean(0),
+        "off by one: you take one step too many.": layers(n=4).mean(0),
+        "every step starts from the vectors of layer 0; it starts from the layer before.": (
+            (vectors + 3 * adjacency @ vectors) / 4
+        ),
+        "the adjacency is transposed: row i of adjacency @ vectors gathers the neighbours of i.": layers(
+            adjacency.T
+        ).mean(0),
+        "there is a ReLU in between: LightGCN has no activation.": layers(after=torch.relu).mean(0),
+        "there is a tanh in between: LightGCN has no activation.": layers(after=torch.tanh).mean(0),
+        "you normalise after each step; the adjacency is normalised already.": layers(
+            after=lambda x: normalize(x, dim=1)
+        ).mean(0),
+        "every node is its own neighbour here (adjacency plus identity): layer 0 already keeps its own vector.": layers(
+            adjacency + torch.eye(5)
+        ).mean(0),
+    }
+    if not same(answer, right):
+        return (
+            first_named(answer, mistakes)
+            or f"the first number should be {right[0, 0]:.3f}, yours is {answer[0, 0]:.3f}."
+        )
+    return None
