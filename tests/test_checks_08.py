@@ -1,50 +1,71 @@
 """Notebook 08: its checks pass right answers and name wrong ones; its plots say what they show."""
 
-import ast
-import re
-
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from exercise_helpers import answers, check_folds, stubs
+from sklearn.metrics import roc_auc_score
 
 from utils import checks
 from utils.challenges.egcf import gate
-from utils.course import NOTEBOOKS
+from utils.challenges.gates import separation
 from utils.errors import CourseError
 from utils.plots_reviews import gate_histogram, layer_lines, twin_differences
 
-NOTEBOOK = NOTEBOOKS / "08_reviews_on_edges.ipynb"
+NOTEBOOK = "08_reviews_on_edges"
 CHECKS = {"my_gate": checks.edge_gate, "my_step": checks.gated_step, "my_leaks": checks.leaking_reviews}
+CHECKS |= {"my_separation": checks.stars_told_apart}
 
 
-def solutions():
-    """Return name -> function of the solutions folded into the notebook's text."""
-    space = {"torch": torch, "np": np}
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    for block in re.findall(r"```python\n(.*?)```", text, re.S):
-        exec(block, space)
-    return space
-
-
-def stubs():
-    """Return name -> untouched stub of the notebook."""
-    space = {}
-    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-        if "exercise" in cell.metadata.get("tags", []):
-            exec(compile(ast.parse(cell.source), "notebook 08", "exec"), space)
-    return space
-
-
-@pytest.mark.skipif(not NOTEBOOK.exists(), reason="notebooks/08_reviews_on_edges.ipynb is not there")
 @pytest.mark.parametrize("name", CHECKS)
-def test_the_folded_solution_passes_and_the_stub_is_not_judged(name):
-    verdict = CHECKS[name](solutions()[name])
+def test_the_folded_answer_passes_and_the_stub_is_not_judged(name):
+    verdict = CHECKS[name](answers(NOTEBOOK, np=np, torch=torch)[name])
     assert verdict.passed is True, verdict
-    assert CHECKS[name](stubs()[name]).passed is None
+    assert CHECKS[name](stubs(NOTEBOOK)[name]).passed is None
+
+
+def test_every_exercise_has_hints_and_both_answers():
+    check_folds(NOTEBOOK)
+
+
+def gate_by_loop(user, item, edge):
+    found = []
+    for u, i, e in zip(user.numpy(), item.numpy(), edge.numpy()):
+        a, b = u * e, i * e
+        found.append(1 / (1 + np.exp(-(a @ b) / np.linalg.norm(a) / np.linalg.norm(b))))
+    return found
+
+
+def step_by_loop(users, items, weights):
+    new = np.zeros(users.shape)
+    d_u, d_i = (weights > 0).sum(1), (weights > 0).sum(0)
+    for u in range(len(users)):
+        new[u] = users[u] / d_u[u]
+        for i in np.flatnonzero(weights[u]):
+            new[u] += (weights[u, i] / (d_u[u] * d_i[i]) ** 0.5 * items[i]).numpy()
+    return new
+
+
+def leaks_by_set(pairs, train_pairs):
+    known = set(map(tuple, train_pairs.tolist()))
+    return [tuple(pair) not in known for pair in pairs.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("check", "right"),
+    [
+        (checks.edge_gate, gate_by_loop),
+        (checks.gated_step, step_by_loop),
+        (checks.leaking_reviews, leaks_by_set),
+        (checks.leaking_reviews, lambda p, t: torch.as_tensor(leaks_by_set(p, t))),
+        (checks.stars_told_apart, separation),
+        (checks.stars_told_apart, lambda gates, top: roc_auc_score(top, gates)),
+    ],
+)
+def test_right_answers_in_another_style_pass(check, right):
+    assert check(right).passed is True, check(right)
 
 
 def test_the_courses_own_gate_passes():
@@ -68,6 +89,9 @@ GATES = {
     "down the columns": lambda u, i, e: torch.sigmoid(F.cosine_similarity(u * e, i * e, dim=0)),
     "softmax": lambda u, i, e: torch.softmax(cosine(u * e, i * e), 0),
     "every user with every item": lambda u, i, e: torch.sigmoid(F.normalize(u * e) @ F.normalize(i * e).T),
+    "(c + 1) / 2": lambda u, i, e: (cosine(u * e, i * e) + 1) / 2,
+    "tanh": lambda u, i, e: torch.tanh(cosine(u * e, i * e)),
+    "how closed": lambda u, i, e: 1 - gate(u, i, e),
     "the first gate should be": lambda u, i, e: gate(u, i, e) + 0.1,
     "your code raised": lambda u, i, e: u @ torch.ones(7),
 }
@@ -89,6 +113,10 @@ def step(degrees="edges", loop=True, inside=True, gates=True, root=True):
     return answer
 
 
+def degrees(weights):
+    return (weights > 0).sum(1, keepdim=True) * (weights > 0).sum(0, keepdim=True)
+
+
 STEPS = {
     "the self loop is missing: add": step(loop=False),
     "degrees are sums of gates: count": step(degrees="gates"),
@@ -97,13 +125,24 @@ STEPS = {
     "not divided by the degree": step(inside=False),
     "the user's degree alone": step(root=False),
     "the gates are not used": step(gates=False),
+    "root of the degree": lambda u, i, w: step(loop=False)(u, i, w) + u / (w > 0).sum(1, keepdim=True).sqrt(),
+    "the roots are missing": lambda u, i, w: w / degrees(w) @ i + u / (w > 0).sum(1, keepdim=True),
+    "average by gates": lambda u, i, w: w / w.sum(1, keepdim=True) @ i + u / (w > 0).sum(1, keepdim=True),
     "the degrees are missing": lambda u, i, w: w @ i + u,
     "walked the other way": lambda u, i, w: step()(i, u, w.T),
     "you return shape": lambda u, i, w: step()(u, i, w).sum(1),
     "the first number of user 0": lambda u, i, w: 2 * step()(u, i, w),
 }
 
+
+def small_key(n_items):
+    return lambda p, t: ~np.isin(p @ [n_items(p, t), 1], t @ [n_items(p, t), 1])
+
+
 LEAKS = {
+    "5 is too small": small_key(lambda p, t: t[:, 1].max()),
+    "6 is too small": small_key(lambda p, t: t[:, 1].max() + 1),
+    "8 is too small": small_key(lambda p, t: p[:, 1].max()),
     "the other way round": lambda p, t: np.isin(p @ [99, 1], t @ [99, 1]),
     "you look at users only": lambda p, t: ~np.isin(p[:, 0], t[:, 0]),
     "you look at items only": lambda p, t: ~np.isin(p[:, 1], t[:, 1]),
@@ -118,11 +157,49 @@ LEAKS = {
 }
 
 
+def beaten(gates, top):
+    return gates[top][:, None] > gates[~top]
+
+
+def ties(gates, top):
+    return gates[top][:, None] == gates[~top]
+
+
+def by_plain_ranks(gates, top):
+    ranks, n = np.argsort(np.argsort(gates)) + 1, top.sum()
+    return (ranks[top].sum() - n * (n + 1) / 2) / (n * (~top).sum())
+
+
+def row_by_row(gates, top):
+    return np.mean([a > b for a, b in zip(gates[top], gates[~top])])
+
+
+APART = {
+    "the other way round": lambda g, t: separation(g, ~t),
+    "a tie counts nothing": lambda g, t: beaten(g, t).mean(),
+    "a tie counts as a win": lambda g, t: (beaten(g, t) | ties(g, t)).mean(),
+    "you count pairs": lambda g, t: beaten(g, t).sum() + ties(g, t).sum() / 2,
+    "by all pairs of edges": lambda g, t: (beaten(g, t).sum() + ties(g, t).sum() / 2) / (len(g) * (len(g) - 1) / 2),
+    "all edges squared": lambda g, t: (beaten(g, t).sum() + ties(g, t).sum() / 2) / len(g) ** 2,
+    "difference of the two means": lambda g, t: g[t].mean() - g[~t].mean(),
+    "with the mean of the others": lambda g, t: (g[t] > g[~t].mean()).mean(),
+    "row by row": row_by_row,
+    "same rank": by_plain_ranks,
+    "is one number": lambda g, t: beaten(g, t).mean(axis=1),
+    "the share is": lambda g, t: 0.123,
+}
+
+
 @pytest.mark.parametrize(
     ("check", "sentence", "answer"),
     [
         (check, sentence, answer)
-        for check, wrong in (("edge_gate", GATES), ("gated_step", STEPS), ("leaking_reviews", LEAKS))
+        for check, wrong in (
+            ("edge_gate", GATES),
+            ("gated_step", STEPS),
+            ("leaking_reviews", LEAKS),
+            ("stars_told_apart", APART),
+        )
         for sentence, answer in wrong.items()
     ],
 )

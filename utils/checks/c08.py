@@ -1,4 +1,4 @@
-"""Checks of notebook 08: the gate of an edge, one step with gates, reviews that leak."""
+"""Checks of notebook 08: the gate of an edge, one step with gates, reviews that leak, how well gates tell stars."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from utils.checks.base import exercise
+from utils.checks.base import exercise, numbers
 
-__all__ = ["edge_gate", "gated_step", "leaking_reviews"]
+__all__ = ["edge_gate", "gated_step", "leaking_reviews", "stars_told_apart"]
+
+
+def _tensor(answer: object, what: str) -> torch.Tensor:
+    return torch.as_tensor(numbers(answer, what), dtype=torch.float32)
 
 
 def _says(answer: torch.Tensor, known: dict[str, torch.Tensor]) -> str | None:
@@ -28,7 +32,7 @@ def _says(answer: torch.Tensor, known: dict[str, torch.Tensor]) -> str | None:
 def edge_gate(mine: Callable[..., torch.Tensor]) -> str | None:
     """mine(user, item, edge) -> (n,): sigma(cos(t_u * e, t_i * e)), row by row."""
     user, item, edge = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(8))  # square: mix-ups still run
-    answer = torch.as_tensor(mine(user, item, edge))
+    answer = _tensor(mine(user, item, edge), "gates")
     if answer.shape == (4, 4):
         return "you compare every user with every item: take the cosine row by row, dim=1."
     if answer.shape != (4,):
@@ -61,6 +65,9 @@ def edge_gate(mine: Callable[..., torch.Tensor]) -> str | None:
             "these gates sum to 1 over the edges: that is attention (softmax); here each edge is judged alone.": (
                 torch.softmax(cosine, 0)
             ),
+            "(c + 1) / 2 also lies between 0 and 1, but the gate is the sigmoid of the cosine.": (cosine + 1) / 2,
+            "tanh can be negative, and a gate must not turn its neighbour around: use the sigmoid.": torch.tanh(cosine),
+            "this is how closed the gate is, 1 minus it.": 1 - right,
         },
     )
     if mistake:
@@ -79,7 +86,7 @@ def gated_step(mine: Callable[..., torch.Tensor]) -> str | None:
     # three users, three items; user 0 took two items, item 2 was taken twice: no two degrees go together
     weights = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 0.5], [0.4, 0.6, 0.7]])
     users, items = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(18))
-    answer = torch.as_tensor(mine(users.clone(), items.clone(), weights.clone()))
+    answer = _tensor(mine(users.clone(), items.clone(), weights.clone()), "vectors")
     if answer.shape != (3, 3):
         return f"you return shape {tuple(answer.shape)}; the three users have three numbers each, (3, 3)."
     edges = (weights > 0).float()
@@ -102,6 +109,15 @@ def gated_step(mine: Callable[..., torch.Tensor]) -> str | None:
             + users / (d_u + 1),
             "the self loop is not divided by the degree: it stands inside D^-1/2 (W + I) D^-1/2.": scaled @ items
             + users,
+            "your self loop is divided by the root of the degree: it meets that root twice, so by the degree.": scaled
+            @ items
+            + users / d_u.sqrt(),
+            "the roots are missing: an edge is divided by the root of d_u times d_i.": weights / (d_u * d_i) @ items
+            + users / d_u,
+            "you average by gates, so that they add up to 1 for each user: divide by the root of both degrees.": weights
+            / w_u
+            @ items
+            + users / d_u,
             "you divide by the user's degree alone: the square roots of both ends are needed.": weights / d_u @ items
             + users / d_u,
             "the gates are not used: this is LightGCN with a self loop.": (edges / (d_u * d_i).sqrt()) @ items
@@ -124,12 +140,16 @@ def gated_step(mine: Callable[..., torch.Tensor]) -> str | None:
 @exercise
 def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
     """mine(pairs, train_pairs) -> (n,) bool: True = this review lies on no training edge."""
-    train = np.array([[0, 1], [0, 2], [1, 1], [2, 3], [4, 5]])
-    pairs = np.array([[0, 1], [0, 3], [1, 2], [2, 1], [1, 1], [3, 3], [1, 7], [4, 5], [5, 4], [1, 4]])
-    right = np.array([False, True, True, True, False, True, True, False, True, True])
+    train = np.array([[0, 1], [0, 2], [1, 0], [1, 1], [2, 3], [4, 5]])
+    pairs = np.array(
+        [[0, 1], [0, 3], [1, 2], [2, 1], [1, 1], [3, 3], [1, 7], [4, 5], [5, 4], [1, 4], [0, 6], [0, 7], [0, 8]]
+    )
+    right = ~(pairs[:, None] == train).all(2).any(1)
     answer = np.asarray(mine(pairs.copy(), train.copy()))
     if answer.dtype != bool or answer.shape != right.shape:
         return f"return one True or False for each of the {len(right)} reviews; yours is {answer.dtype} {answer.shape}."
+    highest = train[:, 1].max(), train[:, 1].max() + 1, pairs[:, 1].max()
+    by_small_keys = [~np.isin(pairs @ [n, 1], train @ [n, 1]) for n in highest]
     by_user, by_item = np.isin(pairs[:, 0], train[:, 0]), np.isin(pairs[:, 1], train[:, 1])
     known = {
         "you have it the other way round: True marks the reviews that must go.": ~right,
@@ -149,8 +169,13 @@ def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
         ),
         "(u, i) and (i, u) are not the same pair: keep the order of the two columns.": right
         & ~(pairs[:, ::-1][:, None] == train).all(2).any(1),
-        "nothing leaks, you say; but seven of these pairs are no training edges.": np.zeros(len(right), dtype=bool),
-        "everything leaks, you say; but three of these pairs are training edges.": np.ones(len(right), dtype=bool),
+        **{
+            f"{n} is too small for the key user * n_items + item: two pairs get the same one; "
+            "n_items must be above every item id.": wrong
+            for n, wrong in zip(highest, by_small_keys)
+        },
+        "nothing leaks, you say; but most of these pairs are no training edges.": np.zeros(len(right), dtype=bool),
+        "everything leaks, you say; but some of these pairs are training edges.": np.ones(len(right), dtype=bool),
     }
     for sentence, wrong in known.items():
         if np.array_equal(answer, wrong):
@@ -160,3 +185,54 @@ def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
         state = "no training edge" if right[row] else "a training edge"
         return f"the pair {tuple(pairs[row].tolist())} is {state}, and you say {bool(answer[row])}."
     return None
+
+
+# ---- bonus ----
+
+
+def _separations(gates: np.ndarray, top: np.ndarray) -> dict[str, float]:
+    """The right separation (key "") and what each known mistake makes of the same gates."""
+    high, low = gates[top], gates[~top]
+    above, equal = (high[:, None] > low).sum(), (high[:, None] == low).sum()
+    n_pairs, n = len(high) * len(low), len(gates)
+    ranks = np.argsort(np.argsort(gates)) + 1
+    return {
+        "": (above + equal / 2) / n_pairs,
+        "the other way round: count the pairs in which the 5-star edge has the larger gate.": 1
+        - (above + equal / 2) / n_pairs,
+        "a tie counts nothing: it is half a win, or equal gates would look like a wrong order.": above / n_pairs,
+        "a tie counts as a win: it is half a win, or equal gates would look like a right order.": (above + equal)
+        / n_pairs,
+        "you count pairs: divide by their number.": above + equal / 2,
+        "you divide by all pairs of edges: only pairs with one edge from each group are asked.": (above + equal / 2)
+        / (n * (n - 1) / 2),
+        "you divide by all edges squared: only pairs with one edge from each group are asked.": (above + equal / 2)
+        / n**2,
+        "this is the difference of the two means: it depends on the scale, and a share does not.": high.mean()
+        - low.mean(),
+        "you compare each 5-star edge with the mean of the others: compare it with each of them.": float(
+            (high > low.mean()).mean()
+        ),
+        "you compare row by row: every 5-star edge meets every other one.": float(
+            (high[: len(low)] > low[: len(high)]).mean()
+        ),
+        "equal gates need the same rank, the mean of their places: a plain sort gives the first the lower one.": (
+            ranks[top].sum() - len(high) * (len(high) + 1) / 2
+        )
+        / n_pairs,
+    }
+
+
+@exercise(bonus=True)
+def stars_told_apart(mine: Callable[..., float]) -> str | None:
+    """mine(gates, top) -> how often an edge of the group ``top`` has the larger gate, ties half (AUC)."""
+    gates = np.array([0.61, 0.44, 0.52, 0.70, 0.52, 0.39, 0.52, 0.66, 0.58, 0.44, 0.31])
+    top = np.array([1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1], dtype=bool)
+    answer = numbers(mine(gates.copy(), top.copy()), "share")
+    if answer.size != 1:
+        return f"the share of pairs is one number; you return shape {answer.shape}."
+    known = _separations(gates, top)
+    for sentence, value in known.items():
+        if np.isclose(float(answer.reshape(())), value):
+            return sentence or None
+    return f"of {top.sum()} x {(~top).sum()} pairs the share is {known['']:.4f}, you return {float(answer.reshape(())):.4f}."
