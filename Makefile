@@ -2,6 +2,8 @@
 # make env      the environment alone (.venv)                           make lab     JupyterLab in the course
 # make record   rewrite tests/records (FAST and full)                   make live    check the room, then the lecture
 # make slides   the decks: build/slides/<part>.html, .pdf and _notes.pdf (ONLY=1.3)     make quiz     build/quiz/<part>.html
+# make site     build/site: all pages for the web (links checked)          make handouts cheat sheet, glossary, reading list
+# make standalone   every notebook alone, as in Colab, then without network (about 15 minutes)
 # PYTHON=python3.12   FAST=1   ONLY=03   DATASET=name-or-folder   FORCE=1   pass through
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -11,7 +13,7 @@ BIN := .venv/bin
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: course test env lab live slides quiz record clean
+.PHONY: course test env lab live slides quiz handouts site standalone record clean
 course: env
 	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
 
@@ -32,6 +34,15 @@ slides: env
 
 quiz: env
 	@$(BIN)/python -m utils.quiz build
+
+handouts: env
+	@$(BIN)/python -m utils.handouts $(ARGS)
+
+site: env
+	@$(BIN)/python -m utils.site $(ARGS)
+
+standalone: env
+	@$(BIN)/python tests/standalone.py $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 record: env
 	@$(BIN)/python -m utils.runner --record $(if $(ONLY),--only "$(ONLY)")
