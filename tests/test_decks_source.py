@@ -63,7 +63,8 @@ def test_every_slide_is_shown_for_a_sensible_time_and_says_something(deck, no_fi
         assert 10 <= slide.seconds <= limit, slide.where
         assert len(slide.notes.split()) >= 5, f"{slide.where}: what do you say?"
         shown = re.sub(r"\{\{.*?\}\}|```.*?```|^Source:.*$|^\|.*$", " ", slide.body, flags=re.S | re.M)
-        assert len(shown.split()) <= 75, f"{slide.where} has {len(shown.split())} words: that is a page, not a slide"
+        words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\$\$?.*?\$\$?", " ", shown))
+        assert len(words) <= 75, f"{slide.where} has {len(words)} words: that is a page, not a slide"
 
 
 @by_deck
@@ -233,14 +234,23 @@ def own_figure(tmp_path, monkeypatch):
 
 def test_a_figure_is_drawn_once_until_something_changes(own_figure, monkeypatch):
     _, drawn = own_figure
-    monkeypatch.setattr(figures, "_state", lambda module: "as it was")
+    monkeypatch.setattr(figures, "_state", lambda function: "as it was")
     assert figures.make("drawing") == figures.make("drawing")
     assert len(drawn) == 1
     figures.make("drawing", words="other words")
     assert len(drawn) == 2
-    monkeypatch.setattr(figures, "_state", lambda module: "changed")
+    monkeypatch.setattr(figures, "_state", lambda function: "changed")
     figures.make("drawing")
     assert len(drawn) == 3
+
+
+def test_the_state_of_a_figure_holds_what_it_reaches_and_nothing_else():
+    text = "import os\nSIZE = 3\nOTHER = 4\ndef helper():\n    return SIZE\ndef drawing():\n    return helper()\ndef apart():\n    return OTHER"
+    reached = figures._reached(text, "drawing")
+    assert "import os" in reached and "SIZE = 3" in reached and "def helper" in reached
+    assert "OTHER" not in reached and "apart" not in reached
+    files = {path.relative_to(ROOT).as_posix() for path in figures._imported("from utils import plots_fusion")}
+    assert {"utils/plots_fusion.py", "utils/plotstyle.py"} <= files
 
 
 def test_a_figure_needs_alt_text_and_known_options(own_figure):

@@ -12,10 +12,12 @@ return HTML or SVG as text (a drawing of boxes, or something that a script moves
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,9 +32,6 @@ from utils.plotstyle import png
 
 CACHE = ROOT / "build" / "slides" / "cache"
 DPI = 170
-# Rooms that no figure draws with: a change in them leaves the cache alone
-APART = {"decks", "live", "checks", "runner.py", "pages.py", "environment.py"}
-
 Drawing = Callable[..., "tuple[Figure | str, str]"]
 FIGURES: dict[str, Drawing] = {}
 
@@ -72,7 +71,7 @@ def make(name: str, **options: str) -> Made:
     if name not in known:
         raise suggest(name, known, "figure")
     function = known[name]
-    key = hashlib.sha256(json.dumps([name, options, _state(function.__module__)]).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([name, options, _state(function)]).encode()).hexdigest()[:24]
     stored = CACHE / f"{name}-{key}.json"
     if stored.exists():
         return Made(**json.loads(stored.read_text(encoding="utf-8")))
@@ -95,26 +94,90 @@ def make(name: str, **options: str) -> Made:
     return made
 
 
-def _state(module: str) -> str:
-    """Hash everything that a figure can be made of: code, records, result files, tables and features."""
-    own = [Path(importlib.import_module(module).__file__ or ""), Path(__file__).with_name("tiles.py")]
-    return "".join(sha256(path) for path in own) + _shared_state()
+def _state(function: Drawing) -> str:
+    """Hash everything that a figure can be made of: its code, what that imports, records, results, tables and features."""
+    home = Path(importlib.import_module(function.__module__).__file__ or "")
+    source = _reached(home.read_text(encoding="utf-8"), function.__name__)
+    digest = hashlib.sha256((_data_state() + source).encode())
+    for path in sorted(_imported(source)):
+        digest.update((path.name + _sha(path)).encode())
+    every = re.search(r"\bresults\.", source)  # a function of utils.results may read any of them
+    for path in sorted((ROOT / "data" / "results").glob("*.json")):
+        if every or path.stem in source:
+            digest.update((path.name + _sha(path)).encode())
+    return digest.hexdigest()
+
+
+def _reached(text: str, name: str) -> str:
+    """Return the part of a module that a function needs: itself, what it names, what that names, and all imports."""
+    tree = ast.parse(text)
+    homes: dict[str, ast.stmt] = {}
+    kept = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            homes[node.name] = node
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            homes |= {part.id: node for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+    waiting = [name]
+    while waiting:
+        node = homes.get(waiting.pop())
+        if node is not None and node not in kept:
+            kept.append(node)
+            waiting += [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return "\n".join(ast.unparse(node) for node in kept)
+
+
+def _imported(source: str) -> set[Path]:
+    """Return the files of the course that some code imports, directly or by others; of a package, all its files."""
+    found: set[Path] = set()
+    waiting = set(_imports(source))
+    while waiting:
+        new = waiting - found
+        found |= new
+        waiting = {path for file in new for path in _imports_of(file)}
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _imports_of(path: Path) -> frozenset[Path]:
+    return frozenset(_imports(path.read_text(encoding="utf-8")))
+
+
+def _imports(source: str) -> set[Path]:
+    """Return the files that some code imports from the course."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    found: set[Path] = set()
+    for name in names:
+        if name.split(".")[0] == "utils":
+            found |= _files(name)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _files(name: str) -> frozenset[Path]:
+    """Return the file of a module, or all files of a package; nothing for a name inside a module."""
+    base = ROOT.joinpath(*name.split("."))
+    files = {base.with_suffix(".py")} if base.with_suffix(".py").exists() else set()
+    if base.is_dir() and name not in ("utils", "utils.decks", "utils.checks"):
+        files |= set(base.rglob("*.py"))
+    return frozenset(files)
+
+
+_sha = lru_cache(maxsize=1024)(sha256)  # a file is read once per build
 
 
 @lru_cache(maxsize=1)
-def _shared_state() -> str:
-    code = [
-        path
-        for path in (ROOT / "utils").rglob("*.py")
-        if path.relative_to(ROOT / "utils").parts[0] not in APART
-    ]  # fmt: skip
-    stored = [*(ROOT / "tests" / "records" / "full").glob("*.json"), *(ROOT / "data" / "results").glob("*.json")]
+def _data_state() -> str:
+    """Hash the records, and the tables and features of the Sticker Shop."""
+    stored = [*(ROOT / "tests" / "records" / "full").glob("*.json")]
     data = [p for p in (ROOT / "data" / "sticker_shop").rglob("*") if p.suffix in {".tsv", ".gz", ".npy", ".npz"}]
-    digest = hashlib.sha256()
-    for path in sorted([*code, *stored, *data]):
-        digest.update(path.relative_to(ROOT).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return "".join(path.name + sha256(path) for path in sorted([*stored, *data]))
 
 
 def sized(drawn: Figure, width: float, height: float) -> Figure:

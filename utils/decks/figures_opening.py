@@ -50,7 +50,7 @@ def first_lists() -> tuple[str, str]:
     split, _, user, liked, lists = _cold()
     later = split.test[split.test[:, 0] == user, 1]
     rows = {"History": liked[-7:], **lists}
-    drawn = tile_rows(shop(), rows, tile=132, hits=later, kinds={"by content": "multimodal"}, rule=True)
+    drawn = tile_rows(shop(), rows, tile=125, hits=later, kinds={"by content": "multimodal"}, rule=True)
     hits = {name: int(np.isin(ids, later).sum()) for name, ids in lists.items()}
     titles = shop().items["title"]
     return drawn, (

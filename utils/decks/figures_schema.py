@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from utils import plots, plots_data, plots_features, plots_fusion
 from utils.decks import review
 from utils.decks.figures import alt_table, figure, sized
 from utils.decks.figures_opening import recorded
-from utils.decks.numbers import record_file, result_rows, shop, value
+from utils.decks.numbers import record_file, shop, value
 from utils.decks.tiles import tile_rows
 from utils.pictures import _ink
 from utils.plotstyle import MODALITY_COLOURS, styled
@@ -25,7 +24,7 @@ INK, GREY = "#10202F", "#8A97A3"
 # ---- the schema as a drawing ----------------------------------------------------------------------------------------
 
 COLUMNS = (
-    ("content", "c", "picture, words, sound", "02"),
+    ("content", "c", "what there is", "02"),
     ("extract", "φ", "features", "03"),
     ("represent", "μ", "one space or several", "04"),
     ("fuse", "γ", "vectors or scores", "04"),
@@ -39,7 +38,7 @@ QUESTIONS = (("Which?", 0, 0), ("How?", 1, 2), ("When?", 3, 3), ("and then: lear
 def schema_flow(here: str = "") -> tuple[str, str]:
     """The schema as boxes and arrows; ``here`` names boxes (joined by +) that are lit while the others fade."""
     lit = set(here.split("+")) if here else {name for name, *_ in COLUMNS}
-    width, left, step, lane = 146, 6, 201, (70, 158, 246)
+    width, left, step, lane = 146, 22, 197, (70, 158, 246)
     parts = [_question(words, left + a * step, left + b * step + width) for words, a, b in QUESTIONS]
     for at, (name, symbol, words, notebook) in enumerate(COLUMNS):
         x, faint = left + at * step, 1 if name in lit else 0.28
@@ -65,7 +64,7 @@ def schema_flow(here: str = "") -> tuple[str, str]:
         )
         if at:
             for y in lane if at < 4 else lane[1:2]:
-                end = lane[1] if at >= 3 else y
+                end = lane[1] + (y - lane[1]) / 5 if at == 3 else y  # three lanes arrive side by side
                 parts.append(_arrow(x - step + width + 5, y + 32, x - 8, end + 32))
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1164 412" width="100%" font-family="Source Sans 3, sans-serif" '
@@ -100,7 +99,7 @@ def _arrow(x0: float, y0: float, x1: float, y1: float) -> str:
 def review_counts() -> tuple[Figure, str]:
     """What 43 papers answered to the questions of the schema."""
     counted = review.counts()
-    fig = Figure(figsize=(12, 4.3), layout="constrained")
+    fig = Figure(figsize=(12, 4.9), layout="constrained")
     for ax, (question, numbers) in zip(fig.subplots(1, len(counted)), counted.items()):
         colours = [MODALITY_COLOURS.get(name, "#33506B") for name in numbers.index]
         ax.bar(range(len(numbers)), numbers, 0.7, color=colours)
@@ -294,8 +293,8 @@ def dial() -> tuple[str, str]:
     user, weights = made.users[0], (0, 0.3, 1)
     names = {0: "clicks only", 0.3: "a third content", 1: "content only"}
     rows = {names[w]: made.items(user, w, 7) for w in weights}
-    kinds = {"a third content": "multimodal", "content only": "visual"}
-    return tile_rows(shop(), rows, tile=138, hits=made.hits(user), kinds=kinds), made.words(user, weights, 7)
+    kinds = {"a third content": "multimodal", "content only": "multimodal"}
+    return tile_rows(shop(), rows, tile=125, hits=made.hits(user), kinds=kinds), made.words(user, weights, 7)
 
 
 # ---- learn, judge ---------------------------------------------------------------------------------------------------
@@ -349,53 +348,53 @@ def warm_and_cold() -> tuple[Figure, str]:
     return fig, f"Recall at 20. Warm items: {alt_table(warm, 2)}. Shelf of new items: {alt_table(shelf, 2)}."
 
 
-@lru_cache(maxsize=1)
-def _movies() -> pd.DataFrame:
-    from utils.results import MODEL_NAMES
-
-    names = ("mostpop", "itemknn", "itemknn_content", "bpr", "lightgcn", "vbpr", "freedom", "lattice")
-    rows = {}
-    for name in names:
-        rows[MODEL_NAMES[name]] = {
-            metric: np.mean([r["value"] for r in result_rows("movielens_random", {"model": name, "split": "test", "metric": metric})])
-            for metric in ("recall@20", "aplt@20")
-        }  # fmt: skip
-    return pd.DataFrame(rows).T
-
-
 @figure
 @styled
-def accurate_or_fair() -> tuple[Figure, str]:
-    """MovieLens: Recall against the share of the list that is long tail."""
-    table = _movies()
-    kinds = dict.fromkeys(table.index, "none") | dict.fromkeys(
-        ("Content kNN", "VBPR", "FREEDOM", "LATTICE"), "multimodal"
-    )
-    drawn = plots.tradeoff(table, kinds=kinds)
-    words = "; ".join(f"{name} {row['recall@20']:.2f} and {row['aplt@20']:.2f}" for name, row in table.iterrows())
-    return sized(drawn, 7.6, 5.2), f"MovieLens, Recall at 20 and long-tail share of the list: {words}."
+def trap_bars() -> tuple[Figure, str]:
+    """Recall on cold items of VBPR, of chance, and of VBPR trained with cold negatives."""
+    table = recorded("05", VBPR="cold_vbpr", random="random_cold", VBPR_with_cold_negatives="trap_cold")
+    kinds = {"VBPR": "multimodal", "random": "none", "VBPR with cold negatives": "multimodal"}
+    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=["random"])
+    drawn.axes[0].set_xlabel("Recall@20 on cold items, all items compete")
+    return sized(drawn, 9.4, 3.1), f"Recall at 20 on cold items, all items compete: {alt_table(table['mean'])}."
 
 
 @figure
-def one_user() -> tuple[str, str]:
-    """One user's history and lists without and with content: two models without training weights."""
+def accurate_or_fair() -> tuple[Figure, str]:
+    """Ten published models on one Amazon shop: Recall against the share of the list that is long tail."""
+    from utils.published import tors_table
+
+    rows = tors_table()
+    names = {"bpr": "BPR", "ngcf": "NGCF", "lightgcn": "LightGCN", "sgl": "SGL", "vbpr": "VBPR"}
+    rows = rows[rows["dataset"] == "Office"].assign(model=lambda t: t["model"].map(lambda m: names.get(m, m.upper())))
+    table = rows.set_index("model")[["recall", "aplt"]].rename(columns={"recall": "recall@20", "aplt": "aplt@20"})
+    kinds = {name: "none" if name in ("BPR", "NGCF", "LightGCN", "SGL") else "multimodal" for name in table.index}
+    drawn = plots.tradeoff(table, kinds=kinds)
+    words = "; ".join(f"{name} {row['recall@20']:.2f} and {row['aplt@20']:.2f}" for name, row in table.iterrows())
+    return sized(drawn, 8, 5.2), f"Amazon Office, published Recall at 20 and long-tail share of the list: {words}."
+
+
+@figure
+def gains_and_losses() -> tuple[str, str]:
+    """Lists without and with content, of the user who gains most from content and of the one who loses most."""
     from utils.data import split_dataset
-    from utils.evaluation import top_items
+    from utils.evaluation import evaluate, top_items
     from utils.features import load_features
     from utils.models import make_model
 
-    split = split_dataset(shop(), "cold_items", seed=SEED)
-    taken = split.test[:, 0]
-    user = int(np.bincount(taken).argmax())
-    later = split.test[taken == user, 1]
-    models = {
-        "without content": make_model("itemknn", split),
-        "with content": make_model("itemknn_content", split, load_features(shop())),
-    }
-    lists = {name: top_items(model, split, user, 7) for name, model in models.items()}
-    rows: dict[str, Any] = {"history": split.matrix("train")[user].indices[-7:], **lists}
-    found = {name: int(np.isin(ids, later).sum()) for name, ids in lists.items()}
-    return tile_rows(shop(), rows, tile=138, hits=later, kinds={"with content": "multimodal"}, rule=True), (
-        f"A user's history, and seven items without and with content; {found['without content']} and {found['with content']} "
-        "of them were taken later."
+    split = split_dataset(shop(), "random", seed=SEED)
+    without, with_ = make_model("itemknn", split), make_model("itemknn_multimodal", split, load_features(shop()))
+    ndcg = [evaluate(model, split, top_k=7, metrics=("ndcg",)).per_user["ndcg@7"] for model in (without, with_)]
+    gain = ndcg[1] - ndcg[0]
+    rows, later, words = {}, [], []
+    for what, user in (("gains", int(gain.idxmax())), ("loses", int(gain.idxmin()))):
+        taken = split.test[split.test[:, 0] == user, 1]
+        for name, model in (("without", without), ("with", with_)):
+            rows[f"{what}: {name}"] = top_items(model, split, user, 7)
+            words.append(f"{what}, {name} content: {int(np.isin(rows[f'{what}: {name}'], taken).sum())} taken later")
+            later.append(set(map(int, taken)))
+    kinds = {name: "multimodal" for name in rows if name.endswith("with")}
+    hits = dict(zip(rows, later))
+    return tile_rows(shop(), rows, tile=106, hits=hits, kinds=kinds), (
+        f"Lists of seven items for the user who gains most from content and the one who loses most. {'; '.join(words)}."
     )

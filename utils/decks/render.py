@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import html
-import importlib
-import inspect
 import json
 import re
 import shlex
@@ -252,33 +251,34 @@ _markdown.renderer.block_code = lambda code, info=None: _fence(code, info)  # sa
 
 
 def _object(name: str) -> str:
-    """Return the source of a function, class or method of the course, without its docstring."""
+    """Return the source of a function, class or method of the course, without its docstring; nothing is imported."""
     words = name.split(".")
     for cut in range(len(words) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(words[:cut]))
-        except ModuleNotFoundError:
+        base = ROOT.joinpath(*words[:cut])
+        path = base.with_suffix(".py") if base.with_suffix(".py").exists() else base / "__init__.py"
+        if not path.exists():
             continue
+        text = path.read_text(encoding="utf-8")
+        node: ast.AST = ast.parse(text)
         for word in words[cut:]:
-            if not hasattr(found, word):
-                raise suggest(
-                    word, (n for n in dir(found) if not n.startswith("_")), f"name in {'.'.join(words[:cut])}"
-                )
-            found = getattr(found, word)
-        source = textwrap.dedent(inspect.getsource(found))
-        return _without_docstring(source)
+            inside = {part.name: part for part in getattr(node, "body", []) if isinstance(part, NAMED)}
+            if word not in inside:
+                raise suggest(word, inside, f"name in {'.'.join(words[:cut])}")
+            node = inside[word]
+        return _lines_of(node, text.split("\n"))
     raise CourseError(f"There is no module {name!r}; write utils.room.name of something that exists.")
 
 
-def _without_docstring(source: str) -> str:
-    import ast
+NAMED = (ast.FunctionDef, ast.ClassDef)
 
-    node = ast.parse(source).body[0]
-    first = node.body[0]
-    lines = source.rstrip("\n").split("\n")
-    if ast.get_docstring(node) is None or len(node.body) == 1:
-        return "\n".join(lines)
-    return "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
+
+def _lines_of(node: Any, lines: list[str]) -> str:
+    first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+    kept = list(range(first, node.end_lineno + 1))
+    if ast.get_docstring(node) is not None and len(node.body) > 1:
+        words = node.body[0]
+        kept = [n for n in kept if not words.lineno <= n <= words.end_lineno]
+    return textwrap.dedent("\n".join(lines[n - 1] for n in kept))
 
 
 def _numbers(text: str, most: int) -> set[int]:
@@ -323,10 +323,10 @@ def _firsts(cell: dict[str, Any]) -> list[str]:
 
 
 def _pointer(work: _Slide, words: list[str]) -> str:
-    if len(words) != 2:
+    if len(words) not in (2, 3):
         raise CourseError('{{cell}} takes a notebook and the cell\'s first words: {{cell 05_training "4. Train"}}.')
-    cell = _cell(*words)
-    label = html.escape(words[1].lstrip("# "))
+    cell = _cell(*words[:2])
+    label = html.escape(words[-1].lstrip("# "))
     href = f"../{words[0]}.html#cell-id={cell['id']}"
     return (
         f'<a class="cell" href="{href}" data-notebook="{words[0]}" data-cell="{cell["id"]}">'

@@ -17,7 +17,7 @@ def tile_rows(
     rows: Mapping[str, Iterable[int]],
     *,
     tile: int = 120,
-    hits: Iterable[int] = (),
+    hits: Iterable[int] | Mapping[str, Iterable[int]] = (),
     kinds: Mapping[str, str] | None = None,
     query: bool = False,
     rule: bool = False,
@@ -28,15 +28,15 @@ def tile_rows(
         dataset: has image(item_id) and items with titles.
         rows: name -> item_ids.
         tile: pixels of a side, on a slide of 1280 x 720.
-        hits: item_ids that get a frame and a tick (not in the first row when ``rule`` parts it off).
+        hits: item_ids that get a frame and a tick (not in the first row when ``rule`` parts it off); or name -> item_ids.
         kinds: name -> modality, for the colour of the name.
         query: the first item of each row is what was asked for.
         rule: draw a line below the first row.
     """
-    hit, most = set(map(int, hits)), max(len(list(ids)) for ids in rows.values())
-    cells = []
+    each = hits if isinstance(hits, Mapping) else dict.fromkeys(rows, list(hits))
+    most, cells = max(len(list(ids)) for ids in rows.values()), []
     for at, (name, ids) in enumerate(rows.items()):
-        kind = (kinds or {}).get(name, "none")
+        kind, hit = (kinds or {}).get(name, "none"), set(map(int, each[name]))
         colour = "#10202F" if kind == "none" else _ink(MODALITY_COLOURS[kind])
         cells.append(f'<div class="name" style="color:{colour}">{html.escape(name)}</div>')
         for place, item in enumerate(map(int, ids)):
