@@ -11,6 +11,8 @@ from utils.files import atomic_path
 from utils.pages import mathml
 from utils.quiz import FOLDER, LETTERS, Question, Quiz
 
+INSTRUCTOR = FOLDER.parent / "instructor"
+
 # Nothing may be fetched and nothing sent: the browser itself sees to it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; form-action 'none'"
 
@@ -33,6 +35,9 @@ button.plain { background: #fff; color: #0b5394; } :focus-visible { outline: 3px
 .act { margin: 12px 0 0; display: flex; gap: 12px; align-items: center; flex-wrap: wrap; } .verdict { font-weight: 600; margin: 0; }
 .score { position: sticky; bottom: 0; background: #fff; border-top: 2px solid #767676; padding: 12px 0; display: flex; gap: 16px; align-items: center; }
 .score p { margin: 0; font-weight: 600; }
+.paper table { display: table; width: 100%; font-size: 15px; } .paper th, .paper td { vertical-align: top; } .paper h2 { margin-top: 36px; }
+.paper pre { background: none; white-space: pre-wrap; letter-spacing: -1px; color: #767676; } .paper pre code { background: none; }
+.task-list-item { list-style: none; margin-left: -22px; } main.paper { overflow-wrap: break-word; }
 @media print { .why { display: block !important; } .act, .score, nav { display: none; } form { break-inside: avoid; } }
 """
 
@@ -95,7 +100,7 @@ def markdown(text: str) -> str:
     """Return a text as HTML: emphasis, code, tables, and maths as MathML."""
     import mistune
 
-    return mistune.create_markdown(escape=False, plugins=["table"])(mathml(text.strip())).strip()
+    return mistune.create_markdown(escape=False, plugins=["table", "task_lists"])(mathml(text.strip())).strip()
 
 
 def page(quiz: Quiz) -> str:
@@ -166,3 +171,16 @@ def build(out: Path, folder: Path = FOLDER) -> list[Path]:
         with atomic_path(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return [out / name for name in pages]
+
+
+def build_instructor(out: Path, folder: Path = INSTRUCTOR) -> list[Path]:
+    """Write the instructor's pages, README.md as index.html, and the feedback form, ready for print; return the paths."""
+    written = []
+    for source in sorted(folder.glob("*.md")):
+        text = source.read_text(encoding="utf-8").replace("](feedback.md)", "](feedback.html)")
+        title = html.escape(text.splitlines()[0].lstrip("# "))
+        target = out / ("index.html" if source.stem == "README" else f"{source.stem}.html")
+        with atomic_path(target) as temporary:
+            temporary.write_text(_document(title, f'<main class="paper">{markdown(text)}</main>'), encoding="utf-8")
+        written.append(target)
+    return written
