@@ -60,7 +60,7 @@ def test_every_cell_says_what_rise_does_with_it(path):
         assert plan.is_shown(cell) == ("minutes" in cell.metadata.get("live", {})), cell.id
     shown = [cell for cell in notebook.cells if plan.is_shown(cell)]
     assert plan.slide_type(shown[0]) == "slide" and shown[0] is notebook.cells[0]
-    assert {"setup", "parameters", "record"}.isdisjoint(*(plan.tags(cell) for cell in shown))
+    assert not {"setup", "parameters", "record"} & set().union(*(plan.tags(cell) for cell in shown))
 
 
 @by_notebook
@@ -172,7 +172,7 @@ def test_a_copy_of_a_notebook_lies_two_folders_down(tmp_path):
 def test_the_plan_is_a_page_with_every_shown_cell(tmp_path):
     page = copies.write_plan(tmp_path, server="http://127.0.0.1:9/?token=t").read_text(encoding="utf-8")
     assert page.count("<tr") == sum(len(plan.stops(path)) for path in PATHS) + len(PATHS)
-    assert 'href="http://127.0.0.1:9/rise/notebooks/build/live/05_training.ipynb?token=t"' in page
+    assert 'href="http://127.0.0.1:9/rise/build/live/05_training.ipynb?token=t"' in page
     assert 'href="../05_training.html"' in page and "(exercise)" in page and "70:00" not in page
     assert "https://" not in page and "src=" not in page
     assert "saved copy" in copies.write_plan(tmp_path).read_text(encoding="utf-8")

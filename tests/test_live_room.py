@@ -142,7 +142,7 @@ def server(tmp_path_factory):
 
 def test_the_extension_is_on_and_slides_answer(server):
     address, token = server
-    with urllib.request.urlopen(f"{address}rise/notebooks/build/live/00_start_here.ipynb?token={token}") as answer:
+    with urllib.request.urlopen(f"{address}rise/build/live/00_start_here.ipynb?token={token}") as answer:
         page = answer.read().decode("utf-8")
     assert answer.status == 200 and "rise" in page.lower()
     config = json.loads(
@@ -163,11 +163,11 @@ def test_slides_and_saved_copy_in_a_browser(server):
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         asked = []
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"{address}rise/notebooks/build/live/00_start_here.ipynb?token={token}")
+        page.goto(f"{address}rise/build/live/00_start_here.ipynb?token={token}")
         page.wait_for_selector(".reveal .slides section.present h1", timeout=120_000)
         assert "00 Start here" in page.inner_text(".reveal .slides section.present h1 >> nth=0")
         page.goto(f"{address}lab/tree/build/live/00_start_here.ipynb?token={token}")
-        page.click("text=Saved copy, with all outputs >> nth=0", timeout=120_000)
+        page.click('.jp-RenderedMarkdown a:has-text("Saved copy") >> nth=0', timeout=120_000)
         frame = page.wait_for_selector(".jp-HTMLViewer iframe", timeout=60_000).content_frame()
         frame.wait_for_selector("text=the saved copy", timeout=30_000)
         outside = [

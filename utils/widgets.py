@@ -264,7 +264,7 @@ def show(dial: Dial) -> None:
 
     twin = _image(dial.figure(first, WEIGHTS), dial.words(first, WEIGHTS))
     display(box)
-    display(HTML(f"<details><summary>The same at {len(WEIGHTS)} weights, to print</summary>{twin}</details>"))
+    display(HTML(f"<details open><summary>The same at {len(WEIGHTS)} weights, to print</summary>{twin}</details>"))
 
 
 def slider(dial: Dial) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import subprocess
 import sys
@@ -20,10 +21,11 @@ from utils.live import plan, room
 
 def server_command(port: int, token: str, opens: bool) -> list[str]:
     """Return the command that starts JupyterLab on this machine only, in the course's folder."""
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container
     return [
         sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--ip=127.0.0.1", f"--port={port}",
         "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.default_url=/lab/tree/build/live/00_start_here.ipynb", *([] if opens else ["--no-browser"]),
+        "--LabApp.default_url=/lab/tree/build/live/00_start_here.ipynb", *([] if opens else ["--no-browser"]), *root,
     ]  # fmt: skip
 
 

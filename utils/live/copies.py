@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import html
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from utils.files import ROOT, atomic_path
 from utils.live import plan
 
 LIVE = ROOT / "build" / "live"
+STYLE = ROOT / "notebooks" / "rise.css"  # RISE reads it from the folder of the notebook
+BADGES = re.compile(r"^\[!\[Open in .*\n", re.M)  # pictures from other machines: a slide asks nobody for anything
 CSS = """
 body { font: 17px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 0 auto; padding: 24px; color: #222; }
 table { border-collapse: collapse; width: 100%; margin-bottom: 24px; }
@@ -42,7 +45,7 @@ def live_copy(path: Path) -> Any:
             continue
         cell = copy.deepcopy(cell)
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\(\.\./", "](../../", cell.source)
+            cell.source = BADGES.sub("", re.sub(r"\]\(\.\./", "](../../", cell.source)).lstrip("\n")
         elif "parameters" in plan.tags(cell):
             cell.source = re.sub(r"^FAST = False", "FAST = True", cell.source, flags=re.M)
         if cell.cell_type == "code" and plan.is_shown(cell):
@@ -50,6 +53,8 @@ def live_copy(path: Path) -> Any:
             words = f"*Live: {seconds:.0f} s. {saved}*" if seconds is not None else f"*Live: not measured. {saved}*"
             if seconds is not None and seconds < 1:
                 words = f"*Live: under 1 s. {saved}*"
+            if "widget" in plan.tags(cell):  # RISE's page loads no widgets; JupyterLab does
+                words += " *Drag it in JupyterLab; the slide shows its picture.*"
             note = nbformat.v4.new_markdown_cell(words, metadata={"slideshow": {"slide_type": plan.slide_type(cell)}})
             kept.append(note)
             cell.metadata["slideshow"] = {"slide_type": "-"}
@@ -65,6 +70,8 @@ def write_copies(folder: Path = LIVE) -> list[Path]:
     import nbformat
 
     written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(STYLE, folder / STYLE.name)
     for path in plan.notebooks():
         target = folder / path.name
         with atomic_path(target) as temporary:
@@ -91,7 +98,7 @@ def write_plan(folder: Path = LIVE, server: str = "") -> Path:
             if address:
                 where = f"build/live/{path.name}"
                 links += [
-                    f'<a href="{address}rise/notebooks/{where}?{token}">slides</a>',
+                    f'<a href="{address}rise/{where}?{token}">slides</a>',
                     f'<a href="{address}lab/tree/{where}?{token}">in JupyterLab</a>',
                 ]
             total = measured["notebooks"].get(path.stem, {}).get("seconds")

@@ -70,6 +70,8 @@ def _statement(node: ast.stmt, use: Use) -> None:
             if isinstance(part, ast.stmt):
                 _statement(part, use)
             elif isinstance(part, ast.ExceptHandler):
+                if part.type is not None:
+                    _expression(part.type, use)
                 use.binds |= {part.name} - {None}
                 for inner in part.body:
                     _statement(inner, use)
