@@ -1,12 +1,16 @@
-"""Room "Which?" (utils/data) on the command line: convert a foreign layout, check a folder, list what is there."""
+"""Room "Which?" (utils/data) on the command line: get, make, convert, check and export datasets."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from utils.data import CONVERTERS, catalogue, check_media, convert, find_folder, get, known_datasets, load_dataset
+from utils.data import CONVERTERS, catalogue, convert, get, known_datasets, load_dataset
+from utils.data.export import LAYOUTS, export
 from utils.data.publishers import RECIPES
+from utils.data.report import report
+from utils.data.template import new_folder
+from utils.data.uses import modalities
 from utils.errors import CourseError
 
 
@@ -35,7 +39,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("target", help="the folder to make")
     command.add_argument("--min-rating", type=float, default=4.0, help="smallest rating that counts (default: 4)")
     command.set_defaults(run=_convert)
-    command = commands.add_parser("check", help="read a folder and every file in it; exit status 1 on errors")
+    command = commands.add_parser("new", help="make a folder to fill with data of your own, with its card")
+    command.add_argument("folder", help="a new or empty folder")
+    command.set_defaults(run=_new)
+    command = commands.add_parser("export", help="write a dataset in the layout of another framework")
+    command.add_argument("folder", help="a path, or the name of a folder in data/")
+    command.add_argument("layout", help=", ".join(LAYOUTS))
+    command.add_argument("target", help="a new or empty folder")
+    command.add_argument("--strategy", help="how to split a log without a split column (default: random)")
+    command.add_argument("--seed", type=int, default=0, help="of that split")
+    command.add_argument("--no-features", dest="features", action="store_false", help="the log and the ids alone")
+    command.set_defaults(run=_export)
+    command = commands.add_parser("check", help="say all that is wrong with a folder; exit status 1 on errors")
     command.add_argument("folder", help="a path, or the name of a folder in data/")
     command.add_argument("--tables", default="", help='folder of other tables inside it, for example "raw"')
     command.set_defaults(run=_check)
@@ -68,18 +83,28 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    dataset = load_dataset(options.folder, tables=options.tables)
-    print(dataset)
-    problems = check_media(dataset)
-    for row in problems.head(20).itertuples(index=False):
-        print(f"  problem: item {row.item!r}, {row.modality}, {row.file}: {row.problem}")
-    if len(problems) > 20:
-        print(f"  ... and {len(problems) - 20} more; utils.data.check_media(dataset) lists all of them")
-    # An item without text is a missing modality, which the course can live with; an unreadable file is an error.
-    unreadable = int((problems["modality"] != "textual").sum())
-    verdict = f"{unreadable} unreadable files: replace them, or use clean()" if unreadable else "no errors"
-    print(f"{find_folder(options.folder)}: {verdict}")
-    return 1 if unreadable else 0
+    found = report(options.folder, tables=options.tables)
+    print(found)
+    return 1 if found.errors else 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    target = new_folder(options.folder)
+    print(f"{target} is ready: put your rows in the place of the examples, fill in README.md, then run")
+    print(f"python -m utils.data check {target}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from utils.features import load_features  # the room of features imports this one
+
+    dataset = load_dataset(options.folder)
+    wanted = [m for m in modalities(dataset) if options.features]
+    features = load_features(dataset, wanted) if wanted else None
+    choices = {"strategy": options.strategy, "seed": options.seed}
+    target = export(dataset, options.layout, options.target, features=features, **choices)
+    print(f"{dataset.name} in the layout of {options.layout}: {target}; users.tsv and items.tsv lead back to the ids")
+    return 0
 
 
 def _get(options: argparse.Namespace) -> int:
