@@ -11,7 +11,7 @@ from utils.features.prepared import check_content, load_features, prepared, save
 from utils.features.registry import DEFAULTS, Encoder, Network, encoders, register, register_family
 
 # Each of these modules puts its encoders into the registry.
-for _module in ("image", "text", "hub", "audio"):
+for _module in ("image", "text", "hub", "audio", "own"):
     if importlib.util.find_spec(f"utils.features.{_module}") is not None:
         importlib.import_module(f"utils.features.{_module}")
 

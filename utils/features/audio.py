@@ -62,8 +62,9 @@ def sound_network(
     weights=musicnn.WEIGHTS_SHA256,
     layers=tuple(musicnn.LAYERS),
     options={"max_seconds": MAX_SECONDS},
+    many=True,
 )
-def _load_musicnn(layer: str, max_seconds: float) -> Network:
+def _load_musicnn(layer: str | tuple[str, ...], max_seconds: float) -> Network:
     musicnn.load_musicnn()  # a missing or changed file is said here, before a sound is read
     return sound_network(musicnn.patches, partial(musicnn.encode, layer=layer), max_seconds)
 
@@ -131,10 +132,11 @@ def _hf_audio(name: str, modality: str) -> Encoder:
         layers=("mean",),
         any_layer=True,
         options={"max_seconds": 30.0, "revision": "main"},
+        many=True,
     )
 
 
-def _load_hf_audio(name: str, layer: str, max_seconds: float, revision: str) -> Network:
+def _load_hf_audio(name: str, layer: str | tuple[str, ...], max_seconds: float, revision: str) -> Network:
     """Load a wav2vec2-like model: the mean over time of its last states (``mean``), or of block K (``hidden.K``)."""
     from transformers import AutoFeatureExtractor, AutoModel
 
@@ -149,22 +151,97 @@ def _load_hf_audio(name: str, layer: str, max_seconds: float, revision: str) -> 
             ) from error
         raise needs_network(f"hf-audio:{name}", "audio", str(error).splitlines()[0]) from error
     known = ["mean", *(f"hidden.{k}" for k in range(model.config.num_hidden_layers + 1))]
-    if layer not in known:
-        raise suggest(layer, known, f"layer of encoder 'hf-audio:{name}'")
+    wanted = [layer] if isinstance(layer, str) else list(layer)
+    for each in wanted:
+        if each not in known:
+            raise suggest(each, known, f"layer of encoder 'hf-audio:{name}'")
     rate = extractor.sampling_rate
 
     def prepare(wave: np.ndarray) -> torch.Tensor:
         wave = at_least(wave, rate)  # one second: shorter ones may not fill the first convolutions
         return extractor(wave, sampling_rate=rate, return_tensors="pt")["input_values"]
 
-    def encode(inputs: list[torch.Tensor]) -> np.ndarray:
+    def encode(inputs: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
         # One sound at a time: some of these models normalise over the padded length, and a batch would change the row.
-        rows = []
+        rows: list[list[np.ndarray]] = [[] for _ in wanted]
         with torch.inference_mode():
             for values in inputs:
-                output = model(values, output_hidden_states=layer != "mean")
-                states = output.last_hidden_state if layer == "mean" else output.hidden_states[int(layer.split(".")[1])]
-                rows.append(states[0].mean(dim=0).float().numpy())
-        return np.stack(rows)
+                output = model(values, output_hidden_states=any(each != "mean" for each in wanted))
+                for each, found in zip(wanted, rows):
+                    last = each == "mean"
+                    states = output.last_hidden_state if last else output.hidden_states[int(each.split(".")[1])]
+                    found.append(states[0].mean(dim=0).float().numpy())
+        return np.stack(rows[0]) if isinstance(layer, str) else [np.stack(found) for found in rows]
 
     return sound_network(prepare, encode, max_seconds, rate)
+
+
+@register_family(
+    "torchaudio", ["audio"], "the bundle's own", "a torchaudio pipeline bundle, by name (WAV2VEC2_BASE, ...)"
+)
+def _torchaudio(name: str, modality: str) -> Encoder:
+    """Make the encoder for ``torchaudio:BUNDLE``; torchaudio is no requirement of the course."""
+
+    def weights(**_: Any) -> str:
+        return f"{name}@{getattr(_bundles(name)[0], '__version__', 'unknown')}"
+
+    return Encoder(
+        name=f"torchaudio:{name}",
+        modality=modality,
+        load=partial(_load_torchaudio, name),
+        dim=None,
+        offline=False,
+        licence="the bundle's own",
+        source=f"torchaudio.pipelines.{name}",
+        weights=weights,
+        layers=("mean",),
+        any_layer=True,
+        options={"max_seconds": 30.0},
+        many=True,
+    )
+
+
+def _bundles(name: str) -> tuple[Any, Any]:
+    """(torchaudio, the bundle of that name).
+
+    Raises:
+        CourseError: torchaudio is not installed, or has no such bundle.
+    """
+    try:
+        import torchaudio
+        from torchaudio import pipelines
+    except ImportError:
+        raise CourseError(
+            f"Encoder 'torchaudio:{name}' needs the package torchaudio; run `pip install torchaudio`, or use hf-audio:NAME."
+        ) from None
+    if not hasattr(pipelines, name):
+        known = [each for each in vars(pipelines) if each.isupper()]
+        raise suggest(name, known, "torchaudio bundle")
+    return torchaudio, getattr(pipelines, name)
+
+
+def _load_torchaudio(name: str, layer: str | tuple[str, ...], max_seconds: float) -> Network:
+    """Load a wav2vec2-like bundle: the mean over time of its last layer (``mean``), or of layer K (``hidden.K``)."""
+    _, bundle = _bundles(name)
+    try:
+        model = bundle.get_model().eval()
+    except OSError as error:
+        raise needs_network(f"torchaudio:{name}", "audio", getattr(error, "reason", error)) from error
+    wanted = [layer] if isinstance(layer, str) else list(layer)
+    rate = int(bundle.sample_rate)
+
+    def encode(waves: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+        # One sound at a time: padding would change the row of a shorter one.
+        rows: list[list[np.ndarray]] = [[] for _ in wanted]
+        with torch.inference_mode():
+            for wave in waves:
+                states, _ = model.extract_features(torch.from_numpy(at_least(wave, rate))[None])
+                known = ["mean", *(f"hidden.{k}" for k in range(len(states)))]
+                for each, found in zip(wanted, rows):
+                    if each not in known:
+                        raise suggest(each, known, f"layer of encoder 'torchaudio:{name}'")
+                    chosen = states[-1 if each == "mean" else int(each.split(".")[1])]
+                    found.append(chosen[0].mean(dim=0).float().numpy())
+        return np.stack(rows[0]) if isinstance(layer, str) else [np.stack(found) for found in rows]
+
+    return sound_network(lambda wave: wave, encode, max_seconds, rate)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from utils.errors import CourseError, suggest
-from utils.features.image import image_network, listen, on_white, open_image, reader
+from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
 from utils.features.registry import Encoder, Network, needs_network, register_family
-from utils.features.text import quiet_loading
+from utils.features.text import CutTexts, quiet_loading
 from utils.features.weights import SECONDS, file_digest, folder_digest, hub_folder
 
 
@@ -90,6 +90,13 @@ def penultimate(network: nn.Module) -> str:
     raise CourseError("This network has no classifier to stop before; name a layer.")
 
 
+def before_classifier(network: nn.Module, layer: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Replace the name ``penultimate`` by that of the node."""
+    if isinstance(layer, str):
+        return penultimate(network) if layer == "penultimate" else layer
+    return tuple(before_classifier(network, each) for each in layer)
+
+
 @register_family(
     "torchvision",
     ["visual"],
@@ -104,13 +111,17 @@ def _torchvision(name: str, modality: str) -> Encoder:
         raise suggest(name, known, "torchvision model")
     encoder = f"torchvision:{name}"
 
-    def load(layer: str, size: int | None, fit: str, weights: str) -> Network:
+    def load(
+        layer: str | tuple[str, ...], size: int | None, fit: str, weights: str, normalise: str = "model", mean: Any = None,
+        std: Any = None,
+    ) -> Network:  # fmt: skip
         look = _torchvision_entry(name, weights).transforms()
+        scaling = normaliser(normalise, mean, std, (255 * np.array(look.mean), 255 * np.array(look.std)))
         network = _torchvision_network(name, weights)
-        layer = penultimate(network) if layer == "penultimate" else layer
-        mean, scale = 255 * np.array(look.mean), 255 * np.array(look.std)
-        prepare = reader(size or look.crop_size[0], fit)
-        return image_network(listen(network, layer, encoder), prepare, mean, scale)
+        size = size or look.crop_size[0]
+        return image_network(
+            listen(network, before_classifier(network, layer), encoder, size), reader(size, fit), **scaling
+        )
 
     def weights_id(weights: str, **_: Any) -> str:
         own = Path(weights).is_file()
@@ -128,6 +139,8 @@ def _torchvision(name: str, modality: str) -> Encoder:
         layers=("penultimate",),
         any_layer=True,
         options={"size": None, "fit": "pad", "weights": "DEFAULT"},
+        extras=NORMALISE,
+        many=True,
     )
 
 
@@ -159,9 +172,11 @@ def _clip_text(folder: Path, model: nn.Module) -> Network:
     longest = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
     # SigLIP was trained on full-length padding; for CLIP the padding is masked.
     padding = "max_length" if model.config.model_type.startswith("siglip") else True
+    cut = CutTexts(longest)
 
     def encode(texts: list[str]) -> np.ndarray:
         tokens = tokenizer(texts, padding=padding, truncation=True, max_length=longest, return_tensors="pt")
+        cut.look(texts, tokens)
         with torch.inference_mode():
             return _pooled(model.get_text_features(**tokens))
 
@@ -197,4 +212,61 @@ def _clip(name: str, modality: str) -> Encoder:
         source=f"Hugging Face image+text model {name}",
         weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
         layers=("projection",),
+    )
+
+
+def _states(output: Any, layer: str) -> torch.Tensor:
+    """One row per picture of a transformers vision model's output: maps and tokens are averaged, "cls" is the first."""
+    if layer == "pooled" and getattr(output, "pooler_output", None) is not None:
+        return output.pooler_output.flatten(1)
+    states = output.hidden_states[int(layer.split(".")[1])] if layer.startswith("hidden.") else output.last_hidden_state
+    if states.ndim == 4:
+        return states.mean(dim=(2, 3))
+    return states[:, 0] if layer == "cls" else states.mean(dim=1)
+
+
+@register_family(
+    "hf-vision", ["visual"], licence="the model's own", source="a Hugging Face vision model, by hub name or folder"
+)
+def _vision(name: str, modality: str) -> Encoder:
+    encoder = f"hf-vision:{name}"
+
+    def load(layer: str | tuple[str, ...]) -> Network:
+        from transformers import AutoImageProcessor, AutoModel
+
+        folder = hub_folder(name, encoder, modality)
+        with quiet_loading():
+            model = AutoModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
+        processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+        blocks = getattr(model.config, "num_hidden_layers", None) or len(getattr(model.config, "depths", ()))
+        known = ["pooled", "mean", "cls", *(f"hidden.{k}" for k in range(blocks + 1))]
+        wanted = [layer] if isinstance(layer, str) else list(layer)
+        for each in wanted:
+            if each not in known:
+                raise suggest(each, known, f"layer of encoder {encoder!r}")
+
+        def prepare(path: Path) -> torch.Tensor:
+            return processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
+
+        def encode(images: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
+            with torch.inference_mode():
+                hidden = any(each.startswith("hidden.") for each in wanted)
+                output = model(pixel_values=torch.stack(images), output_hidden_states=hidden)
+                rows = [_states(output, each).float().numpy() for each in wanted]
+            return rows[0] if isinstance(layer, str) else rows
+
+        return Network(prepare, encode)
+
+    return Encoder(
+        name=encoder,
+        modality=modality,
+        load=load,
+        dim=None,
+        offline=Path(name).is_dir(),
+        licence="the model's own",
+        source=f"Hugging Face vision model {name}",
+        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
+        layers=("pooled", "mean", "cls"),
+        any_layer=True,
+        many=True,
     )

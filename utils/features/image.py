@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from scipy import ndimage
 from torch import nn
 
 from utils.errors import CourseError, suggest
+from utils.features.fast import tighten
 from utils.features.registry import Network, register
 from utils.features.weights import package_path
 
@@ -176,61 +179,123 @@ def _settle_norms(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def fuse_batchnorm(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """Fold every batch norm into the convolution before it: the same function with fewer passes over memory."""
-    modules = dict(graph.named_modules())
-    for node in list(graph.graph.nodes):
-        before = node.args[0] if node.args else None
-        if node.op != "call_module" or not isinstance(before, torch.fx.Node) or before.op != "call_module":
-            continue
-        norm, conv = modules[node.target], modules[before.target]
-        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(conv, nn.Conv2d) or len(before.users) > 1:
-            continue
-        graph.set_submodule(before.target, nn.utils.fusion.fuse_conv_bn_eval(conv, norm))
-        node.replace_all_uses_with(before)
-        graph.graph.erase_node(node)
-    graph.graph.lint()
-    graph.recompile()
-    return graph
+def _opened(network: nn.Module) -> nn.Module:
+    """A copy whose blocks of convolution, batch norm and activation are plain sequences, with the same names.
+
+    torchvision's tracer takes such a block for one closed operation, and what is closed cannot be folded.
+    """
+    from torchvision.ops import Conv2dNormActivation
+
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Conv2dNormActivation):
+                setattr(module, name, nn.Sequential(OrderedDict(child.named_children())))
+    return network
 
 
-def listen(network: nn.Module, layer: str, encoder: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _traced(network: nn.Module, layers: Sequence[str]) -> torch.fx.GraphModule:
+    """The network up to the last of these layers, as a graph that returns all of them by name."""
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    return create_feature_extractor(_opened(network), return_nodes={layer: layer for layer in layers}).eval()
+
+
+def listen(
+    network: nn.Module, layer: str | Sequence[str], encoder: str, size: int = 64
+) -> Callable[[torch.Tensor], torch.Tensor | list[torch.Tensor]]:
     """Cut a network at a layer: a function (batch, 3, h, w) -> (batch, channels), the mean over places of a map.
+
+    Args:
+        layer: one name; or several, then the function returns a list, all from the same forward pass.
+        size: side of the picture on which the fast network is compared with the plain one.
 
     Raises:
         CourseError: no such layer; the nearest names.
     """
-    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+    from torchvision.models.feature_extraction import get_graph_node_names
 
+    wanted = [layer] if isinstance(layer, str) else list(layer)
     names = get_graph_node_names(network)[1]
-    if layer not in names and not any(name.startswith(layer + ".") for name in names):
-        raise suggest(layer, names, f"layer of encoder {encoder!r}")
+    for each in wanted:
+        if each not in names and not any(name.startswith(each + ".") for name in names):
+            raise suggest(each, names, f"layer of encoder {encoder!r}")
     maps_last = type(network).__name__ == "SwinTransformer"  # its maps are (batch, h, w, channels)
-    cut = create_feature_extractor(network, return_nodes={layer: "out"})
-    cut = fuse_batchnorm(cut.eval()).to(memory_format=torch.channels_last)
+    example = torch.linspace(-2, 2, 3 * size * size).reshape(1, 3, size, size)
+    cut = tighten([_traced(network, wanted), _traced(network, wanted)], example)
 
-    def forward(batch: torch.Tensor) -> torch.Tensor:
-        out = cut(batch)["out"]
+    def pooled(out: torch.Tensor) -> torch.Tensor:
         if out.ndim == 4:
             return out.mean(dim=(1, 2) if maps_last else (2, 3))
         return out.mean(dim=1) if out.ndim == 3 else out.flatten(1)  # 3: the tokens of a transformer
 
+    def forward(batch: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        out = cut(batch)
+        return pooled(out[layer]) if isinstance(layer, str) else [pooled(out[each]) for each in wanted]
+
     return forward
 
 
-def image_network(forward: Callable, prepare: Callable[[Path], np.ndarray], mean: Any, scale: Any) -> Network:
-    """Network of arrays uint8 (h, w, 3): stacked, (x - mean) / scale, channels last, no autograd."""
+def numbers(parts: Sequence[torch.Tensor | list[torch.Tensor]]) -> np.ndarray | list[np.ndarray]:
+    """Join the outputs of several forward passes: one array, or one for each layer."""
+    if isinstance(parts[0], torch.Tensor):
+        return torch.cat(list(parts)).float().numpy()
+    return [torch.cat(layer).float().numpy() for layer in zip(*parts)]
+
+
+def image_network(
+    forward: Callable, prepare: Callable[[Path], np.ndarray], mean: Any, scale: Any, minmax: bool = False
+) -> Network:
+    """Network of arrays uint8 (h, w, 3): stacked, (x - mean) / scale, channels last, no autograd.
+
+    Args:
+        minmax: scale each picture to 0..1 by its own darkest and brightest value instead.
+    """
     mean = torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
     scale = torch.tensor(scale, dtype=torch.float32).reshape(-1, 1, 1)
 
-    def encode(arrays: list[np.ndarray]) -> np.ndarray:
+    def scaled(part: torch.Tensor) -> torch.Tensor:
+        x = part.to(torch.float32)
+        if not minmax:
+            return x.sub_(mean).div_(scale)
+        low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
+        return x.sub_(low).div_((high - low).clamp_(min=1))  # a picture of one colour becomes 0, not NaN
+
+    def encode(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
         with torch.inference_mode():
             # (batch, h, w, 3) permuted is already channels_last in memory.
             batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-            parts = [forward((part - mean) / scale) for part in batch.split(AT_ONCE)]
-            return torch.cat(parts).float().numpy()
+            return numbers([forward(scaled(part)) for part in batch.split(AT_ONCE)])
 
     return Network(prepare, encode)
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and spread of red, green and blue, in 0..1
+NORMALISE = {"normalise": "model", "mean": None, "std": None}  # the extras of every network that sees pictures
+
+
+def normaliser(normalise: str, mean: Any, std: Any, model: tuple[Any, Any]) -> dict[str, Any]:
+    """Arguments of :func:`image_network` for a choice of preprocessing.
+
+    Args:
+        normalise: ``"model"``: as the weights were trained; ``"zscore"``: (x - mean) / std with ImageNet's figures or
+            yours; ``"minmax"``: each picture to 0..1 by its own range; ``"none"``: 0..1.
+        mean, std: three numbers each, for pixels in 0..1; only for zscore.
+        model: the model's own mean and scale, for pixels in 0..255.
+    """
+    kinds = ("model", "zscore", "minmax", "none")
+    if normalise not in kinds:
+        raise suggest(normalise, kinds, "value of normalise")
+    if normalise != "zscore" and (mean is not None or std is not None):
+        raise CourseError(f"mean and std are for normalise: zscore, not for {normalise}; leave them out.")
+    if normalise == "model":
+        return {"mean": model[0], "scale": model[1]}
+    if normalise == "zscore":
+        chosen = [np.asarray(given or usual, float) for given, usual in zip((mean, std), IMAGENET)]
+        if any(values.shape not in ((3,), (1,)) for values in chosen) or not (chosen[1] > 0).all():
+            raise CourseError("mean and std take three numbers each (red, green, blue in 0..1), std above 0.")
+        return {"mean": 255 * chosen[0], "scale": 255 * chosen[1]}
+    return {"mean": [0.0], "scale": [255.0], "minmax": normalise == "minmax"}
 
 
 def _even_size(size: int) -> int:
@@ -250,10 +315,15 @@ def _even_size(size: int) -> int:
     layers=("avgpool", "features.2", "features.4", "features.6", "features.8", "classifier.1"),
     any_layer=True,
     options={"size": 224, "fit": "pad"},
+    extras=NORMALISE,
+    many=True,
 )
-def _load_lite0(layer: str, size: int, fit: str) -> Network:
+def _load_lite0(
+    layer: str, size: int, fit: str, normalise: str = "model", mean: Any = None, std: Any = None
+) -> Network:
+    look = normaliser(normalise, mean, std, ([127.0], [128.0]))
     forward = listen(lite0(), layer, "efficientnet_lite0")
-    return image_network(forward, reader(_even_size(size), fit), [127.0], [128.0])
+    return image_network(forward, reader(_even_size(size), fit), **look)
 
 
 @register(
@@ -266,6 +336,7 @@ def _load_lite0(layer: str, size: int, fit: str) -> Network:
     layers=("avgpool", "features.2", "features.4", "features.6", "features.8"),
     any_layer=True,
     options={"size": 224, "fit": "pad", "seed": 0},
+    many=True,
 )
 def _load_random(layer: str, size: int, fit: str, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):

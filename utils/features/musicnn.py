@@ -128,22 +128,31 @@ def patches(wave: np.ndarray) -> np.ndarray:
     return np.stack([spectrogram[start : start + PATCH] for start in starts])
 
 
-def encode(cut: Sequence[np.ndarray], layer: str = "penultimate", batch_size: int = 16) -> np.ndarray:
+def encode(
+    cut: Sequence[np.ndarray], layer: str | Sequence[str] = "penultimate", batch_size: int = 16
+) -> np.ndarray | list[np.ndarray]:
     """Return one row per sound, (n_sounds, dim) float32: the mean of ``layer`` over the sound's patches.
 
     Args:
         cut: for each sound its :func:`patches` (n_patches, 187, 96).
-        layer: ``penultimate`` (200), ``taggram`` or ``logits`` (50 tags), ``pool`` (1506).
+        layer: ``penultimate`` (200), ``taggram`` or ``logits`` (50 tags), ``pool`` (1506); or several
+            of them, then the result is a list, from one forward pass.
         batch_size: patches that go through the network at once; it changes the speed, not the result.
     """
-    if layer not in LAYERS:
-        raise suggest(layer, LAYERS, "MusicNN layer")
+    wanted = [layer] if isinstance(layer, str) else list(layer)
+    for each in wanted:
+        if each not in LAYERS:
+            raise suggest(each, LAYERS, "MusicNN layer")
     if not cut:
-        return np.zeros((0, LAYERS[layer]), np.float32)
-    model, stacked = load_musicnn(), torch.from_numpy(np.concatenate(cut))
-    with torch.inference_mode():
-        rows = torch.cat([model(batch)[layer] for batch in stacked.split(batch_size)])
-    return torch.stack([part.mean(dim=0) for part in rows.split([len(part) for part in cut])]).numpy()
+        found = [np.zeros((0, LAYERS[each]), np.float32) for each in wanted]
+    else:
+        model, stacked = load_musicnn(), torch.from_numpy(np.concatenate(cut))
+        with torch.inference_mode():
+            outputs = [model(batch) for batch in stacked.split(batch_size)]
+        lengths = [len(part) for part in cut]
+        joined = [torch.cat([output[each] for output in outputs]) for each in wanted]
+        found = [torch.stack([part.mean(dim=0) for part in rows.split(lengths)]).numpy() for rows in joined]
+    return found[0] if isinstance(layer, str) else found
 
 
 def top_tags(wave: np.ndarray, top_k: int = 5) -> list[tuple[str, float]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.errors import CourseError
+from utils.features.cleaning import clean_text
 from utils.features.extract import content_digest, contents, extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.registry import check_modality
@@ -145,7 +146,8 @@ def load_features(dataset: Dataset, modalities: Iterable[str] | None = None) -> 
     """Every modality that the dataset has: prepared features where the folder has them, else the default encoder's.
 
     Args:
-        modalities: which ones; None = all three.
+        modalities: which ones; None = all three. An empty list, from a dataset without any content, gives
+            :func:`stand_in` and says so.
 
     Returns:
         modality -> Features. A modality that no item has is left out, with a note (a warning) that says so.
@@ -154,7 +156,7 @@ def load_features(dataset: Dataset, modalities: Iterable[str] | None = None) -> 
         CourseError: unknown modality, broken prepared features, or not one modality left.
     """
     wanted = [modalities] if isinstance(modalities, str) else list(MODALITIES if modalities is None else modalities)
-    found: dict[str, Features] = {}
+    found: dict[str, Features] = {} if wanted else stand_in(dataset)
     for modality in wanted:
         features = prepared(dataset, modality)
         if features is None and any(contents(dataset, modality)):
@@ -171,6 +173,17 @@ def load_features(dataset: Dataset, modalities: Iterable[str] | None = None) -> 
     return found
 
 
+def stand_in(dataset: Dataset, dim: int = 64) -> dict[str, Features]:
+    """Random vectors in the place of content that a log-only dataset does not have: a floor, never a finding.
+
+    A notebook that judges models with content can then run on a log alone; every row with content is a control in it.
+    """
+    print(f"{dataset.name} has no content: random vectors stand in, so that every model with content is a control.")
+    matrix = np.random.default_rng(0).standard_normal((dataset.n_items, dim)).astype(np.float32)
+    names, mask = np.asarray(dataset.item_names).astype(str), np.ones(dataset.n_items, dtype=bool)
+    return {"textual": Features("textual", matrix, names, mask, {"encoder": "random vectors, no content"})}
+
+
 def check_content(features: Features, dataset: Dataset, language: str | None = None) -> list[str]:
     """Ids of items whose row was made from other content than the dataset has now (a shifted row, a changed picture).
 
@@ -181,10 +194,12 @@ def check_content(features: Features, dataset: Dataset, language: str | None = N
         raise CourseError(f"The {features.modality} features do not say what they were made from; extract them again.")
     features = features.align(dataset.item_names)
     language = features.provenance.get("language") if language is None else language
-    wrong = []
+    steps, wrong = features.provenance.get("cleaning") or (), []
     for name, value, row in zip(
         features.item_names, contents(dataset, features.modality, language), features.provenance["content_rows"]
     ):
+        if steps and value:
+            value = clean_text(value, steps).strip() or None
         try:
             digest = content_digest(value)
         except OSError:

@@ -44,6 +44,9 @@ class Encoder:
         options: preprocessing settings with their defaults; they are part of the cache's key.
         whole: the encoder is fitted on all items at once (TF-IDF); ``encode`` then gets one list with everything.
         version: raise it when the code changes what the vectors are.
+        extras: further settings, with defaults; they enter the cache's key only when they are set otherwise, so that
+            what was computed before they existed is still found.
+        many: ``load`` also takes a tuple of layers; ``encode`` then returns a list of arrays, from one forward pass.
     """
 
     name: str
@@ -59,17 +62,23 @@ class Encoder:
     options: Mapping[str, Any] = field(default_factory=dict)
     whole: bool = False
     version: int = 1
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    many: bool = False
 
     def settle(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Defaults and given options together; an unknown option is refused with the nearest names."""
+        known = {**self.options, **self.extras}
         for name in given:
-            if name not in self.options:
-                if not self.options:
+            if name not in known:
+                if not known:
                     raise CourseError(
                         f"Encoder {self.name!r} takes no option, so {name!r} cannot be set; leave it out."
                     )
-                raise suggest(name, self.options, f"option of encoder {self.name!r}")
-        return {**self.options, **given}
+                raise suggest(name, known, f"option of encoder {self.name!r}")
+        unusual = {
+            name: value for name, value in given.items() if name not in self.extras or value != self.extras[name]
+        }
+        return {**self.options, **unusual}
 
     def settle_layer(self, layer: str | None) -> str:
         """The layer asked for, or the default one."""
@@ -141,13 +150,21 @@ def check_modality(modality: str) -> str:
     return modality
 
 
-def find(name: str, modality: str) -> Encoder:
+def find(name: str | Encoder | Callable[..., Any], modality: str) -> Encoder:
     """Return the encoder of that name for that modality; ``"default"`` is the course's choice.
+
+    An Encoder is returned as it is; a function or class is your own module (:mod:`utils.features.own`).
 
     Raises:
         CourseError: no such modality or encoder (nearest names), or it belongs to another modality.
     """
     check_modality(modality)
+    if isinstance(name, Encoder):
+        return name
+    if not isinstance(name, str):
+        from utils.features.own import own_encoder
+
+        return own_encoder(name, modality)
     name = DEFAULTS[modality] if name == "default" else name
     prefix, colon, rest = name.partition(":")
     if colon and prefix in FAMILIES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,28 @@ def pool(output: Any, attention: torch.Tensor, layer: str) -> torch.Tensor:
     return mean_pool(states[int(layer.split(".")[1])], attention)
 
 
-def transformer_network(folder: str | Path, layer: str, max_tokens: int, normalise: bool, **load: Any) -> Network:
-    """A Hugging Face text encoder: dynamic padding, pooling by hand."""
+class CutTexts:
+    """Say once per network that a text is longer than the encoder reads: its end is not in the vector."""
+
+    def __init__(self, longest: int) -> None:
+        self.longest, self.said = longest, False
+
+    def look(self, texts: list[str], tokens: Any) -> None:
+        """Look for texts of a batch whose tokens were cut (fast tokenizers keep what is over)."""
+        cut = [text for text, found in zip(texts, tokens.encodings or ()) if found.overflowing]
+        if cut and not self.said:
+            self.said = True
+            warnings.warn(
+                f"Texts longer than {self.longest} tokens are cut, the first one begins {cut[0][:40]!r} (further ones are "
+                "not named); raise max_tokens where the encoder allows it, or shorten the description.",
+                stacklevel=2,
+            )
+
+
+def transformer_network(
+    folder: str | Path, layer: str | tuple[str, ...], max_tokens: int, normalise: bool, **load: Any
+) -> Network:
+    """A Hugging Face text encoder: dynamic padding, pooling by hand; several layers come from one forward pass."""
     from transformers import AutoModel, AutoTokenizer
 
     with quiet_loading():
@@ -79,13 +100,17 @@ def transformer_network(folder: str | Path, layer: str, max_tokens: int, normali
     known = getattr(model.config, "max_position_embeddings", None) or max_tokens
     max_tokens = min(max_tokens, known, tokenizer.model_max_length)
 
-    def encode(texts: list[str]) -> np.ndarray:
+    wanted, cut = [layer] if isinstance(layer, str) else list(layer), CutTexts(max_tokens)
+
+    def encode(texts: list[str]) -> np.ndarray | list[np.ndarray]:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
+        cut.look(texts, tokens)
         with torch.inference_mode():
-            output = model(**tokens, output_hidden_states=layer.startswith("hidden"))
-            pooled = pool(output, tokens["attention_mask"], layer)
-            pooled = torch.nn.functional.normalize(pooled, dim=1) if normalise else pooled
-            return pooled.float().numpy()
+            output = model(**tokens, output_hidden_states=any(each.startswith("hidden") for each in wanted))
+            rows = [pool(output, tokens["attention_mask"], each) for each in wanted]
+            rows = [torch.nn.functional.normalize(row, dim=1) if normalise else row for row in rows]
+            rows = [row.float().numpy() for row in rows]
+            return rows[0] if isinstance(layer, str) else rows
 
     return Network(prepare=str, encode=encode, order=len)
 
@@ -100,8 +125,9 @@ def transformer_network(folder: str | Path, layer: str, max_tokens: int, normali
     weights=MINILM["digest"],
     layers=("mean", "cls", *(f"hidden.{k}" for k in range(7))),
     options={"max_tokens": 256},
+    many=True,
 )
-def _load_minilm(layer: str, max_tokens: int) -> Network:
+def _load_minilm(layer: str | tuple[str, ...], max_tokens: int) -> Network:
     return transformer_network(minilm_folder(), layer, max_tokens, normalise=True, local_files_only=True)
 
 
@@ -111,7 +137,7 @@ def _load_minilm(layer: str, max_tokens: int) -> Network:
 def _hugging_face(name: str, modality: str) -> Encoder:
     encoder = f"hf:{name}"
 
-    def load(layer: str, max_tokens: int, normalise: bool) -> Network:
+    def load(layer: str | tuple[str, ...], max_tokens: int, normalise: bool) -> Network:
         folder = hub_folder(name, encoder, modality)
         return transformer_network(folder, layer, max_tokens, normalise, local_files_only=True)
 
@@ -127,6 +153,7 @@ def _hugging_face(name: str, modality: str) -> Encoder:
         layers=("mean", "cls"),
         any_layer=True,
         options={"max_tokens": 256, "normalise": False},
+        many=True,
     )
 
 

@@ -1,0 +1,492 @@
+"""Room `features` (phi), at scale: one job = rows of a dataset -> matrices on disk, in blocks that a kill cannot tear.
+
+The rows are cut into blocks of ``block`` rows, in their order; a block's vectors depend on the block alone: on its
+content, the encoder and the batch size, never on who computes it. So one process, eight processes and a process that was
+killed and started again write the same bits. Shard i of n computes blocks i, i + n, i + 2 n, ...; each finished block is
+a file whose name holds the hash of its content and of all settings (a changed picture has another name).
+
+    job = Job(dataset, "visual", out="build/visual", layers=("avgpool", "features.4"))
+    run(job)                       # alone; or run(job, shard=(0, 2)) and run(job, shard=(1, 2)), then merge(out)
+    read_matrix("build/visual/avgpool", "visual")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.errors import CourseError, suggest
+from utils.features.cleaning import clean_text, steps_of
+from utils.features.extract import COLUMN, _attempt, _stream, content_digest, contents
+from utils.features.fuse import check_fusion
+from utils.features.matrix import MODALITIES
+from utils.features.registry import Encoder, Network, find
+from utils.files import atomic_path, write_json
+
+if TYPE_CHECKING:
+    from utils.data import Dataset
+
+BLOCK = 256  # rows of a block: what a kill can cost, and what is in memory at once
+PAIR = "image_text"  # a job of two sides
+SIDES = ("visual", "textual")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One extraction.
+
+    Attributes:
+        dataset: the rows' dataset.
+        modality: ``visual``, ``textual``, ``audio``, or ``image_text`` (both sides, then ``fusion``).
+        out: folder of the result; ``out/parts`` holds the blocks and may be deleted after merging.
+        encoder: a name of ``encoders()``, your own module or factory; for image_text also {"visual": ..., "textual": ...}.
+        layers: names; () = the encoder's first. Several come from one forward pass where the encoder can do that, and
+            each gets its own folder ``out/<layer>``.
+        source: ``items``, or ``interactions``: the reviews, one row per interaction.
+        ids: of interactions: ``row`` (the position, "0", "1", ...) or ``pair`` (user, tab, item).
+        clean: steps of :mod:`utils.features.cleaning`, for text.
+        options: the encoder's options; for image_text also by side.
+        dtype: ``float32`` or ``float16``, of the file; the network computes in float32.
+        format: ``npy`` (with items.txt or rows.txt, mask and provenance beside it) or ``safetensors`` (one file).
+        fusion: of image_text: ``concat``, ``sum``, ``mean``, ``product``, or "" for both sides apart.
+    """
+
+    dataset: Dataset
+    modality: str
+    out: str | Path
+    encoder: Any = "default"
+    layers: tuple[str, ...] = ()
+    source: str = "items"
+    ids: str = "row"
+    language: str | None = None
+    clean: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 16
+    block: int = BLOCK
+    dtype: str = "float32"
+    format: str = "npy"
+    fusion: str = ""
+    on_error: str = "mask"
+
+    def __post_init__(self) -> None:
+        _one_of(self.modality, (*MODALITIES, PAIR), "modality")
+        _one_of(self.source, ("items", "interactions"), "source")
+        _one_of(self.ids, ("row", "pair"), "value of ids")
+        _one_of(self.dtype, ("float32", "float16"), "dtype")
+        _one_of(self.format, ("npy", "safetensors"), "format")
+        _one_of(self.on_error, ("mask", "raise"), "value of on_error")
+        for name in ("batch_size", "block"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise CourseError(f"{name} is {value!r}; give a whole number from 1.")
+        if self.fusion:
+            check_fusion(self.fusion)
+            if self.modality != PAIR:
+                raise CourseError(f"fusion: {self.fusion} joins image and text; set modality: {PAIR}, or leave it out.")
+        if self.source == "interactions" and self.modality != "textual":
+            raise CourseError("source: interactions reads reviews, which are text; set modality: textual.")
+        if self.modality not in ("textual", PAIR) and (self.language or steps_of(self.clean)):
+            raise CourseError(f"language and clean are for text; leave them out for {self.modality}.")
+        if self.source == "interactions" and self.language:
+            raise CourseError("A review has no language column; leave language out for source: interactions.")
+        object.__setattr__(self, "out", Path(self.out))
+        layers = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+        if len(set(layers)) < len(layers):
+            raise CourseError(f"The layers {', '.join(layers)} name one of them twice; give each once.")
+        object.__setattr__(self, "layers", layers)
+
+    def sides(self) -> list[Job]:
+        """The jobs of an image_text job, one for each side."""
+        from dataclasses import replace
+
+        def own(value: Any, side: str) -> Any:
+            return value[side] if isinstance(value, Mapping) and set(value) <= set(SIDES) and side in value else value
+
+        jobs = []
+        for side in SIDES:
+            options = self.options.get(side, {}) if set(self.options) & set(SIDES) else self.options
+            clean, language = (self.clean, self.language) if side == "textual" else (None, None)
+            changed = {"encoder": own(self.encoder, side), "options": options, "clean": clean, "language": language}
+            jobs.append(replace(self, modality=side, out=self.out / side, fusion="", **changed))
+        return jobs
+
+
+def _one_of(value: Any, known: tuple[str, ...], what: str) -> None:
+    if value not in known:
+        raise suggest(str(value), known, what)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a job reads: ids (n,) and contents (n), None = the row has none; ``word`` is "item" or "interaction"."""
+
+    names: list[str]
+    values: list[Any]
+    word: str
+
+
+def rows_of(job: Job) -> Rows:
+    """The rows of a job, in the dataset's order; texts are cleaned.
+
+    Raises:
+        CourseError: no reviews, a pair of user and item that comes twice, nothing to read.
+    """
+    data, steps = job.dataset, steps_of(job.clean)
+    if job.source == "items":
+        names, word = data.item_names.tolist(), "item"
+        values = contents(data, job.modality, job.language)
+    else:
+        table, word = data.interactions, "interaction"
+        if "review" not in table:
+            raise CourseError(f"The interactions of {data.name} have no column review; use source: items.")
+        values = [str(text).strip() or None for text in table["review"].fillna("")]
+        names = [str(k) for k in range(len(table))]
+        if job.ids == "pair":
+            names = [f"{user}\t{item}" for user, item in zip(table["user"], table["item"])]
+            if len(set(names)) < len(names):
+                twice = Counter(names).most_common(1)[0][0]
+                raise CourseError(
+                    f"The interactions of {data.name} have the pair {' and '.join(twice.split(chr(9)))} more than once, so "
+                    "a pair names no row; use ids: row."
+                )
+    if steps:
+        values = [clean_text(value, steps).strip() or None if value else None for value in values]
+    if not any(values):
+        raise CourseError(
+            f"No {word} of {data.name} has {job.modality} content; fill the column "
+            f"{COLUMN[job.modality] if word == 'item' else 'review'}, or leave the modality out."
+        )
+    return Rows(names, values, word)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that is settled: the encoder found, names and options checked, its key computed."""
+
+    job: Job
+    rows: Rows
+    encoder: Encoder
+    layers: tuple[str, ...]
+    options: Mapping[str, Any]
+    about: Mapping[str, Any]  # what goes into job.json and into the provenance of the result
+    key: str
+    block: int
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks the rows make."""
+        return -(-len(self.rows.names) // self.block)
+
+
+def plan(job: Job) -> Plan:
+    """Settle a job: every name is checked here, before a weight is read.
+
+    Raises:
+        CourseError: unknown encoder, layer or option.
+    """
+    encoder = find(job.encoder, job.modality)
+    options = encoder.settle(job.options)
+    layers = tuple(encoder.settle_layer(layer) for layer in job.layers or (None,))
+    rows = rows_of(job)
+    block = len(rows.names) if encoder.whole else job.block  # fitted on all rows: one block
+    about = {
+        "modality": job.modality,
+        "encoder": encoder.name,
+        "layers": list(layers),
+        "weights": encoder.weights_id(options),
+        "preprocessing": options,
+        "version": encoder.version,
+        "source_of_rows": job.source,
+        "language": job.language,
+        "cleaning": list(steps_of(job.clean)),
+        "batch_size": job.batch_size,
+        "block": block,
+        "dtype": job.dtype,
+        "format": job.format,
+        "dataset": job.dataset.name,
+        "n_rows": len(rows.names),
+        "row_ids": digest_of(rows.names),
+        "licence": encoder.licence,
+        "source": encoder.source,
+    }
+    about = json.loads(json.dumps(about, default=str))  # as a reader of job.json will see it
+    return Plan(job, rows, encoder, layers, options, about, digest_of([json.dumps(about, sort_keys=True)]), block)
+
+
+def digest_of(words: list[str]) -> str:
+    """SHA-256 of a list of strings."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def shard_of_environment() -> tuple[int, int]:
+    """(RANK, WORLD_SIZE) as torchrun sets them, else (0, 1)."""
+    try:
+        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    except ValueError:
+        raise CourseError("RANK and WORLD_SIZE are no whole numbers; unset them, or give --shard i/n.") from None
+
+
+def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
+    """Return (i, n), or raise when i is not below n."""
+    index, count = shard
+    if not 0 <= index < count:
+        raise CourseError(f"Shard {index}/{count} does not exist; i runs from 0 to n - 1.")
+    return shard
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the blocks of a job lie."""
+    return Path(out) / "parts"
+
+
+def claim(plan: Plan) -> None:
+    """Write job.json, or make sure that the folder belongs to this job.
+
+    Raises:
+        CourseError: the folder holds the blocks of another job; the first setting that differs is named.
+    """
+    path = parts_folder(plan.job.out) / "job.json"
+    if not path.exists():
+        write_json(path, {"key": plan.key, **plan.about})
+        return
+    known = read_json(path)
+    if known.get("key") != plan.key:
+        # settings first: the rows' hash differs whenever anything about the rows does
+        names = [name for name in plan.about if known.get(name) != plan.about[name]] or ["key"]
+        name = names[0]
+        raise CourseError(
+            f"{plan.job.out} holds another job ({name}: {known.get(name)!r}, now {plan.about.get(name)!r}); choose another "
+            f"folder for out, or delete {parts_folder(plan.job.out)}."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that this room wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CourseError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
+
+
+def networks(encoder: Encoder, layers: tuple[str, ...], options: Mapping[str, Any]) -> list[tuple[Network, int]]:
+    """Networks and how many layers each gives: one for all where the encoder can, else one for each layer."""
+    if len(layers) > 1 and encoder.many:
+        return [(encoder.load(layers, **options), len(layers))]
+    return [(encoder.load(layer, **options), 1) for layer in layers]
+
+
+def _vectors(
+    network: Network, n_layers: int, todo: dict[str, Any], size: int
+) -> Iterator[tuple[str, list[np.ndarray] | None, BaseException | None]]:
+    """Yield (digest, one vector per layer, error) for each content, batch after batch."""
+    order = network.order or (lambda _: 0)
+    digests = sorted(todo, key=lambda digest: (order(todo[digest]), digest))
+    for positions, inputs, errors in _stream(network, [todo[d] for d in digests], size):
+        good = [k for k, error in enumerate(errors) if error is None]
+        if good:
+            found = network.encode([inputs[k] for k in good])
+            found = found if n_layers > 1 else [found]
+            for row, k in enumerate(good):
+                vectors = [np.asarray(layer[row], dtype=np.float32).reshape(-1) for layer in found]
+                yield digests[positions[k]], vectors, None
+        for k, error in enumerate(errors):
+            if error is not None:
+                yield digests[positions[k]], None, error
+
+
+@dataclass
+class Runner:
+    """What computes the blocks of one shard; the weights are read when the first block needs them."""
+
+    plan: Plan
+    loaded: list[tuple[Network, int]] | None = None
+
+    def digests(self, low: int, high: int) -> tuple[list[str], dict[int, BaseException]]:
+        """Hash of each row's content, "" where it has none or cannot be opened, and the errors by row."""
+        found, errors = [], {}
+        for row in range(low, high):
+            digest, error = _attempt(content_digest, self.plan.rows.values[row])
+            found.append(digest or "")
+            if error is not None:
+                errors[row] = error
+        return found, errors
+
+    def part(self, number: int) -> Path:
+        """The finished file of a block, computed now unless it is there."""
+        plan = self.plan
+        low, high = number * plan.block, min((number + 1) * plan.block, len(plan.rows.names))
+        digests, errors = self.digests(low, high)
+        key = digest_of([plan.key, str(number), *digests])
+        path = parts_folder(plan.job.out) / f"part-{number:06d}-{key[:20]}.npz"
+        if not readable(path):
+            self.compute(low, digests, errors, path)
+        return path
+
+    def compute(self, low: int, digests: list[str], errors: dict[int, BaseException], path: Path) -> None:
+        """Extract one block and write it, whole or not at all."""
+        plan = self.plan
+        rows: dict[str, list[int]] = {}
+        for row, digest in enumerate(digests, low):
+            if digest:
+                rows.setdefault(digest, []).append(row)
+        todo = {digest: plan.rows.values[where[0]] for digest, where in rows.items()}
+        vectors: dict[str, list[np.ndarray]] = {digest: [] for digest in todo}
+        if todo:
+            self.loaded = self.loaded or networks(plan.encoder, plan.layers, plan.options)
+            size = len(todo) if plan.encoder.whole else plan.job.batch_size
+            for network, n_layers in self.loaded:
+                for digest, found, error in _vectors(network, n_layers, todo, size):
+                    if error is None:
+                        vectors[digest] += found
+                    else:
+                        errors.update({row: error for row in rows[digest]})
+        said = {row: self.say(row, error) for row, error in sorted(errors.items())}
+        if said and plan.job.on_error == "raise":
+            raise CourseError(f"Cannot read {said[min(said)]}; replace it, or empty it in the table.")
+        self.write(low, digests, vectors, rows, said, path)
+
+    def say(self, row: int, error: BaseException) -> str:
+        """Name a row that cannot be read, and why."""
+        value, name = self.plan.rows.values[row], self.plan.rows.names[row]
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).replace(
+            str(value), "the file"
+        )
+        where = value.name if isinstance(value, Path) else f"the text {value[:30]!r}"
+        return f"{where} (row {row + 1}, {self.plan.rows.word} {name!r}): {reason.rstrip('.')}"
+
+    def write(
+        self,
+        low: int,
+        digests: list[str],
+        vectors: dict[str, list[np.ndarray]],
+        rows: dict[str, list[int]],
+        said: dict[int, str],
+        path: Path,
+    ) -> None:
+        """One .npz without pickle: ids, mask, digests, a matrix per layer, what could not be read."""
+        plan, n = self.plan, len(digests)
+        full = {digest: found for digest, found in vectors.items() if len(found) == len(plan.layers)}
+        mask = np.zeros(n, dtype=bool)
+        arrays = {}
+        for k, layer in enumerate(plan.layers):
+            dim = len(next(iter(full.values()))[k]) if full else 0
+            matrix = np.zeros((n, dim), dtype=np.float32)
+            for digest, found in full.items():
+                where = [row - low for row in rows[digest]]
+                matrix[where], mask[where] = found[k], True
+            bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+            if len(bad):
+                raise CourseError(
+                    f"Encoder {plan.encoder.name!r} gives NaN or infinity at {layer} for {plan.rows.word} "
+                    f"{plan.rows.names[low + bad[0]]!r}; look at that content, or use another encoder."
+                )
+            if plan.job.dtype == "float16" and np.abs(matrix).max(initial=0) > np.finfo(np.float16).max:
+                raise CourseError(f"The vectors of {layer} exceed what float16 holds; set dtype: float32.")
+            arrays[f"layer_{k}"] = matrix.astype(plan.job.dtype)
+        names = np.array(plan.rows.names[low : low + n], dtype=str)
+        about = json.dumps({"key": plan.key, "low": low, "unreadable": list(said.values())}, ensure_ascii=False)
+        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+            short = np.array([digest[:16] for digest in digests], dtype=str)
+            np.savez(stream, names=names, mask=mask, digests=short, about=np.array(about), **arrays)
+
+
+def readable(path: Path) -> bool:
+    """Tell whether a part is there and whole (its checksums hold)."""
+    if not path.exists():
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as part:
+            for name in part.files:
+                part[name]
+    except Exception:  # torn by a crash of the machine: compute again
+        return False
+    return True
+
+
+def run(
+    job: Job,
+    shard: tuple[int, int] | None = None,
+    progress: bool = True,
+    after_part: Callable[[Path], None] | None = None,
+) -> list[Path]:
+    """Compute one shard of a job; alone (0, 1), it also merges.
+
+    Args:
+        shard: (i, n); None = what torchrun says, else (0, 1).
+        progress: show a bar.
+        after_part: called with each finished file.
+
+    Returns:
+        The folders of the merged matrices; [] when other shards have still to come (then :func:`merge`).
+
+    Raises:
+        CourseError: unknown names, a folder of another job, content that cannot be read with on_error "raise".
+    """
+    from utils.features.shards import merge
+
+    shard = check_shard(shard_of_environment() if shard is None else shard)
+    if job.modality == PAIR:
+        names = {side.modality: plan(side).layers for side in job.sides()}  # all is checked before anything runs
+        if job.fusion and any(len(layers) > 1 for layers in names.values()):
+            raise CourseError("fusion joins one layer of each side; give one layer, or leave fusion out.")
+        write_json(parts_folder(job.out) / "sides.json", {"sides": list(SIDES), "fusion": job.fusion})
+        for side in job.sides():
+            run_side(side, shard, progress, after_part)
+    else:
+        run_side(job, shard, progress, after_part)
+    return merge(job.out) if shard[1] == 1 else []
+
+
+def run_side(
+    job: Job, shard: tuple[int, int], progress: bool, after_part: Callable[[Path], None] | None = None
+) -> None:
+    """Compute the blocks of one shard and sign for them."""
+    settled = plan(job)
+    index, count = shard
+    if settled.encoder.whole and count > 1:
+        raise CourseError(
+            f"Encoder {settled.encoder.name!r} is fitted on all rows at once, so it cannot be cut into shards; run it "
+            "without --shard."
+        )
+    claim(settled)
+    runner, parts, unreadable = Runner(settled), {}, []
+    bar = tqdm(
+        total=len(range(index, settled.n_blocks, count)) * settled.block,
+        desc=f"{job.modality}: {settled.encoder.name} {index}/{count}",
+        unit="row",
+        disable=not progress,
+    )
+    with bar:
+        for number in range(index, settled.n_blocks, count):
+            path = runner.part(number)
+            parts[str(number)] = path.name
+            with np.load(path, allow_pickle=False) as part:
+                unreadable += json.loads(str(part["about"]))["unreadable"]
+            bar.update(settled.block)
+            if after_part is not None:
+                after_part(path)
+    if unreadable:
+        more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
+        warnings.warn(
+            f"{len(unreadable)} {job.modality} content(s) of {job.dataset.name} cannot be read and count as missing: "
+            f"{'; '.join(unreadable[:3])}{more}.",
+            stacklevel=3,
+        )
+    signed = {"key": settled.key, "shard": index, "of": count, "n_blocks": settled.n_blocks, "parts": parts}
+    write_json(parts_folder(job.out) / f"shard-{index}-of-{count}.json", signed)
+
+
+def folder_name(layer: str) -> str:
+    """A layer's name as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", layer)
