@@ -133,7 +133,7 @@ def two_users() -> tuple[str, str]:
     for kind, model in {"popular": make_model("mostpop", split), "personal": make_model("itemknn", split)}.items():
         for letter, user in zip("AB", users):
             shown[kind, letter] = top_items(model, split, user, 7)
-            rows[f"{kind}, user {letter}"] = shown[kind, letter]
+            rows[f"{kind}, {letter}"] = shown[kind, letter]
     same = {k: len(np.intersect1d(shown[k, "A"], shown[k, "B"])) for k in ("popular", "personal")}
     return tile_rows(shop(), rows, tile=106), (
         f"Four lists of seven items. By popularity users A and B share {same['popular']} items, by the personal model "
@@ -246,7 +246,7 @@ def one_item() -> tuple[Figure, str]:
     row = shop().items.iloc[item]
     sound = log_mel(read_audio(shop().audio_paths()[item]))
     fig = Figure(figsize=(11.6, 4.4), layout="constrained")
-    frames = fig.subplots(1, 3, width_ratios=(1, 1.1, 1.1))
+    frames = fig.subplots(1, 3)
     for ax, modality in zip(frames, ("visual", "textual", "audio")):
         colour = MODALITY_COLOURS[modality]
         ax.set(xticks=[], yticks=[])

@@ -10,6 +10,7 @@ import shlex
 import textwrap
 from functools import lru_cache
 from typing import Any
+from xml.etree import ElementTree
 
 import mistune
 from latex2mathml.converter import convert
@@ -67,12 +68,7 @@ class _Slide:
 
     def maths(self, match: re.Match[str]) -> str:
         block, inline = match.groups()
-        try:
-            markup = convert((block or inline).strip(), display="block" if block else "inline")
-        except Exception as error:  # the converter has many kinds of errors of its own
-            raise CourseError(f"the formula {(block or inline).strip()!r} cannot be read ({error}).") from error
-        for modality in MODALITY_COLOURS:  # \class{m-visual}{...} is not LaTeX; colours in formulas go by name
-            markup = markup.replace(f'mathcolor="{modality}"', f'class="m-{modality}"')
+        markup = formula((block or inline).strip(), "block" if block else "inline")
         return self.keep(f'<div class="display">{markup}</div>' if block else markup)
 
     def directive(self, match: re.Match[str]) -> str:
@@ -126,6 +122,29 @@ class _Slide:
         if len(stack) > 1:
             raise CourseError(f"the box `:::{stack[-1][0][0]}` is not closed; write `:::` after it.")
         return "".join(stack[0][1][0])
+
+
+# How many parts each of these has in MathML: a formula that lacks one is drawn wrongly, without a word
+MATH_PARTS = {"mfrac": 2, "msub": 2, "msup": 2, "msubsup": 3, "mover": 2, "munder": 2, "munderover": 3}
+
+
+def formula(text: str, display: str = "inline") -> str:
+    """Return a formula as MathML, which browsers draw without a script.
+
+    Raises:
+        CourseError: it cannot be read, a command is unknown or an argument is missing.
+    """
+    try:
+        markup = convert(text, display=display)
+    except Exception as error:  # the converter has many kinds of errors of its own
+        raise CourseError(f"the formula {text!r} cannot be read ({type(error).__name__}).") from error
+    for node in ElementTree.fromstring(markup).iter():
+        name = node.tag.rpartition("}")[2]
+        if "\\" in (node.text or ""):
+            raise CourseError(f"the formula {text!r} has the unknown command {node.text}; write it in other words.")
+        if len(node) != MATH_PARTS.get(name, len(node)):
+            raise CourseError(f"the formula {text!r} cannot be read: a part of {name} is missing.")
+    return markup
 
 
 def slide_html(slide: Slide, deck: Deck, decks: list[Deck]) -> tuple[str, str]:
@@ -337,15 +356,16 @@ def _pointer(work: _Slide, words: list[str]) -> str:
 def _schedule(work: _Slide, words: list[str]) -> str:
     """The whole lecture as a table: its parts, their minutes and when they start, from the decks' front matter."""
     groups = {"0": "I wish I had known it in advance", "1": "One schema for all of them", "2": "Open challenges"}
-    rows, clock = [], 0.0
+    rows, clock = [], sum(deck.minutes for deck in work.decks if deck.part == "title")
     for head, title in groups.items():
         inside = [deck for deck in work.decks if deck.part.split(".")[0] == head]
         minutes = sum(deck.minutes for deck in inside)
-        names = "" if head == "0" else " · ".join(deck.heading for deck in inside)
+        each = [f"<span>{html.escape(deck.heading)}</span>" for deck in inside]
+        names = "" if head == "0" else " · ".join(each)
         rows.append((head, title, names, minutes, clock))
         clock += minutes
     body = "".join(
-        f"<tr><td class='part'>{head}</td><td><b>{html.escape(title)}</b><div class='under'>{html.escape(names)}</div></td>"
+        f"<tr><td class='part'>{head}</td><td><b>{html.escape(title)}</b><div class='under'>{names}</div></td>"
         f"<td class='minutes'>{minutes:g} min</td><td class='clock'>from minute {start:g}</td></tr>"
         for head, title, names, minutes, start in rows
     )
