@@ -121,6 +121,14 @@ def test_the_lectures_recipe_drops_what_is_not_complete(server, home, tmp_path):
     assert (dataset.items["image"] != "").all()
 
 
+def test_the_lectures_recipe_waits_for_all_pictures(server, home, tmp_path):
+    name = publish(server, tmp_path / "publisher", "2014")
+    options = {"accept": True, "progress": False, "recipe": "lecture", "max_images": 2, **QUICK}
+    with pytest.raises(CourseError, match="1 pictures are still to come .*run the same command again"):
+        data.get(name, **options)
+    assert load_dataset(data.get(name, **options).folder).items["item"].tolist() == ["I0", "I1"]
+
+
 @pytest.mark.parametrize("strategy", ["random", "leave_one_out", "temporal_user", "temporal_global"])
 def test_the_split_is_the_courses_own(server, home, tmp_path, strategy):
     days = np.random.default_rng(0).permutation(8 * 6).reshape(8, 6)

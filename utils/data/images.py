@@ -48,7 +48,7 @@ class Manners:
     """
 
     connections: int = 4
-    interval: float = 0.05
+    interval: float = 0.1
     tries: int = 3
     pause: float = 5.0
     longest: float = 300.0

@@ -15,7 +15,7 @@ import pandas as pd
 from utils.data.amazon import scan_items, scan_reviews
 from utils.data.catalogue import COMPLETE, JOINED, UNVERIFIED, Entry, Source, find_entry
 from utils.data.clean import strip_markup
-from utils.data.images import ImageReport, Manners, fetch_images
+from utils.data.images import NOT_ASKED, ImageReport, Manners, fetch_images
 from utils.data.movielens import scan_movielens
 from utils.data.split import STRATEGIES
 from utils.data.streams import BadRows, Log, Shelf, Sieve, write_interactions
@@ -135,6 +135,7 @@ def get(
         if images and entry.family == "amazon":
             report = _pictures(folder, sieve, shelf, max_images, manners, progress, say)
         if report and plan.items == "complete":
+            _check_all_asked(report)
             keys = {hash(item) for item in report.files}
             sieve.only_items(_array(keys), "items whose picture came")
             if plan.k:
@@ -314,11 +315,29 @@ def _array(keys: set[int]):
     return np.array(sorted(keys), dtype=np.int64)
 
 
+def _check_all_asked(report: ImageReport) -> None:
+    """Items would be dropped although their picture is only still to come.
+
+    Raises:
+        CourseError: some pictures were not asked for yet.
+    """
+    left = report.counts.get(NOT_ASKED, 0)
+    if left:
+        why = report.stopped or "--max-images asks for some at a time"
+        raise CourseError(
+            f"{left:,} pictures are still to come ({why}), and items without one would be dropped; run the same command "
+            "again (what came is kept), or keep all items with --items all."
+        )
+
+
 def _pictures(
     folder: Path, sieve: Sieve, shelf: Shelf, max_images: int | None, manners: Manners | None, progress: bool,
     say: Callable[[str], None],
 ) -> ImageReport:  # fmt: skip
     """Ask for the pictures of the items that are left."""
+    say(
+        f"pictures of up to {len(sieve.living_items()):,} items, a few at a time; Ctrl-C stops, the same command goes on"
+    )
     rows = shelf.rows(sieve.living_items())
     report = fetch_images(
         ((row[0], row[5]) for row in rows), folder, max_images=max_images, manners=manners, progress=progress
