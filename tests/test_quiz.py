@@ -198,7 +198,7 @@ def test_page_marks_wrong_then_right_and_starts_again(opened):
     page.check(f"#q1{quiz.LETTERS[right]}")
     check.click()
     assert verdict(page, 0).startswith("Right.") and shown(page, 0) == 4
-    assert page.inner_text("#score") == f"1 of {len(questions)} solved, 0 at the first try."
+    assert page.inner_text("#score") == f"1 of {len(questions)} done, 0 right at the first try."
     page.click("#again")
     assert page.inner_text("#score").startswith("0 of") and shown(page, 0) == 0 and verdict(page, 0) == ""
     assert page.locator("input:checked").count() == 0
@@ -213,7 +213,7 @@ def test_right_answers_win_on_every_page(opened, part):
         page.locator("form").nth(number - 1).locator("button[type=submit]").click()
         assert verdict(page, number - 1).startswith("Right.")
     total = len(questions)
-    assert page.inner_text("#score").startswith(f"{total} of {total} solved, {total} at the first try.")
+    assert page.inner_text("#score").startswith(f"{total} of {total} done, {total} right at the first try.")
 
 
 def test_keyboard_alone_is_enough(opened):
@@ -231,4 +231,4 @@ def test_keyboard_alone_is_enough(opened):
 def test_giving_up_shows_the_answer_and_counts_as_wrong(opened):
     page = opened("0")
     page.locator("form").nth(1).locator(".show").click()
-    assert shown(page, 1) == 4 and ", 0 at the first try" in page.inner_text("#score")
+    assert shown(page, 1) == 4 and ", 0 right at the first try" in page.inner_text("#score")

@@ -35,9 +35,9 @@ button.plain { background: #fff; color: #0b5394; } :focus-visible { outline: 3px
 .act { margin: 12px 0 0; display: flex; gap: 12px; align-items: center; flex-wrap: wrap; } .verdict { font-weight: 600; margin: 0; }
 .score { position: sticky; bottom: 0; background: #fff; border-top: 2px solid #767676; padding: 12px 0; display: flex; gap: 16px; align-items: center; }
 .score p { margin: 0; font-weight: 600; }
-.paper table { display: table; width: 100%; font-size: 15px; } .paper th, .paper td { vertical-align: top; } .paper h2 { margin-top: 36px; }
+body:has(.paper) { max-width: 1080px; } .paper table { display: table; width: 100%; font-size: 15px; } .paper th, .paper td { vertical-align: top; } .paper h2 { margin-top: 36px; }
 .paper pre { background: none; white-space: pre-wrap; letter-spacing: -1px; color: #767676; } .paper pre code { background: none; }
-.task-list-item { list-style: none; margin-left: -22px; } main.paper { overflow-wrap: break-word; }
+.task-list-item { list-style: none; margin-left: -26px; } .task-list-item input { width: 17px; height: 17px; margin-right: 8px; vertical-align: -2px; } main.paper { overflow-wrap: break-word; }
 @media print { .why { display: block !important; } .act, .score, nav { display: none; } form { break-inside: avoid; } }
 """
 
@@ -48,7 +48,7 @@ const forms = [...document.querySelectorAll('form')], state = forms.map(() => ({
 const score = document.getElementById('score');
 function tell() {
   const done = state.filter(s => s.done).length, first = state.filter(s => s.first).length;
-  score.textContent = `${done} of ${forms.length} solved, ${first} at the first try.` +
+  score.textContent = `${done} of ${forms.length} done, ${first} right at the first try.` +
     (done === forms.length ? ' That was the last one.' : '');
 }
 function unfold(option, right) {
@@ -113,7 +113,7 @@ def page(quiz: Quiz) -> str:
 <noscript><style>.why {{ display: block !important; }} .act, .score {{ display: none; }}</style>
 <p>Scripts are off, so every explanation is shown at once.</p></noscript>
 {forms}
-<div class="score"><p id="score" role="status" aria-live="polite">0 of {len(quiz.questions)} solved.</p>
+<div class="score"><p id="score" role="status" aria-live="polite">0 of {len(quiz.questions)} done.</p>
 <button type="button" class="plain" id="again">Try again from the start</button></div></main>
 <script>{SCRIPT}</script>"""
     return _document(title, body)
@@ -178,6 +178,7 @@ def build_instructor(out: Path, folder: Path = INSTRUCTOR) -> list[Path]:
     written = []
     for source in sorted(folder.glob("*.md")):
         text = source.read_text(encoding="utf-8").replace("](feedback.md)", "](feedback.html)")
+        text = text.replace("( ) ", "&emsp;&#9675;&nbsp;").replace("( )", "&#9675;")  # circles to tick on paper
         title = html.escape(text.splitlines()[0].lstrip("# "))
         target = out / ("index.html" if source.stem == "README" else f"{source.stem}.html")
         with atomic_path(target) as temporary:
