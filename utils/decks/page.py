@@ -44,17 +44,17 @@ if (!printing) for (const event of ['fragmentshown', 'fragmenthidden', 'slidecha
   Reveal.on(event, () => light(document));
 """
 
-# What a printed page of notes shows: the slide at half its size, what is said below it
+# A printed page of notes: two slides or so, small, and what is said below each
 NOTES_CSS = """
-@page { size: A4; margin: 0; }
+@page { size: A4; margin: 44px 60px; }
 body { margin: 0; }
-.notes-page { box-sizing: border-box; width: 794px; height: 1122px; padding: 56px 60px; page-break-after: always; overflow: hidden;
-  display: flex; flex-direction: column; font-size: 19px; line-height: 1.45; }
-.notes-page .thumb { width: 674px; height: 380px; overflow: hidden; border: 1px solid #c9d3dc; position: relative; flex: none; }
-.notes-page .slides { width: 1280px; height: 720px; transform: scale(0.5266); transform-origin: 0 0; position: relative; }
+.notes-page { box-sizing: border-box; width: 674px; break-inside: avoid; padding-bottom: 20px; margin-bottom: 20px;
+  border-bottom: 1px solid #c9d3dc; font-size: 17px; line-height: 1.4; }
+.notes-page .thumb { width: 563px; height: 317px; overflow: hidden; border: 1px solid #c9d3dc; position: relative; }
+.notes-page .slides { width: 1280px; height: 720px; transform: scale(0.44); transform-origin: 0 0; position: relative; }
 .notes-page .slides section { position: relative; }
 .notes-page .head { display: flex; justify-content: space-between; font-size: 15px; color: #56636f; margin-bottom: 10px; }
-.notes-page .said { margin-top: 22px; } .notes-page .said p { margin: 0 0 12px; }
+.notes-page .said { margin-top: 12px; } .notes-page .said p { margin: 0 0 12px; }
 .notes-page .said ul { margin: 0 0 12px; }
 .notes-page .clock { font-weight: 700; color: #10202f; }
 .notes-page a.cell { color: #0b5394; }
@@ -120,7 +120,7 @@ def deck_page(deck: Deck, pieces: list[tuple[str, str]]) -> str:
 
 
 def notes_page(deck: Deck, pieces: list[tuple[str, str]]) -> str:
-    """Return what becomes the PDF of notes: an A4 page per slide, with the time at which it begins."""
+    """Return what becomes the PDF of notes: each slide with the time at which it begins, and what is said below it."""
     pages, clock = [], 0
     for slide, (body, notes) in zip(deck.slides, pieces):
         head = f"{html.escape(deck.heading)} · slide {slide.number} of {len(deck.slides)}"
