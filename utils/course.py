@@ -234,8 +234,17 @@ def start(notebook: str, *, seed: int = 0, fast: bool = False, dataset: str = "s
         seed: the one seed; everything random in the notebook derives from it.
         fast: fewer epochs and seeds on the same data.
         dataset: the dataset's name or folder.
+
+    Raises:
+        CourseError: this notebook has no meaning for that dataset; the message says why.
     """
     global _run
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    if str(dataset) != "sticker_shop" and path.is_file():
+        from utils.data.uses import why_not
+
+        if reason := why_not(path, dataset):
+            raise CourseError(f"{notebook} does not run on {Path(str(dataset)).name}: {reason}.")
     _run = _Run(notebook, "fast" if fast else "full", seed, str(dataset))
     set_seed(seed)
     import torch

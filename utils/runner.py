@@ -143,12 +143,12 @@ def stamp_of(path: Path, parameters: Mapping[str, Any], dataset: str, modules: l
 def run_one(path: Path, *, fast: bool, dataset: str, force: bool, extra: Mapping[str, Any]) -> Result:
     """Execute one notebook unless its page is up to date; write page, record and stamp."""
     from utils import pages
+    from utils.data.uses import why_not
 
     name = path.stem
     metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("course", {})
-    own = dataset != "sticker_shop"
-    if own and metadata.get("datasets") != "any":
-        return Result(name, "skipped", reason="it tells the Sticker Shop's own story; DATASET does not apply")
+    if dataset != "sticker_shop" and (reason := why_not(path, dataset)):
+        return Result(name, "skipped", reason=reason)
     parameters = {"FAST": fast, "DATASET": dataset, **extra}
     page, stamp_file = BUILD / f"{name}.html", BUILD / "stamps" / f"{name}.json"
     record = course.record_path(name, "fast" if fast else "full", BUILD / "records")

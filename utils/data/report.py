@@ -18,6 +18,8 @@ from utils.data import tables as tsv
 from utils.data.dataset import ITEM_COLUMNS, MODALITIES, Dataset, npy_shape
 from utils.data.load import COST, find_folder, item_graphs, load_dataset
 from utils.data.media import check_media
+from utils.data.template import EXAMPLE
+from utils.data.uses import uses
 from utils.errors import CourseError
 
 OPTIONAL = {"items": ITEM_COLUMNS, "interactions": ("rating", "timestamp", "review", "split")}
@@ -270,6 +272,8 @@ def _log(dataset: Dataset) -> list[Finding]:
         if count:
             found.append(Finding("warning", "interactions", f": {count:,} {text}"))
 
+    examples = log["user"].str.startswith(EXAMPLE) | log["item"].str.startswith(EXAMPLE)
+    warn(int(examples.sum()), "rows are the template's examples; put your own rows in their place.")
     warn(int(log.duplicated(["user", "item"]).sum()), "repeated pairs of user and item; clean() keeps one of each.")
     warn(dataset.n_items - log["item_id"].nunique(), "items have no interaction: only content can recommend them.")
     per_user = log.groupby("user_id").size()
@@ -295,7 +299,5 @@ def _log(dataset: Dataset) -> list[Finding]:
 
 def _uses(dataset: Dataset) -> list[str]:
     """Say what the parts of the course find in the folder."""
-    from utils.data.uses import uses
-
     lines = ["what the notebooks can do with it:"]
     return lines + [f"  {name}: {'runs' if not why else why}" for name, why in uses(dataset).items()]

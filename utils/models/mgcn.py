@@ -104,10 +104,7 @@ class MGCN(TrainedRecommender):
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
         behaviour, side = self.both_sides()
-        user, pos, neg = (
-            (behaviour.index_select(0, ids) + side.index_select(0, ids))
-            for ids in (user_ids, pos_ids + self.n_users, neg_ids + self.n_users)
-        )
+        user, pos, neg = self.triples(behaviour + side, user_ids, pos_ids, neg_ids)
         loss = bpr((user * pos).sum(1), (user * neg).sum(1))
         for ids in (torch.unique(user_ids), torch.unique(pos_ids) + self.n_users):
             pair = side.index_select(0, ids), behaviour.index_select(0, ids)

@@ -1,0 +1,296 @@
+"""Room "Which?" (utils/data): a course folder in the layouts of other frameworks, so that nobody is locked in.
+
+Each layout gets the same split, whole-number ids from 0 and the two tables ``users.tsv`` and ``items.tsv`` that lead back
+from these numbers to the raw ids. Sources for the layouts: the frameworks' own documentation and loaders.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from utils.data.dataset import Dataset
+from utils.data.split import Split, split_dataset
+from utils.data.tables import SPLIT_NAMES, write_table
+from utils.errors import CourseError, suggest
+from utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from utils.features import Features
+
+FEATURE_FILES = {"visual": "image_feat.npy", "textual": "text_feat.npy", "audio": "audio_feat.npy"}  # as MMRec says
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What every layout is written from: one log with numbers for ids, features in the order of these numbers."""
+
+    name: str
+    log: pd.DataFrame  # user_id, item_id, rating, timestamp (NaN / absent = unknown), split
+    users: np.ndarray
+    items: pd.DataFrame
+    features: dict[str, np.ndarray]
+
+    def part(self, name: str) -> pd.DataFrame:
+        """The rows of train, valid or test."""
+        return self.log[self.log["split"] == name]
+
+
+def export(
+    dataset: Dataset,
+    layout: str,
+    target: str | Path,
+    *,
+    split: Split | None = None,
+    features: Mapping[str, Features] | None = None,
+    strategy: str | None = None,
+    seed: int = 0,
+) -> Path:
+    """Write a dataset in the layout of another framework.
+
+    Args:
+        dataset: any course dataset.
+        layout: ``"mmrec"``, ``"elliot"``, ``"recbole"``, ``"cornac"`` or ``"csv"``.
+        target: the folder to make; it must be new or empty.
+        split: which rows train, choose and test. None = the split column, or :func:`split_dataset` with ``strategy``.
+        features: modality -> Features to write beside the log; None = none.
+        strategy: for a dataset without a split column; default "random".
+        seed: of that split.
+
+    Returns:
+        The folder that the framework is pointed at.
+
+    Raises:
+        CourseError: unknown layout, a target that holds files, features of other items.
+    """
+    if layout not in LAYOUTS:
+        raise suggest(layout, LAYOUTS, "layout")
+    target = Path(target)
+    if target.exists() and any(target.iterdir()):
+        raise CourseError(f"{target} holds files already; give a new or empty folder to export to.")
+    if split is None:
+        given = "split" in dataset.interactions
+        split = split_dataset(dataset, strategy or ("given" if given else "random"), seed=seed)
+    parcel = _pack(dataset, split, features or {})
+    target.mkdir(parents=True, exist_ok=True)
+    write_table(target / "users.tsv", pd.DataFrame({"user_id": np.arange(len(parcel.users)), "user": parcel.users}))
+    ids = parcel.items[["item"]].assign(item_id=np.arange(len(parcel.items)))
+    write_table(target / "items.tsv", ids[["item_id", "item"]])
+    LAYOUTS[layout](parcel, target)
+    return target
+
+
+def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> Parcel:
+    """One row per (user, item, part); rating and time are those of the pair's first interaction."""
+    rows = np.concatenate([getattr(split, part) for part in SPLIT_NAMES])
+    part = np.repeat(SPLIT_NAMES, [len(getattr(split, name)) for name in SPLIT_NAMES])
+    log = pd.DataFrame({"user_id": rows[:, 0], "item_id": rows[:, 1], "split": part})
+    known = [column for column in ("rating", "timestamp") if column in dataset.interactions]
+    pairs = dataset.interactions.drop_duplicates(["user_id", "item_id"])[["user_id", "item_id", *known]]
+    log = log.merge(pairs, on=["user_id", "item_id"], how="left")
+    aligned = {modality: feature.align(dataset.item_names).matrix for modality, feature in features.items()}
+    return Parcel(dataset.name, log, dataset.users, dataset.items, aligned)
+
+
+def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = True) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, sep=separator, header=header, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _save(path: Path, matrix: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, matrix.astype(np.float32), allow_pickle=False)
+
+
+def _rated(log: pd.DataFrame) -> pd.DataFrame:
+    """The columns user, item, rating (1 where nobody rated) and, if known, timestamp."""
+    rating = log["rating"].fillna(1.0) if "rating" in log else np.ones(len(log))
+    table = log[["user_id", "item_id"]].assign(rating=rating)
+    return table.assign(timestamp=log["timestamp"]) if "timestamp" in log else table
+
+
+def _mmrec(parcel: Parcel, target: Path) -> None:
+    """``NAME/NAME.inter`` with x_label 0, 1, 2, one matrix per modality, and ``NAME.yaml`` for src/configs/dataset.
+
+    MMRec counts the items from the log alone (largest id + 1), so an item that nobody took would shift the shapes: such
+    items are left out here, and items.tsv numbers the others anew.
+    """
+    taken = np.unique(parcel.log["item_id"])
+    new = np.full(len(parcel.items), -1)
+    new[taken] = np.arange(len(taken))
+    label = parcel.log["split"].map({name: i for i, name in enumerate(SPLIT_NAMES)})
+    log = _rated(parcel.log).assign(x_label=label, item_id=new[parcel.log["item_id"]])
+    folder = target / parcel.name
+    folder.mkdir()
+    _csv(folder / f"{parcel.name}.inter", log.rename(columns={"user_id": "userID", "item_id": "itemID"}), "\t")
+    names = parcel.items["item"].to_numpy()[taken]
+    write_table(target / "items.tsv", pd.DataFrame({"item_id": np.arange(len(taken)), "item": names}))
+    for modality, matrix in parcel.features.items():
+        _save(folder / FEATURE_FILES[modality], matrix[taken])
+    settings = {"USER_ID_FIELD": "userID", "ITEM_ID_FIELD": "itemID", "inter_splitting_label": "x_label"}
+    settings |= {"filter_out_cod_start_users": True, "inter_file_name": f"{parcel.name}.inter", "field_separator": "\t"}
+    keys = {"visual": "vision_feature_file", "textual": "text_feature_file", "audio": "audio_feature_file"}
+    settings |= {keys[modality]: FEATURE_FILES[modality] for modality in parcel.features}
+    settings |= {"TIME_FIELD": "timestamp"} if "timestamp" in log else {}
+    _text(target / f"{parcel.name}.yaml", yaml.safe_dump(settings, sort_keys=False))
+
+
+def _elliot(parcel: Parcel, target: Path) -> None:
+    """train/val/test.tsv without header, one ``<item id>.npy`` per item and modality, and config.yml for both.
+
+    Without a validation file Elliot takes the test part in its place and so chooses on it: the file is always named.
+    Its nDCG is graded by the rating: every rating is 1 here, which makes it the binary one.
+    """
+    for name, file in zip(SPLIT_NAMES, ("train", "val", "test")):
+        table = _rated(parcel.part(name)).assign(rating=1.0)
+        _csv(target / f"{file}.tsv", table, "\t", header=False)
+    sides, loaders = [], []
+    for modality, matrix in parcel.features.items():
+        for item_id, row in enumerate(matrix):
+            _save(target / f"{modality}_features" / f"{item_id}.npy", row)
+        loaders.append(f"{modality.capitalize()}Attribute")
+        sides.append({"dataloader": loaders[-1], f"{modality}_features": f"{modality}_features"})
+    data = {"strategy": "fixed", "train_path": "train.tsv", "validation_path": "val.tsv", "test_path": "test.tsv"}
+    data |= {"side_information": sides} if sides else {}
+    meta = {"verbose": True, "save_recs": True, "validation_rate": 1, "validation_metric": "Recall@20"}
+    models: dict = {"MostPop": {"meta": {"verbose": True, "save_recs": True}}}
+    models["BPRMF"] = {"meta": meta, "epochs": 10, "factors": 64, "lr": 0.001, "batch_size": 1024, "seed": 42}
+    if "visual" in parcel.features:
+        models["VBPR"] = {
+            **models["BPRMF"],
+            "meta": dict(meta),
+            "factors_d": 20,
+            "l_w": 0.00001,
+            "l_b": 0.01,
+            "l_e": 0.00001,
+        }
+    metrics = ["Recall", "nDCG", "Precision", "ItemCoverage", "Gini"]
+    experiment = {"version": "0.3.1", "dataset": parcel.name, "data_config": data, "top_k": 20}
+    experiment |= {"evaluation": {"cutoffs": [20], "simple_metrics": metrics}, "gpu": -1, "models": models}
+    _text(target / "config.yml", yaml.safe_dump({"experiment": experiment}, sort_keys=False))
+
+
+def _recbole(parcel: Parcel, target: Path) -> None:
+    """Atomic files NAME.{train,valid,test}.inter, NAME.item, NAME.<modality> and config.yaml; the split is kept."""
+    folder = target / parcel.name
+    folder.mkdir()
+    kinds = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float", "title": "token_seq"}
+    for name in SPLIT_NAMES:
+        table = _rated(parcel.part(name))
+        table.columns = [f"{column}:{kinds[column]}" for column in table.columns]
+        _csv(folder / f"{parcel.name}.{name}.inter", table, "\t")
+    about = pd.DataFrame({"item_id:token": np.arange(len(parcel.items)), "title:token_seq": parcel.items["title"]})
+    write_table(folder / f"{parcel.name}.item", about)
+    columns = list(_rated(parcel.log).columns)
+    settings = {"dataset": parcel.name, "data_path": ".", "benchmark_filename": list(SPLIT_NAMES)}
+    settings |= {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "load_col": {"inter": columns}}
+    settings |= {"metrics": ["Recall", "NDCG"], "topk": [20], "valid_metric": "Recall@20"}
+    settings |= {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "RO", "group_by": "user", "mode": "full"}}
+    if parcel.features:
+        settings |= {"additional_feat_suffix": list(parcel.features), "alias_of_item_id": [], "preload_weight": {}}
+    for modality, matrix in parcel.features.items():
+        key, vector = f"{modality}_item", f"{modality}_vector"
+        rows = [" ".join(f"{value:.7g}" for value in row) for row in matrix]
+        table = pd.DataFrame({f"{key}:token": np.arange(len(matrix)), f"{vector}:float_seq": rows})
+        _csv(folder / f"{parcel.name}.{modality}", table, "\t")
+        settings["load_col"][modality] = [key, vector]
+        settings["alias_of_item_id"].append(key)
+        settings["preload_weight"][key] = vector
+    _text(target / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+
+
+CORNAC_SCRIPT = '''"""Load this export into Cornac: run it beside the files, or import `method` from it."""
+
+from pathlib import Path
+
+import numpy as np
+from cornac.data import FeatureModality, ImageModality
+from cornac.eval_methods import BaseMethod
+
+HERE = Path(__file__).parent
+
+
+def triples(name):
+    """Read one part as (user, item, rating) with ids as text."""
+    rows = (line.split("\\t") for line in (HERE / f"{name}.tsv").read_text(encoding="utf-8").splitlines())
+    return [(user, item, float(rating)) for user, item, rating in rows]
+
+
+def modality(name, kind):
+    """Read a matrix whose row number is the item id."""
+    matrix = np.load(HERE / f"{name}.npy", allow_pickle=False)
+    return kind(features=matrix, ids=[str(row) for row in range(len(matrix))], normalized=False)
+
+
+sides = {}
+if (HERE / "visual.npy").exists():
+    sides["item_image"] = modality("visual", ImageModality)
+if (HERE / "textual.npy").exists():
+    sides["item_feature"] = modality("textual", FeatureModality)
+
+method = BaseMethod.from_splits(
+    train_data=triples("train"),
+    val_data=triples("valid"),
+    test_data=triples("test"),
+    rating_threshold=0.5,
+    exclude_unknowns=False,
+    **sides,
+)
+
+if __name__ == "__main__":
+    import cornac
+
+    models = [cornac.models.MostPop(), cornac.models.BPR(k=64, max_iter=100, seed=0)]
+    cornac.Experiment(method, models, [cornac.metrics.Recall(k=20), cornac.metrics.NDCG(k=20)]).run()
+'''
+
+
+def _cornac(parcel: Parcel, target: Path) -> None:
+    """train/valid/test.tsv, <modality>.npy and load_cornac.py, which makes the evaluation method of them."""
+    for name in SPLIT_NAMES:
+        table = parcel.part(name)[["user_id", "item_id"]].assign(rating=1.0)
+        _csv(target / f"{name}.tsv", table, "\t", header=False)
+    for modality, matrix in parcel.features.items():
+        _save(target / f"{modality}.npy", matrix)
+    _text(target / "load_cornac.py", CORNAC_SCRIPT)
+
+
+def _movielens(parcel: Parcel, target: Path) -> None:
+    """ratings.csv and movies.csv as MovieLens has them (raw ids), with a fifth column that says the split."""
+    log = parcel.log
+    rating = log["rating"] if "rating" in log else np.ones(len(log))
+    table = pd.DataFrame(
+        {
+            "userId": parcel.users[log["user_id"]],
+            "movieId": parcel.items["item"].to_numpy()[log["item_id"]],
+            "rating": rating,
+            "timestamp": log["timestamp"] if "timestamp" in log else 0,
+            "split": log["split"],
+        }
+    )
+    _csv(target / "ratings.csv", table)
+    films = parcel.items[["item", "title", "category"]].set_axis(["movieId", "title", "genres"], axis=1)
+    with atomic_path(target / "movies.csv") as temporary:
+        films.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n", encoding="utf-8")
+
+
+LAYOUTS: dict[str, Callable[[Parcel, Path], None]] = {
+    "mmrec": _mmrec,
+    "elliot": _elliot,
+    "recbole": _recbole,
+    "cornac": _cornac,
+    "csv": _movielens,
+}

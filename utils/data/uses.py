@@ -1,0 +1,61 @@
+"""Room "Which?" (utils/data): what each notebook needs of a dataset, and the sentence that says why it cannot run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from utils.data.dataset import MODALITIES, Dataset
+from utils.data.load import load_dataset
+from utils.files import ROOT
+
+OWN_STORY = "it tells the Sticker Shop's own story; DATASET does not apply"
+
+
+def modalities(dataset: Dataset) -> dict[str, bool]:
+    """Modality -> whether raw content is there (True) or only prepared features (False); missing ones are left out."""
+    raw = {"visual": dataset.image_paths(), "textual": dataset.texts(), "audio": dataset.audio_paths()}
+    there = {m: any(values) for m, values in raw.items()}
+    return {m: there[m] for m in MODALITIES if there[m] or m in dataset.prepared()}
+
+
+def _raw(dataset: Dataset) -> str:
+    if any(modalities(dataset).get(m) for m in ("visual", "textual")):
+        return ""
+    return "it extracts features from pictures or words, and items.tsv names none"
+
+
+def _two(dataset: Dataset) -> str:
+    found = modalities(dataset)
+    if sum(m in found for m in ("visual", "textual")) == 2:
+        return ""
+    only = f"has only {', '.join(found)}" if found else "has none"
+    return f"it fuses pictures and words, and the dataset {only}"
+
+
+# Some stories have a study that takes any folder with pictures and words.
+COMMANDS = {
+    "07_missing_modalities": "missing_study",
+    "09_feature_extractors": "extractor_study",
+    "10_fine_grained_features": "fine_study",
+}
+# The notebooks that take any dataset, and what they ask of it; all others tell the story of the Sticker Shop.
+NEEDS = {"03_feature_extraction": _raw, "04_multimodal_fusion": _two}
+
+
+def why_not(path: Path, dataset: Dataset | str | Path) -> str:
+    """Return "" when the notebook at ``path`` runs on this dataset (or its folder), else the reason in half a sentence."""
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("course", {})
+    if metadata.get("datasets") != "any":
+        study = COMMANDS.get(path.stem)
+        words = "; for pictures and words of your own: python -m utils.challenges.{} FOLDER --out FILE"
+        return OWN_STORY + (words.format(study) if study else "")
+    if path.stem not in NEEDS:
+        return ""
+    return NEEDS[path.stem](dataset if isinstance(dataset, Dataset) else load_dataset(dataset))
+
+
+def uses(dataset: Dataset) -> dict[str, str]:
+    """Notebook -> "" or why it does not run, for all numbered notebooks of the course."""
+    paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return {path.stem: why_not(path, dataset) for path in paths}
