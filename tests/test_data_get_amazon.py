@@ -53,6 +53,7 @@ BAD = {
     review("2014", "U1", "I\t1"): "is no id",
     review("2014", "U1", "I1", overall="five"): "could not convert",
     review("2014", "U1", "I1", overall=float("nan")): "overall is nan",
+    review("2014", "U1", "I1", overall=1e300): "overall is 1e+300",
     review("2014", "U1", "I1", overall=None): "",
     review("2014", "U1", "I1", unixReviewTime="soon"): "invalid literal",
     review("2014", "U1", "I1", unixReviewTime=9_999_999_999_999): "",
