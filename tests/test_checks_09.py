@@ -4,15 +4,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from exercise_helpers import answers, check_folds, stubs
+from sklearn.decomposition import PCA
 
 from utils import checks, plots_extractors
-from utils.challenges.extractor_study import spreads
+from utils.challenges.extractor_study import spreads, variance_shares
 from utils.features import Features
 from utils.plotstyle import png
 
+NOTEBOOK = "09_feature_extractors"
+CHECKS = {"my_whitening": checks.same_width, "my_attention": checks.history_attention}
+CHECKS |= {"my_spreads": checks.extractor_spreads, "my_distance": checks.distance_of_list}
+CHECKS |= {"my_shares": checks.shares_of_variance}
 
-def stub(*_):
-    """Nothing was written yet."""
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_folded_answer_passes_and_the_stub_is_not_judged(name):
+    verdict = CHECKS[name](answers(NOTEBOOK, np=np, torch=torch)[name])
+    assert verdict.passed is True, verdict
+    assert CHECKS[name](stubs(NOTEBOOK)[name]).passed is None
+
+
+def test_every_exercise_has_hints_and_both_answers():
+    check_folds(NOTEBOOK)
 
 
 def course_whitening(matrix, width):
@@ -31,7 +45,25 @@ def axes_of(matrix):
     return centre, np.linalg.svd(centre, full_matrices=False)
 
 
-@pytest.mark.parametrize("right", [whitened, course_whitening])
+def by_covariance(matrix, width):
+    centre = (matrix - matrix.mean(0)).astype(np.float32)
+    variance, axes = np.linalg.eigh(np.cov(centre.T))
+    return torch.as_tensor(centre @ axes[:, ::-1][:, :width] / np.sqrt(variance[::-1][:width]))
+
+
+def by_sklearn(matrix, width):
+    return PCA(width, whiten=True).fit_transform(matrix)
+
+
+def scaled(how):
+    def wrong(matrix, width):
+        centre, (_, singular, axes) = axes_of(matrix)
+        return how(centre, singular[:width], axes, width, singular[:width] / np.sqrt(len(matrix) - 1))
+
+    return wrong
+
+
+@pytest.mark.parametrize("right", [whitened, course_whitening, by_covariance, by_sklearn])
 def test_same_width_passes(right):
     assert checks.same_width(right).passed, checks.same_width(right)
 
@@ -45,6 +77,12 @@ def test_same_width_passes(right):
         (lambda x, k: x @ np.linalg.svd(x, full_matrices=False)[2][:k].T, "not centred"),
         (lambda x, k: ((x - x.mean(0)) / x.std(0, ddof=1))[:, :k], "standardised the first columns"),
         (lambda x, k: whitened(x, 6), "(200, 3)"),
+        (lambda x, k: whitened(x, k).T, "(200, 3)"),
+        (lambda x, k: whitened(x, k)[:, ::-1], "in the wrong order"),
+        (scaled(lambda centre, s, axes, k, std: centre @ axes[:k].T / std**2), "divide by the variance"),
+        (scaled(lambda centre, s, axes, k, std: centre @ axes[:k].T * std), "you multiply"),
+        (scaled(lambda centre, s, axes, k, std: centre @ axes[:, :k] / std), "its *rows* are the axes"),
+        (lambda x, k: whitened(x, k) * [1, 2, 3], "standard deviations are"),
     ],
 )
 def test_same_width_names_the_mistake(wrong, says):
@@ -61,9 +99,24 @@ def by_exp(logits, present):
     return torch.nan_to_num(weight / weight.sum(1, keepdim=True))
 
 
+def attention_by_loop(logits, present):
+    rows = []
+    for row, there in zip(logits.tolist(), present.tolist()):
+        top = max(row)
+        weight = [np.exp(value - top) if yes else 0.0 for value, yes in zip(row, there)]
+        rows.append([one / (sum(weight) or 1) for one in weight])
+    return rows
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
+        (lambda x, p: torch.nan_to_num(torch.softmax(x.masked_fill(p, -torch.inf), 1)), "upside down"),
+        (lambda x, p: torch.log_softmax(x.masked_fill(~p, -torch.inf), 1), "logarithms"),
+        (lambda x, p: torch.sigmoid(x) * p, "sigmoid"),
+        (lambda x, p: (x * p) / (x * p).sum(1, keepdim=True), "divide the logits by their sum"),
+        (lambda x, p: attention(x, p)[0], "(3, 4)"),
+        (lambda x, p: attention(x, p) + 0.1, "first user's weights"),
         (lambda x, p: torch.softmax(x, 1), "take part"),
         (lambda x, p: torch.softmax(x, 1) * p, "after the softmax"),
         (lambda x, p: torch.softmax(x * p, 1), "exp(0)"),
@@ -74,7 +127,8 @@ def by_exp(logits, present):
     ],
 )
 def test_history_attention(wrong, says):
-    assert checks.history_attention(attention).passed
+    for right in (attention, lambda x, p: attention(x, p).numpy(), attention_by_loop):
+        assert checks.history_attention(right).passed, checks.history_attention(right)
     verdict = checks.history_attention(wrong)
     assert verdict.passed is False and says in verdict.message, verdict
 
@@ -85,6 +139,11 @@ def unit(x):
 
 def distance(history, listed):
     return 1 - (unit(history) @ unit(listed).T).mean()
+
+
+def distance_by_loop(history, listed):
+    pairs = [h @ r / (h @ h) ** 0.5 / (r @ r) ** 0.5 for h in history for r in listed]
+    return 1 - sum(pairs) / len(pairs)
 
 
 def of_centres(history, listed):
@@ -100,11 +159,18 @@ def of_centres(history, listed):
         (of_centres, "cosine of the two centres"),
         (lambda h, r: np.linalg.norm(h.mean(0) - r.mean(0)), "between the two centres"),
         (lambda h, r: 1 - unit(r)[0] @ unit(r)[1], "within the list"),
+        (lambda h, r: 1 - (unit(h) @ unit(r).T).sum(), "add the cosines up"),
+        (lambda h, r: 1 - (unit(h) @ unit(r).T).max(0).mean(), "nearest history item"),
+        (lambda h, r: 1 - (h @ r.T).mean() / np.linalg.norm(h) / np.linalg.norm(r), "by one length"),
+        (lambda h, r: 1 - (unit(h.T).T @ unit(r.T)).mean(), "scale the columns"),
+        (lambda h, r: np.linalg.norm(h[:, None] - r, axis=2).mean(), "distances in the space"),
+        (lambda h, r: 1 - unit(h) @ unit(r).T, "one number"),
         (lambda h, r: 0.5, "you return 0.5"),
     ],
 )
 def test_distance_of_list(wrong, says):
-    assert checks.distance_of_list(distance).passed
+    for right in (distance, lambda h, r: torch.as_tensor(distance(h, r)), distance_by_loop):
+        assert checks.distance_of_list(right).passed, checks.distance_of_list(right)
     verdict = checks.distance_of_list(wrong)
     assert verdict.passed is False and says in verdict.message, verdict
 
@@ -129,6 +195,10 @@ def course_spreads(table):
         (lambda t: (my_spreads(t)[0], t.mean().max() - t.mean().min()), "in each row"),
         (lambda t: (t.mean(axis=1).std(), t.std(axis=1).mean()), "standard deviations"),
         (lambda t: (t.to_numpy().max() - t.to_numpy().min(), my_spreads(t)[1]), "range of all cells"),
+        (lambda t: (my_spreads(t)[0], my_spreads(t)[1] * len(t)), "add the ranges up"),
+        (lambda t: (my_spreads(t)[0], (t.max(axis=1) - t.min(axis=1)).max()), "largest of the ranges"),
+        (lambda t: (-my_spreads(t)[0], -my_spreads(t)[1]), "negative"),
+        (lambda t: (0.41, 0.43), "for the test table"),
         (lambda t: 0.1, "two numbers"),
     ],
 )
@@ -139,9 +209,59 @@ def test_extractor_spreads(wrong, says):
     assert verdict.passed is False and says in verdict.message, verdict
 
 
-@pytest.mark.parametrize("name", ["same_width", "history_attention", "distance_of_list", "extractor_spreads"])
-def test_untouched_stubs_are_not_tried_yet(name):
-    assert getattr(checks, name)(stub).passed is None
+# ---- bonus ----
+
+
+def shares(table):
+    total = table.mean()
+    rows, columns = (np.broadcast_to(table.mean(a, keepdims=True) - total, table.shape) for a in (1, 0))
+    parts = rows, columns, table - total - rows - columns
+    return [np.square(part).sum() / np.square(table - total).sum() for part in parts]
+
+
+def course_shares(table):
+    frame = pd.DataFrame(table).stack().rename("recall").rename_axis(["recommender", "extractor"]).reset_index()
+    return variance_shares(frame)[["recommender", "extractor", "both together"]]
+
+
+def filled_up(pair):
+    return [*pair, 1 - sum(pair)]
+
+
+def squares(table, n_rows=1, n_columns=1):
+    total = table.mean()
+    both = n_rows * np.square(table.mean(1) - total).sum(), n_columns * np.square(table.mean(0) - total).sum()
+    return filled_up([one / np.square(table - total).sum() for one in both])
+
+
+def uncentred(table):
+    n, m = table.shape
+    both = m * np.square(table.mean(1)).sum(), n * np.square(table.mean(0)).sum()
+    return filled_up([one / np.square(table).sum() for one in both])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda t: shares(t.T), "rows and columns are swapped"),
+        (squares, "square it once for each"),
+        (lambda t: squares(t, *t.shape), "rows are counted by rows"),
+        (uncentred, "not subtracted"),
+        (lambda t: filled_up(np.sqrt(shares(t)[:2]).tolist()), "standard deviations"),
+        (lambda t: filled_up([np.ptp(t.mean(1)) / np.ptp(t), np.ptp(t.mean(0)) / np.ptp(t)]), "ranges"),
+        (lambda t: np.array(shares(t)) * np.square(t - t.mean()).sum(), "divide by the total"),
+        (lambda t: 100 * np.array(shares(t)), "percentages"),
+        (lambda t: [*shares(t)[:2], 0], "the rest is missing"),
+        (lambda t: [*(np.array(shares(t)[:2]) / sum(shares(t)[:2])), 0], "scaled to add up"),
+        (lambda t: shares(t)[:2], "three shares"),
+        (lambda t: [0.2, 0.2, 0.6], "for the test table"),
+    ],
+)
+def test_shares_of_variance(wrong, says):
+    for right in (shares, course_shares):
+        assert checks.shares_of_variance(right).passed, checks.shares_of_variance(right)
+    verdict = checks.shares_of_variance(wrong)
+    assert verdict.passed is False and says in verdict.message, verdict
 
 
 # ---- plots ----
