@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from utils.errors import CourseError
-from utils.files import ROOT
+from utils.files import ROOT, write_json
 from utils.live import __main__ as cli
 from utils.live import copies, plan, room
 from utils.live.room import Check
@@ -113,13 +113,13 @@ def test_make_live_calls_this():
 def lab(folder):
     """JupyterLab as `make live` starts it, but in another folder; yields its address with a slash at the end."""
     port, token = room.free_port(8950), "t0ken"
-    command = [
-        part.replace(f"root_dir={ROOT}", f"root_dir={folder}") for part in cli.server_command(port, token, False)
-    ]
+    command = cli.server_command(port, token, False)
+    command = [part.replace(str(ROOT), str(folder)) if part.startswith("--") else part for part in command]
+    write_json(folder / cli.SETTINGS.relative_to(ROOT) / "overrides.json", cli.QUIET)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, **quiet)
     try:
-        assert cli.wait_for(f"http://127.0.0.1:{port}/", token, 90), "JupyterLab does not start"
+        assert cli.wait_for(f"http://127.0.0.1:{port}/", token, 240), "JupyterLab does not start"
         yield f"http://127.0.0.1:{port}/", token
     finally:
         process.terminate()

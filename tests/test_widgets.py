@@ -121,7 +121,8 @@ def test_a_front_end_gets_slider_and_twin(near, monkeypatch):
     out = shown(monkeypatch)
     monkeypatch.delenv(widgets.HEADLESS, raising=False)
     widgets.show(near)
-    assert type(out[0]).__name__ == "VBox" and "<details open>" in out[1].data and "<img alt=" in out[1].data
+    assert "application/vnd.jupyter.widget-view+json" in out[0] and "JupyterLab can" in out[0]["text/plain"]
+    assert "<details open>" in out[1].data and "<img alt=" in out[1].data
 
 
 def test_a_dial_needs_a_user_with_a_history(fusion):

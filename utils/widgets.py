@@ -263,7 +263,11 @@ def show(dial: Dial) -> None:
     from IPython.display import HTML, display
 
     twin = _image(dial.figure(first, WEIGHTS), dial.words(first, WEIGHTS))
-    display(box)
+    bundle = {
+        **box._repr_mimebundle_(),
+        "text/plain": "A list and a slider; this page cannot show them, JupyterLab can.",
+    }
+    display(bundle, raw=True)
     display(HTML(f"<details open><summary>The same at {len(WEIGHTS)} weights, to print</summary>{twin}</details>"))
 
 

@@ -15,8 +15,18 @@ import webbrowser
 from collections.abc import Sequence
 
 from utils.errors import CourseError
-from utils.files import ROOT
+from utils.files import ROOT, write_json
 from utils.live import plan, room
+
+SETTINGS = ROOT / "build" / "live" / "settings"
+# nothing pops up over a lecture, and nothing is asked of another machine
+QUIET = {
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    }
+}
 
 
 def server_command(port: int, token: str, opens: bool) -> list[str]:
@@ -25,6 +35,7 @@ def server_command(port: int, token: str, opens: bool) -> list[str]:
     return [
         sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--ip=127.0.0.1", f"--port={port}",
         "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--LabApp.app_settings_dir={SETTINGS}",
         "--LabApp.default_url=/lab/tree/build/live/00_start_here.ipynb", *([] if opens else ["--no-browser"]), *root,
     ]  # fmt: skip
 
@@ -52,6 +63,7 @@ def serve(port: int, opens: bool) -> int:
     """Start JupyterLab, write the plan with links into it, open both; return when the server ends."""
     from utils.live import copies
 
+    write_json(SETTINGS / "overrides.json", QUIET)
     token = secrets.token_hex(16)
     address = f"http://127.0.0.1:{port}/"
     sheet = copies.write_plan(server=f"{address}?token={token}")
