@@ -40,13 +40,14 @@ FETCHED = re.compile(
     re.I,
 )
 HREF = re.compile(r"""(<a\b[^>]*?\shref\s*=\s*)(["'])([^"']*)\2""", re.I)
-CODE_OR_DATA = re.compile(r"data:[a-z]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+|<script\b.*?</script>", re.I | re.S)
+INSIDE = re.compile(r"data:[a-z]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+", re.I)
+SCRIPT = re.compile(r"(<script\b[^>]*>).*?</script>", re.I | re.S)
 
 CSS = (
     pages.INDEX_CSS
     + """
 nav.parts { display: flex; flex-wrap: wrap; gap: 8px 24px; padding: 12px 0; border-bottom: 1px solid #ddd; }
-a { color: #0b5394; } section { margin-top: 28px; } li { margin: 4px 0; }
+.card h3 { font-size: 20px; margin: 0 0 4px; } a { color: #0b5394; } section { margin-top: 28px; } li { margin: 4px 0; }
 """
 )
 
@@ -74,16 +75,21 @@ def executed_copy(build: Path, name: str, *, full: bool = False) -> Path | None:
 # --- links and requests ---
 
 
+def _markup(text: str) -> str:
+    """Return a page without the inside of its scripts and without its embedded files."""
+    return SCRIPT.sub(r"\1", INSIDE.sub("data:,", text))
+
+
 def links(text: str) -> list[str]:
     """Return where a page's anchors lead, without what stands in scripts and pictures."""
-    return [html.unescape(match[3]) for match in HREF.finditer(CODE_OR_DATA.sub("", text))]
+    return [html.unescape(match[3]) for match in HREF.finditer(_markup(text))]
 
 
 def requests(text: str) -> list[str]:
     """Return what a browser would fetch for a page: everything that is not inside it."""
     found = (
         match.group("src") or match.group("link") or match.group("url") or match.group("at")
-        for match in FETCHED.finditer(CODE_OR_DATA.sub("data:,", text))
+        for match in FETCHED.finditer(_markup(text))
     )
     return [target for target in found if target and not target.startswith(("data:", "#", "blob:", "about:"))]
 
