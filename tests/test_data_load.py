@@ -1,6 +1,5 @@
 """The one folder format: what loads, what is refused with which sentence, and how a dataset prints itself."""
 
-import time
 
 import numpy as np
 import pytest
@@ -309,15 +308,13 @@ def test_written_tables_read_back(tmp_path):
     assert (tmp_path / "t.tsv.gz").read_bytes() == first
 
 
-def test_a_hundred_thousand_rows_are_read_fast(tmp_path):
+def test_a_hundred_thousand_rows_are_read(tmp_path):
     rng = np.random.default_rng(0)
     rows = zip(rng.integers(0, 5000, 100_000), rng.integers(0, 900, 100_000), rng.integers(0, 10**9, 100_000))
     items = "item\n" + "\n".join(map(str, range(900))) + "\n"
     text = "user\titem\ttimestamp\n" + "".join(f"u{u}\t{i}\t{t}\n" for u, i, t in rows)
     write_folder(tmp_path, items, text)
-    start = time.perf_counter()
     assert load_dataset(tmp_path).n_interactions == 100_000
-    assert time.perf_counter() - start < 5  # about 0.3 s on a quiet machine
 
 
 @pytest.mark.parametrize(
