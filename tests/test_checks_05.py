@@ -166,6 +166,14 @@ def pairs_added(p, n):
     return -F.logsigmoid(p - n).sum()
 
 
+def added_and_minus_forgotten(p, n):
+    return F.logsigmoid(p - n).sum()
+
+
+def swapped_and_minus_forgotten(p, n):
+    return F.logsigmoid(n - p).mean()
+
+
 def minus_forgotten(p, n):
     return F.logsigmoid(p - n).mean()
 
@@ -194,6 +202,8 @@ def logarithm_to_base_2(p, n):
     ("wrong", "mistake"),
     [
         (scores_swapped, "swapped"),
+        (added_and_minus_forgotten, "two things"),
+        (swapped_and_minus_forgotten, "two things"),
         (minus_forgotten, "minus sign"),
         (pairs_added, "add the pairs up"),
         (minus_the_sigmoid, "logarithm is missing"),
@@ -227,11 +237,11 @@ def norm_over_the_items(u, i, t, f, w):
 
 
 def norm_forgotten(u, i, t, f, w):
-    return (u * i).sum(1) + (t * f @ w.T).sum(1)
+    return (u * i).sum(1) + (t * (f @ w.T)).sum(1)
 
 
 def normalised_before(u, i, t, f, w):
-    return (u * i).sum(1) + (t * normalize(f, dim=1) @ w.T).sum(1)
+    return (u * i).sum(1) + (t * (normalize(f, dim=1) @ w.T)).sum(1)
 
 
 def transpose_forgotten(u, i, t, f, w):
@@ -358,7 +368,7 @@ def layers_by_powers(adjacency, vectors, n_layers):
 
 
 def layers_of_sparse(adjacency, vectors, n_layers):
-    return steps(adjacency.to_sparse_csr(), vectors, n_layers).mean(0)
+    return steps(adjacency.to_sparse(), vectors, n_layers).mean(0)
 
 
 def last_layer(a, v, n):

@@ -154,7 +154,7 @@ def click_cosine(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
     if same(answer * off, right):
         return "an item is its own neighbour here: its cosine with itself is 1; set the diagonal to 0."
     mistakes = {
-        "you compare users with users: transpose, clicks.T @ clicks counts the common takers of two items.": (
+        "you compare users with users: the items are the columns, so the product has to be turned round.": (
             by_user / np.sqrt(ends) * off
         ),
         "these are counts: popular items are near to everything; divide by the root of both numbers of takers.": (

@@ -79,8 +79,8 @@ def _chance(items: torch.Tensor, again: torch.Tensor, other: torch.Tensor) -> st
         return "the same generator gives other negatives the second time: pass generator=generator to torch.randint."
     if torch.equal(items, other):
         return "every generator gives the same negatives: you set a seed of your own somewhere inside."
-    counts = items[3::4].bincount()  # user 3 took nothing: 1000 draws of 30 items, 33 each
-    if counts.max() > 80:
+    few, all_free = items[0::4].bincount(), items[3::4].bincount()  # 1000 draws each: of 6 items (167), of 30 (33)
+    if few.max() > 300 or all_free.max() > 80:
         return "the items are not equally likely: after a hit draw anew, do not take the next free item."
     return None
 
@@ -104,6 +104,8 @@ def bpr_loss(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str 
     known = {
         "positive and negative are swapped: the positive score comes first in the difference.": F.softplus(gap).mean(),
         "the minus sign is missing: ln of a sigmoid is negative, and training would make it more so.": -each.mean(),
+        "two things: the minus sign is missing, and the pairs are added up instead of averaged.": -each.sum(),
+        "two things: positive and negative are swapped, and the minus sign is missing.": -F.softplus(gap).mean(),
         "you add the pairs up: take the mean, or the step grows with the size of the batch.": each.sum(),
         "the logarithm is missing: -sigmoid hardly pushes the pairs that are most wrong.": -torch.sigmoid(gap).mean(),
         "the logarithm is missing: 1 - sigmoid hardly pushes the pairs that are most wrong.": torch.sigmoid(

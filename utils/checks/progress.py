@@ -111,11 +111,12 @@ class Progress:
         return "\n".join([f"Exercises of {self.notebook}: {self.line()}", *table])
 
     def _repr_html_(self) -> str:
+        left = ' style="text-align:left"'
         body = "".join(
-            f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th><td>{verdict}</td><td>{tries}</td></tr>'
+            f'<tr><th scope="row"{left}>{html.escape(name)}</th><td{left}>{verdict}</td><td>{tries}</td></tr>'
             for name, verdict, tries in self.rows()
         )
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Exercise", "Verdict", "Tries"))
+        head = "".join(f'<th scope="col"{left}>{name}</th>' for name in ("Exercise", "Verdict", "Tries"))
         return (
             f"<p>{html.escape(self.line())}</p><table><caption>Exercises of {html.escape(self.notebook)}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
