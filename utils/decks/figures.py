@@ -56,9 +56,14 @@ def figure(function: Drawing) -> Drawing:
 
 def registry() -> dict[str, Drawing]:
     """Return all figures: of this room's `figures_*.py`, which register themselves when they are imported."""
+    _load()
+    return FIGURES
+
+
+@lru_cache(maxsize=1)
+def _load() -> None:
     for path in sorted(Path(__file__).parent.glob("figures_*.py")):
         importlib.import_module(f"utils.decks.{path.stem}")
-    return FIGURES
 
 
 def make(name: str, **options: str) -> Made:
@@ -109,16 +114,23 @@ def _state(function: Drawing) -> str:
 
 
 def _reached(text: str, name: str) -> str:
-    """Return the part of a module that a function needs: itself, what it names, what that names, and all imports."""
-    tree = ast.parse(text)
+    """Return the part of a module that a function needs: itself, what it names, what that names, and those imports."""
     homes: dict[str, ast.stmt] = {}
-    kept = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    for node in tree.body:
+    for node in ast.parse(text).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             homes[node.name] = node
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             homes |= {part.id: node for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:  # one name each, so that an unused one does not count
+                one = (
+                    ast.Import([alias])
+                    if isinstance(node, ast.Import)
+                    else ast.ImportFrom(node.module, [alias], node.level)
+                )
+                homes[alias.asname or alias.name.split(".")[0]] = one
+    kept: list[ast.stmt] = []
     waiting = [name]
     while waiting:
         node = homes.get(waiting.pop())

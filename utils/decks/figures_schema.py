@@ -284,19 +284,6 @@ def fusion_bars() -> tuple[Figure, str]:
     ), f"Test Recall at 20 of VBPR by fusion: {alt_table(table['mean'])}. Hatched bars are controls."
 
 
-@figure
-def dial() -> tuple[str, str]:
-    """The fusion dial of notebook 04: one user, clicks only, a bit of content, content only."""
-    from utils import widgets
-
-    made = widgets.clicks_and_content(shop())
-    user, weights = made.users[0], (0, 0.3, 1)
-    names = {0: "clicks only", 0.3: "a third content", 1: "content only"}
-    rows = {names[w]: made.items(user, w, 7) for w in weights}
-    kinds = {"a third content": "multimodal", "content only": "multimodal"}
-    return tile_rows(shop(), rows, tile=125, hits=made.hits(user), kinds=kinds), made.words(user, weights, 7)
-
-
 # ---- learn, judge ---------------------------------------------------------------------------------------------------
 
 

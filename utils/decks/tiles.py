@@ -48,7 +48,7 @@ def tile_rows(
             title = html.escape(str(dataset.items["title"].iloc[item] or dataset.items["item"].iloc[item]), quote=True)
             cells.append(
                 f'<div class="{" ".join(looks)}"><div class="frame" style="height:{tile}px">'
-                f'<img alt="{title}" src="{_picture(dataset, item, tile)}"></div><span class="label">{title}</span></div>'
+                f'<img alt="{title}" src="{picture(dataset, item, tile)}"></div><span class="label">{title}</span></div>'
             )
         if rule and at == 0:
             cells.append('<div class="rule"></div>')
@@ -56,9 +56,10 @@ def tile_rows(
     return f'<div class="tiles" style="{columns}">{"".join(cells)}</div>'
 
 
-def _picture(dataset: Any, item: int, tile: int) -> str:
-    picture = dataset.image(item).convert("RGB")
-    picture.thumbnail((2 * tile, 2 * tile))
+def picture(dataset: Any, item: int, tile: int) -> str:
+    """Return an item's picture as a data URL, twice as large as its tile, so that it is sharp on a fine screen."""
+    image = dataset.image(item).convert("RGB")
+    image.thumbnail((2 * tile, 2 * tile))
     stream = io.BytesIO()
-    picture.save(stream, format="JPEG", quality=86)
+    image.save(stream, format="JPEG", quality=86)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
