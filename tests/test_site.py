@@ -93,6 +93,11 @@ def test_a_copy_that_ran_on_foreign_data_or_failed_is_never_shown(build):
         content["metadata"]["papermill"] = about
         path.write_text(json.dumps(content), encoding="utf-8")
         assert rooms.executed_copy(build, path.stem) is None
+    content["metadata"]["papermill"] = {"parameters": {}, "end_time": None}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert rooms.executed_copy(build, path.stem) is None, "still running"
+    path.write_text("", encoding="utf-8")
+    assert rooms.executed_copy(build, path.stem) is None, "cut off"
     content["metadata"]["papermill"] = {"parameters": {"DATASET": "sticker_shop"}}
     path.write_text(json.dumps(content), encoding="utf-8")
     assert rooms.executed_copy(build, path.stem) == path

@@ -64,10 +64,13 @@ def executed_copy(build: Path, name: str, *, full: bool = False) -> Path | None:
     for path in (build / "executed" / f"{name}{ending}.ipynb" for ending in ("", "_full", "_fast")):
         if not path.exists():
             continue
-        about = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+        except ValueError:  # a run that is being written, or was cut off
+            continue
         parameters = about.get("parameters", {})
         embedded = (ROOT / "data" / str(parameters.get("DATASET", "sticker_shop"))).resolve().parent == ROOT / "data"
-        if embedded and not about.get("exception"):
+        if embedded and not about.get("exception") and about.get("end_time", "ended"):
             found.append((full and not parameters.get("FAST"), path.stat().st_mtime, path))
     return max(found)[2] if found else None
 
