@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from utils.plots_data import PART_COLOURS
+from utils.plots_fine import FEATURES
 from utils.plotstyle import HIT, LINES, MODALITY_COLOURS
 
 # Full severity, linear RGB: G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, IEEE TVCG 2009, doi:10.1109/TVCG.2009.113
@@ -20,6 +22,13 @@ XYZ = np.array(
 WHITE = XYZ.sum(axis=1)
 FILLS = {**MODALITY_COLOURS, "hit": HIT}
 INKS = {f"line {n}": colour for n, (colour, _) in enumerate(LINES)}
+
+
+PALETTES = {
+    "modalities": FILLS,
+    "parts of a split": PART_COLOURS,
+    "kinds of users": FEATURES,
+}
 
 
 def linear(colour):
@@ -61,8 +70,9 @@ def test_the_measures_know_textbook_values():
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_modalities_stay_apart(sight):
-    assert nearest(FILLS, sight)[0] > 12, nearest(FILLS, sight)
+@pytest.mark.parametrize("palette", PALETTES)
+def test_the_colours_of_a_palette_stay_apart(palette, sight):
+    assert nearest(PALETTES[palette], sight)[0] > 12, nearest(PALETTES[palette], sight)
 
 
 @pytest.mark.parametrize("sight", SIGHT)
