@@ -15,6 +15,7 @@ from utils.data.amazon import image_urls, item_fields, parse_line, scan_items, s
 from utils.data.catalogue import PAIRS, READ, REPEATED, VARIANTS, catalogue, find_entry
 from utils.data.streams import BadRows, Log, Shelf, Sieve
 from utils.errors import CourseError
+from utils.files import ROOT
 
 EDITIONS = ("2014", "2018", "2023")
 editions = pytest.mark.parametrize("edition", EDITIONS)
@@ -201,6 +202,13 @@ def test_the_steps_agree_with_plain_pandas(tmp_path):
     assert sieve.counts(sieve.alive) == (kept["user"].nunique(), kept["item"].nunique(), len(kept))
 
 
+def test_a_review_costs_32_bytes_of_memory_whatever_it_says(tmp_path):
+    lines = [review("2018", f"U{n}", f"I{n}", text="word " * 2000) for n in range(300)]
+    log, _ = read(packed(tmp_path / "r.json.gz", lines), "2018")
+    assert sum(column.nbytes for column in log.columns().values()) == 32 * 300
+    assert log.spool.stat().st_size > 300 * 9000, "the words wait on the disk"
+
+
 def test_variants_can_be_dropped(tmp_path):
     log, table = made_up_log(tmp_path)
     sieve = Sieve(log)
@@ -244,6 +252,7 @@ def test_the_catalogue_names_what_the_course_promises():
     assert {f"amazon-2014-{name}" for name in ("office", "music", "baby", "toys", "beauty")} <= names
     assert {"movielens-100k", "movielens-small", "movielens-1m", "amazon-2018-gift-cards"} <= names
     assert sum(name.startswith("amazon-2023-") for name in names) == 33
+    assert f"{len(names)} names" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert find_entry("Amazon-2014-Office_Products") is find_entry("amazon-2014-office")
     assert find_entry("ml-100k").sources["archive"].md5 == "0e33842e24a9c977be4e0107933c0723"
     with pytest.raises(CourseError, match="did you mean amazon-2014-office"):
