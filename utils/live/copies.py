@@ -128,7 +128,7 @@ def write_plan(folder: Path = LIVE, server: str = "") -> Path:
     )
     page = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>The live path</title><style>{CSS}</style>'
-        f"</head><body><h1>The live path: 80 minutes</h1><p>{html.escape(source)}</p>{''.join(body)}</body></html>\n"
+        f"</head><body><h1>The live path: 80 minutes</h1><p>5 + 50 + 15 minutes, and ten for questions.</p><p>{html.escape(source)}</p>{''.join(body)}</body></html>\n"
     )
     with atomic_path(folder / "plan.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
