@@ -190,14 +190,24 @@ def stars_told() -> tuple[Figure, str]:
 # ---- 2.3 feature extractors -----------------------------------------------------------------------------------------
 
 
+def _posters() -> pd.DataFrame:
+    """Return the stored comparison on posters: the most seeds for which some recommender has every extractor."""
+    from utils.challenges import extractor_study
+
+    rows = pd.DataFrame(json.loads(extractor_study.RESULT.read_text(encoding="utf-8"))["rows"])
+    for last in sorted(rows["seed"].unique(), reverse=True):
+        frame = extractor_study.complete(rows[rows["seed"] <= last])
+        if (frame["extractor"] != "none").any():
+            break
+    return frame
+
+
 @figure
 def posters() -> tuple[Figure, str]:
     """MovieLens posters: Recall by recommender and extractor."""
     from utils import plots_extractors
-    from utils.challenges import extractor_study
 
-    stored = json.loads(extractor_study.RESULT.read_text(encoding="utf-8"))
-    frame = extractor_study.complete(pd.DataFrame(stored["rows"]))
+    frame = _posters()
     drawn = plots_extractors.grid_dots(frame, "recall", label="Recall@20, warm films")
     drawn.set_size_inches(10, 5)
     means = frame.groupby(["recommender", "extractor"])["recall"].mean()
@@ -216,10 +226,26 @@ def sampled_chance_rank_30() -> float:
 @value
 def poster_seeds() -> int:
     """Seeds of the stored comparison on posters."""
+    return _posters()["seed"].nunique()
+
+
+def _moved(what: str) -> float:
     from utils.challenges import extractor_study
 
-    rows = json.loads(extractor_study.RESULT.read_text(encoding="utf-8"))["rows"]
-    return len({row["seed"] for row in rows})
+    frame = _posters()
+    return extractor_study.spreads(frame[frame["extractor"].isin(extractor_study.VISUAL)])[what]
+
+
+@value
+def posters_move_recommender() -> float:
+    """How far the choice of the recommender moves Recall on posters, from the rows that the figure draws."""
+    return _moved("recommender")
+
+
+@value
+def posters_move_extractor() -> float:
+    """How far the choice of the extractor moves it."""
+    return _moved("extractor")
 
 
 @figure
