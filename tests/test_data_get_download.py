@@ -8,6 +8,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 
@@ -17,6 +19,7 @@ import pytest
 from utils import archives, download
 from utils.download import DownloadError, Patience, fetch, find_md5, text_of
 from utils.errors import CourseError
+from utils.files import ROOT
 
 TEXT = os.urandom(300_000)  # does not shrink, so that cuts fall where they should
 PACKED = gzip.compress(TEXT, mtime=0)
@@ -322,6 +325,29 @@ def test_ctrl_c_and_again(server, tmp_path, quick, monkeypatch):
     receipt = fetch(server.url("/stop.gz"), target, kind="gzip", patience=quick)
     assert target.read_bytes() == PACKED and receipt["resumed"] == kept
     assert server.asked("/stop.gz")[1]["Range"] == f"bytes={kept}-"
+
+
+def test_killed_and_again(server, tmp_path, quick):
+    """No handler runs in a killed process: what it left is a part with its state, and the next call goes on from it."""
+
+    def slowly(handler):
+        handler.head(200, Content_Length=len(PACKED), ETag=web._etag(PACKED))
+        handler.wfile.write(PACKED[:200_000])
+        handler.wfile.flush()
+        time.sleep(30)
+
+    server.behaviours["/killed.gz"] = web.first(1, slowly, web.file(PACKED))
+    target, part = tmp_path / "killed.gz", tmp_path / "killed.gz.part"
+    code = f"from utils.download import fetch; fetch({server.url('/killed.gz')!r}, {str(target)!r}, kind='gzip')"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not (part.is_file() and part.stat().st_size > 100_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    assert absent(target) and parts(tmp_path) == ["killed.gz.part", "killed.gz.part.json"]
+    receipt = fetch(server.url("/killed.gz"), target, kind="gzip", patience=quick)
+    assert target.read_bytes() == PACKED and 100_000 < receipt["resumed"] < len(PACKED)
 
 
 def test_a_part_without_its_state_or_of_another_address_is_not_trusted(server, tmp_path, quick):

@@ -18,7 +18,7 @@ from data_folders import real
 from utils import data
 from utils.data import Dataset, check_media, check_split, load_dataset, publishers, split_dataset
 from utils.data.__main__ import main
-from utils.data.catalogue import COMPLETE, JOINED, PAIRS, READ, find_entry
+from utils.data.catalogue import CAME, COMPLETE, JOINED, PAIRS, READ, find_entry
 from utils.data.images import Manners
 from utils.download import Patience
 from utils.errors import CourseError
@@ -115,7 +115,8 @@ def test_the_lectures_recipe_drops_what_is_not_complete(server, home, tmp_path):
     got = data.get(name, accept=True, progress=False, recipe="lecture", **QUICK)
     found = counts(got)
     assert found[COMPLETE] == (9, 3, 25), "I0, I1 and I2 have a description and an address"
-    assert found["items whose picture came"] == (9, 2, 17), "the picture of I2 is gone"
+    assert found[CAME] == (9, 2, 17), "the picture of I2 is gone"
+    assert got.steps.set_index("step").loc[CAME, "expected_items"] == 1703
     dataset = load_dataset(got.folder)
     assert dataset.items["item"].tolist() == ["I0", "I1"] and dataset.n_users == 9, "no 5-core after the drop"
     assert (dataset.items["image"] != "").all()

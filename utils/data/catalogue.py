@@ -118,8 +118,7 @@ PAIRS = "one per user and item"
 JOINED = "with a known item"
 RATED = "rated high enough"
 COMPLETE = "items with description and picture"
-CORE = "k-core"
-STEPS = (READ, REPEATED, VARIANTS, PAIRS, JOINED, RATED, COMPLETE, CORE)
+CAME = "items whose picture came"
 
 # 5-core reviews as published; [TORS] Table 3 (DOI 10.1145/3662738) and, for Baby and Music, counts that public
 # toolboxes print for the same files.
@@ -164,8 +163,11 @@ def _amazon(edition: str, category: str) -> Entry:
             expected = {READ: published, PAIRS: published}
             origin = "5-core as published"
         if category in _LECTURE:
-            expected[COMPLETE] = _LECTURE[category]
-            origin += "; the last row is the lecture's table (its interactions reflect other processing, too)"
+            expected[COMPLETE] = expected[CAME] = _LECTURE[category]
+            origin += (
+                "; for complete items the lecture's table, counted when its pictures had come (its interactions "
+                "reflect other processing, too)"
+            )
     elif edition == "2018":
         hosts = (
             "https://jmcauley.ucsd.edu/data/amazon_v2/",

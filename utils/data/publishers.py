@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from utils.data.amazon import scan_items, scan_reviews
-from utils.data.catalogue import COMPLETE, JOINED, UNVERIFIED, Entry, Source, find_entry
+from utils.data.catalogue import CAME, COMPLETE, JOINED, UNVERIFIED, Entry, Source, find_entry
 from utils.data.clean import strip_markup
 from utils.data.images import NOT_ASKED, ImageReport, Manners, fetch_images
 from utils.data.movielens import scan_movielens
@@ -137,7 +137,7 @@ def get(
         if report and plan.items == "complete":
             _check_all_asked(report)
             keys = {hash(item) for item in report.files}
-            sieve.only_items(_array(keys), "items whose picture came")
+            sieve.only_items(_array(keys), CAME)
             if plan.k:
                 sieve.k_core(plan.k)
         if not sieve.alive.any():
