@@ -1,18 +1,18 @@
 """Notebook 10: its checks pass right answers and name wrong ones; the folded solutions are right."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
+from exercise_helpers import answers, check_folds, stubs
 
 from utils import checks
 from utils.challenges import fine_features as fine
-from utils.course import NOTEBOOKS
+from utils.challenges import fine_study as study
 from utils.features import Features
 
-NOTEBOOK = NOTEBOOKS / "10_fine_grained_features.ipynb"
+NOTEBOOK = "10_fine_grained_features"
 NAMES = {"my_edges": checks.edge_sobel, "my_attention": checks.user_attention, "my_permuted": checks.wrong_owner}
+NAMES |= {"my_recovery": checks.planted_found}
 
 
 def slopes(grey):
@@ -31,29 +31,68 @@ def permuted(matrix, columns, rng):
     return other
 
 
-RIGHT = {"my_edges": lambda grey: np.hypot(*slopes(grey)), "my_attention": attention, "my_permuted": permuted}
+def edges_by_loop(grey):
+    out = np.zeros((grey.shape[0] - 2, grey.shape[1] - 2), dtype=np.float32)
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            patch = grey[row : row + 3, column : column + 3]
+            out[row, column] = ((patch * fine.SOBEL).sum() ** 2 + (patch * fine.SOBEL.T).sum() ** 2) ** 0.5
+    return out
+
+
+def edges_in_torch(grey):
+    filters = torch.as_tensor(np.stack([fine.SOBEL, fine.SOBEL.T]), dtype=torch.float64)[:, None]
+    return torch.nn.functional.conv2d(torch.as_tensor(grey)[None, None], filters)[0].norm(dim=0)
+
+
+def attention_by_loop(logits, z, temperature):
+    weights, view = [], []
+    for row, parts in zip(logits.numpy(), z.numpy()):
+        size = np.exp(row / temperature)
+        weights.append(size / size.sum())
+        view.append(sum(w * part for w, part in zip(weights[-1], parts)))
+    return weights, np.array(view)
+
+
+def recovery(weights, types):
+    return study.recovery(study.relative(weights), types)
+
+
+def recovery_by_loop(weights, types):
+    mean = {name: sum(weights[name]) / len(weights) for name in weights}
+    right = 0
+    for user, row in weights.iterrows():
+        right += max(mean, key=lambda name: row[name] - mean[name]) == types[user]
+    return right / len(weights)
+
+
+RIGHT = [
+    (checks.edge_sobel, lambda grey: np.hypot(*slopes(grey))),
+    (checks.edge_sobel, edges_by_loop),
+    (checks.edge_sobel, edges_in_torch),
+    (checks.user_attention, attention),
+    (checks.user_attention, attention_by_loop),
+    (checks.wrong_owner, permuted),
+    (checks.wrong_owner, lambda m, c, r: torch.as_tensor(permuted(m, c, r)).float()),
+    (checks.planted_found, recovery),
+    (checks.planted_found, recovery_by_loop),
+]
+
+
+@pytest.mark.parametrize(("check", "right"), RIGHT)
+def test_right_answers_pass(check, right):
+    assert check(right).passed is True, check(right)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_right_answers_pass_and_stubs_are_not_judged(name):
-    verdict = NAMES[name](RIGHT[name])
+def test_the_folded_answer_passes_and_the_stub_is_not_judged(name):
+    verdict = NAMES[name](answers(NOTEBOOK, torch=torch, np=np, SOBEL=fine.SOBEL)[name])
     assert verdict.passed is True, verdict
-    assert NAMES[name](lambda *arguments: None).passed is None
+    assert NAMES[name](stubs(NOTEBOOK)[name]).passed is None
 
 
-@pytest.mark.skipif(not NOTEBOOK.exists(), reason="notebook 10 is not here yet")
-def test_the_folded_solutions_pass():
-    import nbformat
-
-    space = {"torch": torch, "np": np, "SOBEL": fine.SOBEL}
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    for block in re.findall(
-        r"```python\n(.*?)```", "\n".join(c.source for c in cells if c.cell_type == "markdown"), re.S
-    ):
-        exec(block, space)
-    for name, check in NAMES.items():
-        verdict = check(space[name])
-        assert verdict.passed is True, verdict
+def test_every_exercise_has_hints_and_both_answers():
+    check_folds(NOTEBOOK)
 
 
 def test_the_courses_own_edges_and_permutation_pass():
@@ -80,6 +119,11 @@ def test_the_courses_own_edges_and_permutation_pass():
         (lambda g: sum(s**2 for s in slopes(g)), "root is missing"),
         (lambda g: np.maximum(*map(np.abs, slopes(g))), "larger direction"),
         (lambda g: np.hypot(*slopes(g))[1:], "4 x 6 slopes"),
+        (lambda g: np.abs(sum(slopes(g))), "after adding them"),
+        (lambda g: np.abs(slopes(g)[0] - slopes(g)[1]), "subtracted"),
+        (lambda g: sum(map(np.abs, slopes(g))) / 2, "mean of the two sizes"),
+        (lambda g: np.hypot(*slopes(g)) / np.sqrt(2), "one half too much"),
+        (lambda g: np.hypot(g[1:-1, 2:] - g[1:-1, :-2], g[2:, 1:-1] - g[:-2, 1:-1]), "filter is not used"),
         (lambda g: np.hypot(*slopes(g)) + 1, "first inner pixel"),
     ],
 )
@@ -105,6 +149,8 @@ def with_view(make):
         (with_weights(lambda a, t: torch.softmax(a, 1) / t), "after the softmax"),
         (with_weights(lambda a, t: torch.sigmoid(a / t)), "sigmoid"),
         (with_weights(lambda a, t: torch.softmax(a / t, 1).T), "(4, 3)"),
+        (with_weights(lambda a, t: torch.softmax(a / t**0.5, 1)), "root of the temperature"),
+        (with_weights(lambda a, t: torch.log_softmax(a / t, 1)), "logarithms"),
         (with_weights(lambda a, t: a), "first user's weights"),
         (with_view(lambda w, z: z.sum(1)), "plain sum"),
         (with_view(lambda w, z: z.mean(1)), "plain mean"),
@@ -155,8 +201,61 @@ def all_but(matrix, columns, rng):
         (put(lambda b, r: b + r.normal(size=b.shape)), "add noise"),
         (put(lambda b, r: b[np.random.permutation(len(b))]), "another result each time"),
         (put(lambda b, r: np.roll(b, 1, axis=0)), "another rng gives the same"),
+        (put(lambda b, r: b[::-1]), "upside down"),
+        (put(lambda b, r: 0 * b), "deleted the block"),
+        (put(lambda b, r: 0 * b + b.mean(0)), "deleted the block"),
     ],
 )
 def test_mistakes_in_the_permutation_are_named(wrong, mistake):
     verdict = checks.wrong_owner(wrong)
+    assert verdict.passed is False and mistake in verdict.message, verdict
+
+
+def found(weights, types, guess=None, least=False):
+    guess = weights if guess is None else guess
+    best = guess.idxmin(axis=1) if least else guess.idxmax(axis=1)
+    return (best.to_numpy() == types[weights.index]).mean()
+
+
+def by_place(weights, types):
+    return (study.relative(weights).idxmax(axis=1).to_numpy() == types[: len(weights)]).mean()
+
+
+def by_place_as_it_stands(weights, types):
+    return (weights.idxmax(axis=1).to_numpy() == types[: len(weights)]).mean()
+
+
+def mean_of_a_user(weights, types):
+    return found(weights, types, weights.sub(weights.mean(axis=1), axis=0))
+
+
+def mean_of_the_kind(weights, types):
+    return found(weights, types, weights - weights.groupby(types[weights.index]).transform("mean"))
+
+
+def mean_over_kinds(weights, types):
+    table = study.confusion(study.relative(weights), types)
+    return np.mean([table.loc[name, name] for name in table.index])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake"),
+    [
+        (found, "as it stands"),
+        (mean_of_a_user, "as it stands"),
+        (by_place, "not matched"),
+        (by_place_as_it_stands, "without the subtraction"),
+        (lambda w, t: found(w, t, study.relative(w), least=True), "smallest weight"),
+        (lambda w, t: recovery(w, t) * len(w), "you count"),
+        (mean_over_kinds, "average the kinds"),
+        (lambda w, t: recovery(w, t) * len(w) / len(t), "number of all users"),
+        (mean_of_the_kind, "uses the answer"),
+        (lambda w, t: found(w, t, w / w.mean()), "divide by the mean"),
+        (lambda w, t: 1 - recovery(w, t), "was missed"),
+        (lambda w, t: study.relative(w).idxmax(axis=1).to_numpy() == t[w.index], "one number"),
+        (lambda w, t: 0.123, "of these 31 users"),
+    ],
+)
+def test_mistakes_in_the_recovery_are_named(wrong, mistake):
+    verdict = checks.planted_found(wrong)
     assert verdict.passed is False and mistake in verdict.message, verdict

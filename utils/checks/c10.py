@@ -1,21 +1,17 @@
-"""Checks of notebook 10: the strength of an edge, a user's weights over features, one feature given to wrong items."""
+"""Checks of notebook 10: the strength of an edge, a user's weights, one feature given to wrong items, recovery."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import torch
 
 from utils.challenges.fine_features import SOBEL
-from utils.checks.base import exercise
+from utils.checks.base import Mistake, exercise, numbers
 
-__all__ = ["edge_sobel", "user_attention", "wrong_owner"]
-
-
-def _array(answer) -> np.ndarray:
-    answer = answer.detach().numpy() if isinstance(answer, torch.Tensor) else answer
-    return np.asarray(answer, dtype=float)
+__all__ = ["edge_sobel", "user_attention", "wrong_owner", "planted_found"]
 
 
 def _says(answer: np.ndarray, known: dict[str, np.ndarray]) -> str | None:
@@ -38,7 +34,7 @@ def _slopes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def edge_sobel(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
     """mine(grey) -> (h - 2, w - 2): length of the slope at each inner pixel, by Sobel's two filters."""
     grey = np.random.default_rng(0).random((6, 8))
-    answer, (right, down) = _array(mine(grey.copy())), _slopes(grey)
+    answer, (right, down) = numbers(mine(grey.copy()), "picture of slopes"), _slopes(grey)
     if answer.shape == grey.shape:
         answer = answer[1:-1, 1:-1]  # a border of one's own is welcome
     if answer.shape != right.shape:
@@ -52,6 +48,17 @@ def edge_sobel(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         "you add the two slopes with their signs, so that opposite ones cancel: square them first.": right + down,
         "the length of a vector is the root of the squares, not the sum of the sizes: a diagonal edge would be too strong.": (
             np.abs(right) + np.abs(down)
+        ),
+        "you square both slopes after adding them: square each, add, then take the root.": np.abs(right + down),
+        "the slopes are subtracted: square each, add, then take the root.": np.abs(right - down),
+        "you take the mean of the two sizes: the length is the root of the sum of squares.": (
+            np.abs(right) + np.abs(down)
+        )
+        / 2,
+        "one half too much: the length is the root of the sum of squares, not of their mean.": np.hypot(right, down)
+        / np.sqrt(2),
+        "the filter is not used: these are differences of neighbouring pixels, which are noisier.": np.hypot(
+            grey[1:-1, 2:] - grey[1:-1, :-2], grey[2:, 1:-1] - grey[:-2, 1:-1]
         ),
         "the root is missing: you return the square of the length.": right**2 + down**2,
         "you take the larger direction; an edge that runs across has both: use np.hypot.": np.maximum(
@@ -77,8 +84,10 @@ def user_attention(mine: Callable[[torch.Tensor, torch.Tensor, float], tuple]) -
     try:
         weights, view = mine(logits.clone(), z.clone(), 2.0)
     except TypeError as error:
-        raise ValueError("return two tensors, the weights and the weighted sum") from error
-    weights, view = _array(weights), _array(view)
+        if "unpack" not in str(error):
+            raise
+        raise Mistake("return two tensors, the weights and the weighted sum.") from None
+    weights, view = numbers(weights, "weights"), numbers(view, "view")
     if weights.shape != (4, 3):
         return f"a weight for each of 4 users and 3 features is (4, 3), yours is {weights.shape}."
     truth = torch.softmax(logits / 2, 1)
@@ -89,6 +98,10 @@ def user_attention(mine: Callable[[torch.Tensor, torch.Tensor, float], tuple]) -
         "the temperature is not used: divide the logits by it before the softmax.": torch.softmax(logits, 1),
         "you multiply by the temperature: a hot softmax should be flat, so divide.": torch.softmax(logits * 2, 1),
         "you divide after the softmax: the weights then no longer add up to 1.": torch.softmax(logits, 1) / 2,
+        "you divide by the root of the temperature: divide by the temperature.": torch.softmax(logits / 2**0.5, 1),
+        "you divide the logits by their sum: that can be negative; the softmax makes them positive first.": logits
+        / logits.sum(1, keepdim=True),
+        "these are logarithms of weights: use the softmax itself.": torch.log_softmax(logits / 2, 1),
         "a sigmoid judges each feature alone: nothing makes the weights of a user add up to 1; use softmax.": (
             torch.sigmoid(logits / 2)
         ),
@@ -125,7 +138,7 @@ def wrong_owner(mine: Callable[[np.ndarray, slice, np.random.Generator], np.ndar
     """mine(matrix, columns, rng) -> the matrix with the rows of these columns permuted, whole, and nothing else changed."""
     matrix, columns = np.arange(60 * 7, dtype=float).reshape(60, 7), slice(2, 5)
     given = matrix.copy()
-    answer = _array(mine(given, columns, np.random.default_rng(0)))
+    answer = numbers(mine(given, columns, np.random.default_rng(0)), "matrix")
     if not np.array_equal(given, matrix):
         return "you changed the matrix that you were given: work on a copy, or the next test starts from the damage."
     if answer.shape == (60, 3):
@@ -134,11 +147,15 @@ def wrong_owner(mine: Callable[[np.ndarray, slice, np.random.Generator], np.ndar
         return f"the matrix keeps its shape {matrix.shape}, yours is {answer.shape}."
     inside, outside = answer[:, columns], np.delete(answer, np.r_[columns], axis=1)
     if np.array_equal(answer, matrix):
-        return "nothing moved."
+        return "nothing moved: put the permuted rows of the block into the copy."
     if not np.array_equal(outside, np.delete(matrix, np.r_[columns], axis=1)):
         if np.array_equal(inside, matrix[:, columns]):
             return "you permuted all columns but those that were asked for."
         return "other columns moved as well: only the block changes owners, or you cannot say which block it was."
+    if not inside.any() or np.allclose(inside, matrix[:, columns].mean(0)):
+        return (
+            "you deleted the block (zeros, or its mean): give it to the wrong items, so that it stays as it was made."
+        )
     if not np.array_equal(np.sort(inside, axis=None), np.sort(matrix[:, columns], axis=None)):
         return "the values are not those that were there: permute the rows, do not draw with replacement or add noise."
     if np.array_equal(np.sort(inside, axis=1), np.sort(matrix[:, columns], axis=1)):
@@ -146,9 +163,71 @@ def wrong_owner(mine: Callable[[np.ndarray, slice, np.random.Generator], np.ndar
     rows = {tuple(row) for row in matrix[:, columns]}
     if not all(tuple(row) in rows for row in inside):
         return "each column has its own order, so that no vector is whole any more: one order for the whole block."
-    again, other = (_array(mine(matrix.copy(), columns, np.random.default_rng(k))) for k in (0, 1))
+    if np.array_equal(inside, matrix[::-1, columns]):
+        return "you turned the rows upside down, the same for every rng: draw the order from `rng`."
+    again, other = (numbers(mine(matrix.copy(), columns, np.random.default_rng(k)), "matrix") for k in (0, 1))
     if not np.array_equal(again, answer):
         return "the same rng gives another result each time: draw the order from `rng`."
     if np.array_equal(other, answer):
         return "another rng gives the same order: draw the order from `rng` (a shift by one is no permutation test)."
     return None
+
+
+# ---- bonus ----
+
+
+def _recoveries(weights: pd.DataFrame, types: np.ndarray) -> dict[str, float]:
+    """The right recovery (key "") and what each known mistake makes of the same weights."""
+    names, mine = weights.columns.to_numpy(), types[weights.index]
+    relative = weights - weights.mean()
+
+    def share(guess: pd.DataFrame, truth: np.ndarray = mine, least: bool = False) -> float:
+        found = guess.to_numpy().argmin(1) if least else guess.to_numpy().argmax(1)
+        return float((names[found] == truth).mean())
+
+    right = share(relative)
+    by_kind = [share(relative[mine == name], mine[mine == name]) for name in names]
+    own_kind = weights - weights.groupby(mine).transform("mean")
+    return {
+        "": right,
+        "the largest weight is taken as it stands: subtract the mean of all users first, feature by feature.": share(
+            weights
+        ),
+        "users and types are not matched: the index of `weights` holds the user_ids, and some users are missing.": share(
+            relative, types[: len(weights)]
+        ),
+        "without the subtraction, and users and types are not matched: the index of `weights` holds the user_ids.": share(
+            weights, types[: len(weights)]
+        ),
+        "you take the smallest weight: the largest says what a user looks at.": share(relative, least=True),
+        "you count: divide by the number of users.": right * len(weights),
+        "you average the kinds, so that each counts the same: asked for is the share of the users.": float(
+            np.mean(by_kind)
+        ),
+        "you divide by the number of all users: some have no weights; divide by those that have.": right
+        * len(weights)
+        / len(types),
+        "you subtract the mean of the user's own kind: that uses the answer. Take the mean of all users.": share(
+            own_kind
+        ),
+        "you divide by the mean: subtract it.": share(weights / weights.mean()),
+        "you return the share that was missed: 1 minus it.": 1 - right,
+    }
+
+
+@exercise(bonus=True)
+def planted_found(mine: Callable[[pd.DataFrame, np.ndarray], float]) -> str | None:
+    """mine(weights, types) -> share of the users whose largest weight, relative to all users, is the planted type."""
+    rng = np.random.default_rng(2)  # a draw in which no two mistakes give the same share
+    names = np.array(["colour", "shape", "content"])
+    types = rng.choice(names, 40, p=[0.5, 0.3, 0.2])
+    users = np.sort(rng.permutation(40)[:31])
+    table = [0.05, 0.3, 0.65] + rng.normal(scale=[0.02, 0.05, 0.1], size=(31, 3))
+    table += 0.08 * (types[users][:, None] == names) * [0.3, 1, 1]
+    weights = pd.DataFrame(table, index=users, columns=names)
+    answer = numbers(mine(weights.copy(), types.copy()), "share")
+    if answer.size != 1:
+        return f"the share of the users is one number; you return shape {answer.shape}."
+    value, known = float(answer.reshape(())), _recoveries(weights, types)
+    sentence = next((words for words, wrong in known.items() if np.isclose(value, wrong)), None)
+    return f"of these 31 users it is {known['']:.4f}, you return {value:.4f}." if sentence is None else sentence or None
