@@ -18,7 +18,7 @@ from utils.features import __main__ as command
 from utils.features import extract, image
 from utils.features.config import jobs_of, read_yaml
 from utils.features.pipeline import Job, run
-from utils.features.shards import merge, read_matrix
+from utils.features.shards import describe, merge, read_matrix
 from utils.files import ROOT
 
 SLOW = """
@@ -402,7 +402,9 @@ def test_a_file_and_what_is_typed_make_the_same_matrix(dataset, tmp_path, capsys
     assert read_matrix(tmp_path / "b").provenance["cleaning"] == ["lower"]
     assert command.main(["export", str(tmp_path / "a"), str(tmp_path / "d"), "--layout", "safetensors"]) == 0
     np.testing.assert_array_equal(read_matrix(tmp_path / "d").matrix, read_matrix(tmp_path / "a").matrix)
-    assert "192 numbers each" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "visual.npy: 20 rows x 192 (float16), 19 present" in said and "192 numbers each" in said
+    assert describe(tmp_path / "d").endswith("visual.safetensors: 20 rows x 192 (F32), 19 present")
 
 
 BASE = "dataset: {data}\nmodality: visual\nencoder: pixels\nout: {out}\n"

@@ -11,7 +11,7 @@ from utils.features.config import jobs_of, read_yaml
 from utils.features.fuse import WAYS
 from utils.features.layouts import LAYOUTS, export
 from utils.features.pipeline import check_shard, run
-from utils.features.shards import merge, read_matrix
+from utils.features.shards import describe, merge, read_matrix
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,7 +113,7 @@ def _extract(options: argparse.Namespace) -> int:
     for job in jobs:
         folders = run(job, shard, progress=not options.quiet)
         for folder in folders:
-            print(f"{folder}: {read_matrix(folder)}")
+            print(describe(folder))
         if not folders:
             print(f"{job.out}: this shard is finished; when all are, run `python -m utils.features merge {job.out}`")
     return 0
@@ -121,7 +121,7 @@ def _extract(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     for folder in merge(options.out):
-        print(f"{folder}: {read_matrix(folder)}")
+        print(describe(folder))
     return 0
 
 

@@ -239,3 +239,22 @@ def read_matrix(folder: str | Path, modality: str = "") -> Features:
     except Exception as error:
         raise CourseError(f"{path} cannot be read ({error}); merge or extract again.") from error
     return Features(path.stem, matrix, names, mask, about)
+
+
+def describe(folder: Path) -> str:
+    """One line about a merged matrix, from its header: the rows stay on disk."""
+    path = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".safetensors") and not p.stem.endswith("_mask"))[
+        0
+    ]
+    if path.suffix == ".npy":
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape, kind = matrix.shape, str(matrix.dtype)
+        mask_path = path.with_name(f"{path.stem}_mask.npy")
+        present = int(np.load(mask_path, allow_pickle=False).sum()) if mask_path.exists() else shape[0]
+    else:
+        from safetensors import safe_open
+
+        with safe_open(path, "np") as stored:
+            part = stored.get_slice("matrix")
+            shape, kind, present = tuple(part.get_shape()), part.get_dtype(), int(stored.get_tensor("mask").sum())
+    return f"{path}: {shape[0]} rows x {shape[1]} ({kind}), {present} present"
