@@ -133,6 +133,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     live = folder / "build" / "live"
     live.mkdir(parents=True)
+    shutil.copyfile(copies.STYLE, live / copies.STYLE.name)
     for path in plan.notebooks("0"):
         nbformat.write(copies.live_copy(path), live / path.name)
         (folder / "build" / f"{path.stem}.html").write_text("<h1>the saved copy</h1>", encoding="utf-8")
@@ -165,7 +166,10 @@ def test_slides_and_saved_copy_in_a_browser(server):
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{address}rise/build/live/00_start_here.ipynb?token={token}")
         page.wait_for_selector(".reveal .slides section.present h1", timeout=120_000)
-        assert "00 Start here" in page.inner_text(".reveal .slides section.present h1 >> nth=0")
+        assert "00 start here" in page.inner_text(".reveal .slides section.present h1 >> nth=0").lower()
+        assert "Finds the course" not in page.inner_text(".reveal .slides")
+        letters = "getComputedStyle(document.querySelector('.reveal .slides section.present p')).fontSize"
+        page.wait_for_function(f"{letters} === '26px'")  # rise.css is read from the notebook's folder
         page.goto(f"{address}lab/tree/build/live/00_start_here.ipynb?token={token}")
         page.click('.jp-RenderedMarkdown a:has-text("Saved copy") >> nth=0', timeout=120_000)
         frame = page.wait_for_selector(".jp-HTMLViewer iframe", timeout=60_000).content_frame()
