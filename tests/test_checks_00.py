@@ -61,6 +61,10 @@ def of_length_one(vectors, liked):
     return profile(vectors, liked) / np.linalg.norm(profile(vectors, liked))
 
 
+def mean_of_unit_rows(vectors, liked):
+    return profile(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), liked)
+
+
 # ---- exercise 2 ----
 
 
@@ -119,6 +123,14 @@ def without_the_root(vectors, profile):
 
 def correlation(vectors, profile):
     return cosine(vectors - vectors.mean(axis=1, keepdims=True), profile - profile.mean())
+
+
+def absolute_sums(vectors, profile):
+    return vectors @ profile / np.maximum(np.abs(vectors).sum(1) * np.abs(profile).sum(), 1e-12)
+
+
+def zero_row_gets_one(vectors, profile):
+    return np.where((vectors == 0).all(axis=1), 1, cosine(vectors, profile))
 
 
 # ---- exercise 3 ----
@@ -192,6 +204,10 @@ def scores_and_places(scores, taken, k):
     return torch.tensor(scores[best]), torch.tensor(best)
 
 
+def not_sorted(scores, taken, k):
+    return np.argpartition(np.where(np.isin(np.arange(len(scores)), taken), np.inf, -scores), k)[:k]
+
+
 # ---- bonus ----
 
 
@@ -263,6 +279,7 @@ WRONG = {
         the_last_one: "one liked item only",
         the_median: "median",
         of_length_one: "length 1",
+        mean_of_unit_rows: "each item to length 1",
     },
     checks.cosine_scores: {
         inner_product: "inner product",
@@ -275,6 +292,8 @@ WRONG = {
         length_of_the_matrix: "whole matrix",
         without_the_root: "square root",
         correlation: "correlation",
+        absolute_sums: "absolute values",
+        zero_row_gets_one: "for row 2",
     },
     checks.top_k_list: {
         in_place: "changed the input `scores` in place",
@@ -288,6 +307,7 @@ WRONG = {
         the_scores: "returned scores",
         one_too_many: "4 places",
         first_place_skipped: "skip the best",
+        not_sorted: "wrong order",
         scores_and_places: "scores and positions",
     },
     checks.reason_item: {

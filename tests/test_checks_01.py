@@ -140,6 +140,10 @@ def sums_of_absolutes(a, b):
     return joined(*[m / np.maximum(np.abs(m).sum(1, keepdims=True), 1e-12) for m in (a, b)])
 
 
+def by_the_largest(a, b):
+    return joined(*[m / np.maximum(m.max(axis=1, keepdims=True), 1e-12) for m in (a, b)])
+
+
 def other_order(a, b):
     return balanced(b, a)
 
@@ -246,6 +250,10 @@ def jaccard(clicks):
     return counts(clicks) / np.maximum(takers[:, None] + takers - counts(clicks), 1)
 
 
+def correlation(clicks):
+    return np.nan_to_num(np.corrcoef(clicks.T))
+
+
 def by_users(clicks):
     return counts(clicks) / len(clicks)
 
@@ -287,6 +295,7 @@ WRONG = {
         one_length_for_all: "whole matrix",
         first_only: "only the first",
         sums_of_absolutes: "absolute values",
+        by_the_largest: "largest number",
         other_order: "comes first",
     },
     checks.label_share: {
@@ -309,6 +318,7 @@ WRONG = {
         no_root: "square root",
         jaccard: "Jaccard",
         by_users: "number of users",
+        correlation: "correlation",
         item_without_taker: "NaN",
     },
 }

@@ -86,6 +86,14 @@ def more_than_k(u, i, k):
     return core_mask(u, i, k + 1)
 
 
+def fewer_than_k(u, i, k):
+    return core_mask(u, i, k - 1)
+
+
+def either_side(u, i, k):
+    return (np.bincount(u)[u] >= k) | (np.bincount(i)[i] >= k)
+
+
 def true_means_drop(u, i, k):
     return ~core_mask(u, i, k)
 
@@ -183,6 +191,11 @@ def true_means_missing(m, r, i):
     return found, ~mask
 
 
+def mask_from_numbers(m, r, i):
+    found = aligned(m, r, i)[0]
+    return found, found.any(axis=1)
+
+
 def matrix_only(m, r, i):
     return aligned(m, r, i)[0]
 
@@ -249,6 +262,16 @@ def share_of_the_span(u, t, s):
 
 def share_of_the_training(u, t, s):
     return newest(u, t, 1 - s)
+
+
+def one_too_many(u, t, s):
+    times = np.array([int(text) for text in t])
+    return times >= np.sort(times)[len(t) - round(s * len(t)) - 1]
+
+
+def one_too_few(u, t, s):
+    times = np.array([int(text) for text in t])
+    return times > np.sort(times)[len(t) - round(s * len(t))]
 
 
 def order_as_rank(u, t, s):
@@ -346,6 +369,8 @@ WRONG = {
         all_copies_dropped: "all copies",
         last_copy_kept: "keep the first",
         more_than_k: ">= k",
+        fewer_than_k: "fewer than k",
+        either_side: "both must have k",
         true_means_drop: "wrong way round",
         row_numbers: "mask of",
     },
@@ -363,6 +388,7 @@ WRONG = {
         gap_left_nan: "NaN",
         gap_closed: "closes up",
         true_means_missing: "wrong way round",
+        mask_from_numbers: "row of zeros is a row",
         matrix_only: "two things",
     },
     checks.temporal_split: {
@@ -374,6 +400,8 @@ WRONG = {
         true_means_train: "wrong way round",
         share_of_the_span: "span of time",
         share_of_the_training: "everything but the share",
+        one_too_many: "one interaction too many",
+        one_too_few: "one interaction too few",
         order_as_rank: "argsort gives places",
         at_random: "the future leaks",
     },

@@ -65,7 +65,7 @@ def _judge(check: Callable[..., str | None], answers: tuple[Any, ...]) -> Verdic
     try:
         mistake = check(*[_guarded(answer, changed) for answer in answers])
     except NotTried:
-        return Verdict(None, "replace the stub above and run its cell, then run this one again.")
+        return Verdict(None, "replace the stub above, then run it and this check again.")
     except Mistake as error:
         mistake = str(error)
     except Exception as error:  # noqa: BLE001 - the learner's code may raise anything

@@ -37,6 +37,9 @@ def user_profile(mine) -> str | None:
             right / np.linalg.norm(right)
         ),
         "this is the largest value of each dimension, not the mean.": vectors[liked].max(axis=0),
+        "you brought each item to length 1 first; that is a fine profile too, but here the mean is of the vectors as they are.": (
+            vectors[liked] / np.linalg.norm(vectors[liked], axis=1, keepdims=True)
+        ).mean(axis=0),
     }
     if any(same(answer, row) for row in vectors[liked]):
         return "you returned one liked item only; the profile is the mean over all of them."
@@ -76,12 +79,16 @@ def cosine_scores(mine) -> str | None:
         / np.maximum(length, 1e-12)
         / own,
         "you subtracted a mean first: this is the correlation, not the cosine.": centred[0] @ centred[1] / lengths,
+        "you divided by sums of absolute values; a length is the root of the sum of squares.": inner
+        / np.maximum(np.abs(vectors).sum(axis=1), 1e-12)
+        / np.abs(profile).sum(),
         "the minus sign got lost: an item that points the other way has a negative cosine.": np.abs(right),
     }
     if not same(answer, right):
+        row = int(np.argmax(np.abs(answer - right)))
         return (
             first_named(answer, mistakes)
-            or f"for the first row the cosine is {right[0]:.4f}, yours is {answer[0]:.4g}."
+            or f"for row {row} the cosine is {right[row]:.4f}, yours is {answer[row]:.4g}."
         )
     return None
 
@@ -114,13 +121,24 @@ def top_k_list(mine) -> str | None:
         "your items are numbered from 1; positions count from 0.": np.array(right) + 1,
     }
     found = first_named(answer, mistakes)
-    if found or answer.tolist() == right:
+    if found:
         return found
+    if answer.tolist() == right:
+        return _long_list(mine)
     if 1 in answer:
         return "item 1 was taken already and comes back; give the taken items a score of minus infinity."
     if sorted(answer) == sorted(right):
         return "the right items in the wrong order: best first."
     return f"the best four items that are left are {right}, you returned {answer.tolist()}."
+
+
+def _long_list(mine) -> str | None:
+    scores = np.random.default_rng(2).permutation(2000) / 10.0  # long: np.argpartition sorts a short list by accident
+    answer = numbers(mine(scores.copy(), np.array([3]), 100), "list")
+    right = [item for item in np.argsort(-scores) if item != 3][:100]
+    if answer.tolist() == right:
+        return None
+    return "right for a short list, but a longer one is in the wrong order: np.argpartition finds the best, it does not sort."
 
 
 @exercise(bonus=True)

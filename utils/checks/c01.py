@@ -88,6 +88,9 @@ def balanced_concat(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str
         "you divided by the sum of the absolute values; the length is the root of the sum of squares.": (
             joined(unit(a, order=1), unit(b, order=1))
         ),
+        "you divided each row by its largest number; divide by its length.": joined(
+            a / np.maximum(a.max(axis=1, keepdims=True), 1e-12), b / np.maximum(b.max(axis=1, keepdims=True), 1e-12)
+        ),
         "the second modality comes first: keep the order of the arguments.": joined(unit(b), unit(a)),
     }
     if not same(answer, right):
@@ -153,6 +156,8 @@ def click_cosine(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         return None
     if same(answer * off, right):
         return "an item is its own neighbour here: its cosine with itself is 1; set the diagonal to 0."
+    with np.errstate(all="ignore"):
+        correlation = np.nan_to_num(np.corrcoef(clicks.T))
     mistakes = {
         "you compare users with users: the items are the columns, so the product has to be turned round.": (
             by_user / np.sqrt(ends) * off
@@ -170,6 +175,7 @@ def click_cosine(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         "this divides by the takers of either (Jaccard); the cosine divides by the root of takers times takers.": (
             common / either * off
         ),
+        "you subtracted the means first: this is the correlation, not the cosine.": correlation * off,
         "you divided by the number of users; divide by the root of both numbers of takers.": common / 5 * off,
     }
     found = first_named(answer * off, mistakes)

@@ -29,6 +29,10 @@ def k_core(mine: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> str | N
         return "you count users only: items below k must go too."
     if np.array_equal(answer, ~right):
         return "your mask is the wrong way round: True means that the row stays."
+    if np.array_equal(answer, _core(*chain, 2)):
+        return "users or items with fewer than k interactions stay: compare with >= k."
+    if np.array_equal(answer, _core(*chain, 3, rounds=1, by_user=False) | _core(*chain, 3, rounds=1, by_item=False)):
+        return "you keep a row when its user or its item has k; both must have k."
     if np.array_equal(answer, _core(*chain, 4)):
         return "a user with exactly k interactions stays: compare with >= k, not with > k."
     return f"on a small log with k = 3 you keep {int(answer.sum())} rows, the core has {int(right.sum())}."
@@ -104,6 +108,8 @@ def _with_gaps(mine: Callable, matrix: np.ndarray, names: list[str]) -> str | No
         return "the mask of the missing item 'q5' is right, but its row is not zero; leave nothing there to be used."
     if not np.array_equal(answer[[0, 2]], matrix[[2, 4]]) or not mask[[0, 2]].all():
         return "the items around a missing one are wrong: its gap must not move their rows."
+    if not _aligned(mine(np.zeros((2, 2)), ["e5", "f6"], ["f6", "e5"]), 2)[1].all():
+        return "a row of zeros is a row too: the mask follows from the ids, not from the numbers."
     return None
 
 
@@ -135,6 +141,8 @@ def temporal_split(mine: Callable[[np.ndarray, list[str], float], np.ndarray]) -
             np.arange(len(times))[-n_test:]
         ),
         "your mask is the wrong way round: True means test.": ~newest(order[-n_test:]),
+        "off by one: your test part has one interaction too many.": newest(order[-n_test - 1 :]),
+        "off by one: your test part has one interaction too few.": newest(order[-n_test + 1 :]),
         "you cut the span of time, not the log: the newest share is counted in interactions, so sort and count.": (
             times >= times.min() + (1 - share) * (times.max() - times.min())
         ),
@@ -241,7 +249,7 @@ def _repeats(users: np.ndarray, items: np.ndarray) -> np.ndarray:
 def _timed_log() -> tuple[np.ndarray, np.ndarray, float]:
     """Three users whose times have different lengths as text, in a file that is not in the order of time."""
     users = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
-    times = np.array([95, 120, 8, 99, 1500, 1250, 101, 1300, 7, 90, 1400, 9, 85, 140, 1100])
+    times = np.array([95, 120, 8, 99, 1500, 1250, 101, 1300, 7, 90, 1400, 9, 85, 140, 1210])
     return users, times, 0.2
 
 
