@@ -123,7 +123,11 @@ def lab(folder):
         yield f"http://127.0.0.1:{port}/", token
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=30)  # it shuts its kernels down first
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="module")
