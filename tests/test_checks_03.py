@@ -138,6 +138,10 @@ def over_sentences(h, m):
     return h.mean(0)
 
 
+def of_length_one(h, m):
+    return F.normalize(mean_pool(h, m), dim=1)
+
+
 def mask_turned_round(h, m):
     return mean_pool(h, 1 - m)
 
@@ -187,6 +191,10 @@ def parts_glued(c, e, at, o):
 
 def hash_of_this_run(c, e, at, o):
     return str(abs(hash((c, e, at, str(sorted(o)), o.get("size")))))
+
+
+def never_the_same(c, e, at, o):
+    return hashlib.sha256(np.random.bytes(8)).hexdigest()
 
 
 def not_text(c, e, at, o):
@@ -256,6 +264,19 @@ def one_softmax(a, b, t):
     return -torch.log_softmax((a @ b.T / t).reshape(-1), 0).reshape(len(a), -1).diagonal().mean()
 
 
+def one_direction_divided(a, b, t):
+    target = torch.arange(len(a))
+    return (F.cross_entropy(a @ b.T / t, target) + F.cross_entropy(b @ a.T, target)) / 2
+
+
+def two_softmaxes(a, b, t):
+    return both((a @ b.T / t).softmax(1))
+
+
+def no_contrast(a, b, t):
+    return -(a @ b.T / t).diagonal().mean()
+
+
 def one_for_each(a, b, t):
     return F.cross_entropy(a @ b.T / t, torch.arange(len(a)), reduction="none")
 
@@ -298,6 +319,10 @@ def mask_not_used(x, m):
 
 def mean_of_each_row(x, m):
     return unit((x - x.mean(axis=1, keepdims=True)) * m[:, None])
+
+
+def one_mean_for_all(x, m):
+    return unit((x - x[m].mean()) * m[:, None])
 
 
 def normalised_first(x, m):
@@ -366,6 +391,7 @@ WRONG = {
         largest: "maximum",
         over_dimensions: "over the dimensions",
         over_sentences: "over the sentences",
+        of_length_one: "length 1",
         mask_turned_round: "wrong way round",
     },
     checks.cache_key: {
@@ -376,6 +402,7 @@ WRONG = {
         order_matters: "another order",
         parts_glued: "you glue",
         hash_of_this_run: "Python's hash",
+        never_the_same: "random",
         not_text: "return text",
         no_file_name: "cannot name a file",
     },
@@ -389,6 +416,9 @@ WRONG = {
         target_zero: "not on the diagonal",
         sign_lost: "sign",
         one_softmax: "whole table",
+        one_direction_divided: "only one direction",
+        two_softmaxes: "two softmaxes",
+        no_contrast: "nothing is contrasted",
         one_for_each: "shape",
     },
     checks.prepared_rows: {
@@ -396,6 +426,7 @@ WRONG = {
         missing_became_content: "missing rows are content",
         mask_not_used: "use the mask twice",
         mean_of_each_row: "mean of each row",
+        one_mean_for_all: "one number from everything",
         normalised_first: "centre first",
         not_centred: "nothing was centred",
         length_forgotten: "do not have length 1",

@@ -269,6 +269,14 @@ def first_in_full(a, b, w):
     return z(a) + w * z(b)
 
 
+def alpha_forgotten(a, b, w):
+    return (z(a) + z(b)) / 2
+
+
+def rows_of_length_one(a, b, w):
+    return (1 - w) * normalize(a, dim=1) + w * normalize(b, dim=1)
+
+
 def standardised_after(a, b, w):
     return z((1 - w) * a + w * b)
 
@@ -345,6 +353,16 @@ def gate_by_tanh(v, t, w, b):
     return g * v + (1 - g) * t
 
 
+def gate_sees_pictures(v, t, w, b):
+    g = torch.sigmoid(v @ w[:, :3].T + b)
+    return g * v + (1 - g) * t
+
+
+def gate_sees_the_sum(v, t, w, b):
+    g = torch.sigmoid((v + t) @ w[:, :3].T + b)
+    return g * v + (1 - g) * t
+
+
 def gate_itself(v, t, w, b):
     return torch.sigmoid(logits_of(v, t, w, b))
 
@@ -408,6 +426,8 @@ WRONG = {
         min_max: "min-max",
         softmaxes: "softmax",
         first_in_full: "full weight",
+        alpha_forgotten: "alpha is not used",
+        rows_of_length_one: "by its length",
         standardised_after: "mixed first",
         one_user: "shape",
         worst_first: "sign is wrong",
@@ -421,6 +441,8 @@ WRONG = {
         gate_by_softmax: "softmax",
         text_seen_first: "order of the concatenation",
         gate_by_tanh: "tanh",
+        gate_sees_pictures: "picture only",
+        gate_sees_the_sum: "sum of the vectors",
         gate_itself: "returned the gate",
     },
 }

@@ -158,6 +158,14 @@ def gradient_cut(p, n):
     return bpr(p, n).detach()
 
 
+def hinge(p, n):
+    return F.relu(1 - (p - n)).mean()
+
+
+def each_alone(p, n):
+    return (F.softplus(-p) + F.softplus(n)).mean()
+
+
 def one_for_each_pair(p, n):
     return -F.logsigmoid(p - n)
 
@@ -211,6 +219,8 @@ def logarithm_to_base_2(p, n):
         (plain_difference, "sigmoid is missing"),
         (logarithm_of_the_mean, "mean of the logarithms"),
         (logarithm_to_base_2, "natural logarithm"),
+        (hinge, "hinge loss"),
+        (each_alone, "judged alone"),
         (one_for_each_pair, "one number for each pair"),
         (a_plain_number, "without .item()"),
         (gradient_cut, "no gradient"),
@@ -256,6 +266,14 @@ def one_number(u, i, t, f, w):
     return (u * i).sum()
 
 
+def taste_normalised(u, i, t, f, w):
+    return (u * i).sum(1) + (normalize(t, dim=1) * normalize(f @ w.T, dim=1)).sum(1)
+
+
+def ids_normalised(u, i, t, f, w):
+    return (normalize(u, dim=1) * normalize(i, dim=1)).sum(1) + (t * normalize(f @ w.T, dim=1)).sum(1)
+
+
 def content_forgotten(u, i, t, f, w):
     return (u * i).sum(1)
 
@@ -281,6 +299,8 @@ def parts_multiplied(u, i, t, f, w):
         (norm_forgotten, "L2 norm is missing"),
         (normalised_before, "normalise before"),
         (transpose_forgotten, "transpose"),
+        (taste_normalised, "normalised the taste"),
+        (ids_normalised, "vectors by id"),
         (content_forgotten, "content part is missing"),
         (ids_forgotten, "part by id is missing"),
         (content_meets_the_id, "user's id vector"),

@@ -83,6 +83,8 @@ def masked_mean(mine) -> str | None:
         return (
             "you divide by the tokens of the whole batch, so a sentence depends on its neighbours; count per sentence."
         )
+    if np.allclose(answer, torch.nn.functional.normalize(torch.as_tensor(right), dim=1).numpy(), atol=1e-5):
+        return "you brought the mean to length 1; return the mean itself here."
     inverted = (hidden * (1 - weight)).sum(1) / (1 - weight).sum(1).clamp(min=1)
     if np.allclose(answer[1:], inverted[1:].numpy(), atol=1e-5):
         return "the mask is the wrong way round: 1 is a real token, 0 is padding."
@@ -102,6 +104,8 @@ def cache_key(mine) -> str | None:
     key = mine(*base)
     if not isinstance(key, str):
         return f"the key is a {type(key).__name__}; return text, so that it can name a file."
+    if key != mine(*base):
+        return "the same question gets another key the second time: leave out whatever is random or tells the time."
     if key != mine(b"picture", "efficientnet_lite0", "avgpool", {"fit": "pad", "size": 224}):
         return "the same options in another order give another key; sort them (json.dumps with sort_keys=True)."
     if key == mine(b"picturE", *base[1:]):
@@ -163,6 +167,12 @@ def contrastive_loss(mine) -> str | None:
     zero = torch.zeros_like(n)
     if np.isclose(value, float(cross(cosine / t, zero) + cross(cosine.T / t, zero)) / 2, atol=1e-5):
         return "the positives are not on the diagonal: image i belongs to text i, so the target of row i is i, not 0."
+    if np.isclose(value, float(cross(cosine / t, n) + cross(cosine.T, n)) / 2, atol=1e-5):
+        return "only one direction is divided by the temperature; divide the table once, before both."
+    if np.isclose(value, both((cosine / t).softmax(1)), atol=1e-5):
+        return "two softmaxes: cross-entropy has one inside, so give it the table itself."
+    if np.isclose(value, float(-(cosine / t).diagonal().mean()), atol=1e-5):
+        return "only the right pairs count here; without the others in the softmax nothing is contrasted."
     flat = -torch.log_softmax((cosine / t).reshape(-1), 0).reshape(6, 6).diagonal().mean()
     if np.isclose(value, float(flat), atol=1e-5):
         return "the softmax runs over the whole table; it runs over each row (and over each column)."
@@ -172,7 +182,7 @@ def contrastive_loss(mine) -> str | None:
 @exercise(bonus=True)
 def prepared_rows(mine) -> str | None:
     """mine(matrix (n, dim), mask (n,)) -> (n, dim): centred on the present rows, then of length 1; missing rows stay zero."""
-    present = np.array([[3.0, 1.0, 0.0, 2.0], [5.0, 1.0, 4.0, 0.0], [1.0, 7.0, 2.0, 1.0], [3.0, 3.0, 6.0, 9.0]])
+    present = np.array([[3.0, 1.0, 0.0, 2.0], [5.0, 2.0, 4.0, 0.0], [1.0, 7.0, 2.0, 1.0], [4.0, 3.0, 9.0, 9.0]])
     matrix, mask = np.zeros((6, 4)), np.array([True, False, True, True, False, True])
     matrix[mask] = present
     with np.errstate(all="ignore"):
@@ -201,6 +211,9 @@ def prepared_rows(mine) -> str | None:
         "the mean is that of all rows, and the missing rows became content; use the mask twice.": unit(whole),
         "you subtracted the mean of each row (axis=1); subtract the mean row, one number for each dimension (axis=0).": (
             unit((matrix - matrix.mean(axis=1, keepdims=True)) * kept)
+        ),
+        "you subtracted one number from everything; subtract the mean row, one number for each dimension (axis=0).": unit(
+            (matrix - present.mean()) * kept
         ),
         "you normalised before you centred, so the lengths are no longer 1; centre first.": (
             (unit(matrix) - unit(present).mean(axis=0)) * kept

@@ -195,6 +195,10 @@ def fuse_scores(mine) -> str | None:
         return "you used a softmax, which lets the best item take nearly all; use z-scores here."
     if _same(answer, z(first, 1) + alpha * z(second, 1)):
         return "the first modality keeps its full weight: it gets 1 - alpha."
+    if _same(answer, z(first, 1) + z(second, 1)) or _same(answer, (z(first, 1) + z(second, 1)) / 2):
+        return "both modalities count the same: alpha is not used."
+    if _same(answer, mix(lambda x: normalize(x, dim=1))):
+        return "you divided each row by its length, which leaves its mean in; use z-scores here."
     if _same(answer, z(mix(lambda x: x), 1)):
         return (
             "you mixed first and standardised after: the first modality already decided alone; standardise each before."
@@ -247,6 +251,12 @@ def fuse_gate(mine) -> str | None:
         ),
         "the gate must see the picture first, then the text: the order of the concatenation is turned.": mixed(
             torch.sigmoid(turned)
+        ),
+        "the gate sees the picture only: it needs both vectors side by side.": mixed(
+            torch.sigmoid(visual @ weight[:, :3].T + bias)
+        ),
+        "the gate sees the sum of the vectors: put them side by side instead.": mixed(
+            torch.sigmoid((visual + textual) @ weight[:, :3].T + bias)
         ),
         "tanh runs from -1 to 1; a gate lies between 0 and 1: sigmoid.": mixed(torch.tanh(logits)),
         "one gate for the whole item: keep one for each entry.": mixed(torch.sigmoid(logits.mean(1, keepdim=True))),

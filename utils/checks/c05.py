@@ -114,6 +114,10 @@ def bpr_loss(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str 
         "the logarithm is missing: the sigmoid alone even grows when the ranking gets better.": torch.sigmoid(
             gap
         ).mean(),
+        "this is the hinge loss: it stops at a margin; BPR takes the logarithm of a sigmoid.": F.relu(1 - gap).mean(),
+        "each score is judged alone (binary cross-entropy); BPR looks at the difference of the two.": (
+            (F.softplus(-pos) + F.softplus(neg)).mean().detach()
+        ),
         "the sigmoid is missing: a plain difference has no end, so the scores run away.": -gap.mean(),
         "take the mean of the logarithms, not the logarithm of a mean.": -torch.log(torch.sigmoid(gap).mean()),
         "use the natural logarithm, torch.log, not log2 or log10.": each.mean() / torch.log(torch.tensor(2.0)),
@@ -179,6 +183,12 @@ def vbpr_score(mine: Callable[..., torch.Tensor]) -> str | None:
         return "the content part is missing: add taste . L2norm(W f)."
     if torch.allclose(answer, by_id + (user * content[""]).sum(1), atol=1e-4):
         return "the content meets the user's id vector: it has a vector of its own, `taste`."
+    if torch.allclose(answer, by_id + (normalize(taste, dim=1) * content[""]).sum(1), atol=1e-4):
+        return "you normalised the taste: only the projected content gets length 1."
+    if torch.allclose(
+        answer, (normalize(user, dim=1) * normalize(item, dim=1) + taste * content[""]).sum(1), atol=1e-4
+    ):
+        return "you normalised the vectors by id: only the projected content gets length 1."
     if torch.allclose(answer, by_id * (taste * content[""]).sum(1), atol=1e-4):
         return "the two parts are added, not multiplied."
     return (
