@@ -1,4 +1,4 @@
-"""Checks of notebook 11: choosing a setting, the chance in a sample, a paired interval, an entry that plays fair."""
+"""Checks of notebook 11: choosing a setting, the chance in a sample, a paired interval, a fair entry, what is detectable."""
 
 from __future__ import annotations
 
@@ -10,26 +10,43 @@ import pandas as pd
 from scipy import stats
 
 from utils.challenges.leaderboard import Z_LIMIT, blind, checked_scores, exchange
-from utils.checks.base import exercise
+from utils.checks.base import exercise, numbers
 from utils.data import Split
 from utils.errors import CourseError
 from utils.evaluation import evaluate
 
-__all__ = ["chance_in_a_sample", "choose_on_validation", "fair_entry", "paired_interval"]
+__all__ = ["chance_in_a_sample", "choose_on_validation", "detectable_gap", "fair_entry", "paired_interval"]
 
 
 # ---- exercise 1 ----
 
-# setting 0 is best on the test part, 1 on validation over the seeds, 2 in a single run, 3 is last in the table
+# bpr: trial 1 is right (mean of the seeds on validation); each other one is what a certain mistake chooses
 TRIALS = pd.DataFrame(
-    {
-        "model": ["bpr"] * 8 + ["vbpr"] * 2,
-        "trial": [0, 0, 1, 1, 2, 2, 3, 3, 0, 1],
-        "seed": [0, 1] * 4 + [0, 0],
-        "valid": [0.30, 0.32, 0.35, 0.36, 0.40, 0.20, 0.10, 0.12, 0.50, 0.45],
-        "test": [0.39, 0.38, 0.33, 0.34, 0.31, 0.32, 0.11, 0.12, 0.40, 0.47],
-    }
+    [
+        ("bpr", 0, 0.30, 0.32, 0.20, 0.21),  # the recommended settings
+        ("bpr", 1, 0.30, 0.42, 0.33, 0.34),
+        ("bpr", 2, 0.20, 0.50, 0.31, 0.32),  # one lucky seed
+        ("bpr", 3, 0.34, 0.345, 0.30, 0.30),  # its worst seed is the best of the worst
+        ("bpr", 4, 0.38, 0.26, 0.29, 0.29),  # the best with the first seed alone
+        ("bpr", 5, 0.31, 0.33, 0.40, 0.41),  # the best on the test part
+        ("bpr", 6, 0.10, 0.12, 0.11, 0.12),  # the worst
+        ("bpr", 7, 0.25, 0.26, 0.25, 0.25),  # three seeds: the largest sum
+        ("bpr", 8, 0.28, 0.29, 0.28, 0.28),  # the last
+        ("vbpr", 0, 0.50, None, 0.40, None),
+        ("vbpr", 1, 0.45, None, 0.47, None),
+    ],
+    columns=["model", "trial", 0, 1, "test 0", "test 1"],
 )
+TRIALS = pd.concat(
+    [
+        TRIALS.assign(seed=seed, valid=TRIALS[seed], test=TRIALS[f"test {seed}"])[
+            ["model", "trial", "seed", "valid", "test"]
+        ].dropna()
+        for seed in (0, 1)
+    ]
+    + [pd.DataFrame({"model": ["bpr"], "trial": [7], "seed": [2], "valid": [0.27], "test": [0.25]})]
+)
+TRIALS = TRIALS.sort_values(["model", "trial", "seed"]).reset_index(drop=True)
 
 
 @exercise
@@ -37,20 +54,29 @@ def choose_on_validation(mine: Callable[[pd.DataFrame], dict]) -> str | None:
     """mine(trials) -> {model: trial}; several seeds per trial, chosen by the mean of the validation column."""
     answer = mine(TRIALS.copy())
     answer = answer.to_dict() if isinstance(answer, pd.Series) else answer
+    if isinstance(answer, dict) and set(answer) == {("bpr", 1), ("vbpr", 0)}:
+        return "the keys are pairs (model, trial): return model -> trial."
     if not isinstance(answer, dict):
         return f"return a dict, model -> trial; you return a {type(answer).__name__}."
     if set(answer) != {"bpr", "vbpr"}:
         return f"every model gets its own choice, here bpr and vbpr; you return {sorted(map(str, answer))}."
+    if any(isinstance(trial, tuple) for trial in answer.values()):
+        return "the values are pairs (model, trial): return the trial alone."
+    if np.allclose(list(answer.values()), [0.36, 0.5]):
+        return "these are the best validation figures: return the trials that reach them."
     found = {str(name): int(trial) for name, trial in answer.items()}
     right = {"bpr": 1, "vbpr": 0}
     known = {
         "you choose on the test part: what you report is then flattered. Use the validation column.": {
-            "bpr": 0,
+            "bpr": 5,
             "vbpr": 1,
         },
         "you take the luckiest single run: average the seeds of a trial first.": {"bpr": 2, "vbpr": 0},
-        "you take the worst: a larger Recall is better.": {"bpr": 3, "vbpr": 1},
-        "you take the last trial of each model.": {"bpr": 3, "vbpr": 1},
+        "you look at one seed only: a trial may have several; average them first.": {"bpr": 4, "vbpr": 0},
+        "you take the best of the worst seeds: take the mean over the seeds.": {"bpr": 3, "vbpr": 0},
+        "you add the seeds up: a trial with more seeds wins then; take the mean.": {"bpr": 7, "vbpr": 0},
+        "you take the worst: a larger Recall is better.": {"bpr": 6, "vbpr": 1},
+        "you take the last trial of each model: choose by validation, not by place.": {"bpr": 8, "vbpr": 1},
         "you take the first trial of each model: those are the recommended settings, nothing is tuned.": {
             "bpr": 0,
             "vbpr": 0,
@@ -70,11 +96,11 @@ def choose_on_validation(mine: Callable[[pd.DataFrame], dict]) -> str | None:
 @exercise
 def chance_in_a_sample(mine: Callable[[int, int, int, int], float]) -> str | None:
     """mine(rank, n_items, n_negatives, k) -> chance that the item is among the first k of the sample."""
-    rank, n_items, n, k = 30, 200, 40, 5
-    answer = np.asarray(mine(rank, n_items, n, k), dtype=float)
+    rank, n_items, n, k = 20, 200, 40, 5
+    answer = numbers(mine(rank, n_items, n, k), "chance")
     if answer.size != 1:
         return f"a chance is one number; you return shape {answer.shape}."
-    value, hyper = float(answer), stats.hypergeom
+    value, hyper = float(answer.reshape(())), stats.hypergeom
     right = float(hyper.cdf(k - 1, n_items - 1, rank - 1, n))
     known = {
         "you count up to k better items: with k better ones it is on place k + 1. Use k - 1.": hyper.cdf(
@@ -90,10 +116,17 @@ def chance_in_a_sample(mine: Callable[[int, int, int, int], float]) -> str | Non
             k - 1, n, (rank - 1) / (n_items - 1)
         ),
         "this is the chance of being left out: take 1 minus it.": 1 - right,
+        "you return a percentage: a chance lies between 0 and 1.": 100 * right,
+        "you leave out the case of no better item in the sample: count 0 to k - 1.": right
+        - hyper.pmf(0, n_items - 1, rank - 1, n),
+        "this is the mean number of better items in the sample, not a chance.": n * (rank - 1) / (n_items - 1),
+        "you compare the mean number of better items with k: the sample varies, and so does the place.": float(
+            n * (rank - 1) / (n_items - 1) < k
+        ),
         "this is the chance of one place exactly: add up the places 1 to k.": hyper.pmf(
             k - 1, n_items - 1, rank - 1, n
         ),
-        "this is full ranking: the item is on rank 30, but only a sample competes.": float(rank <= k),
+        "this is full ranking: the item is on rank 20, but only a sample competes.": float(rank <= k),
     }
     if not np.isclose(value, right):
         for sentence, wrong in known.items():
@@ -114,7 +147,7 @@ def paired_interval(mine: Callable[[np.ndarray, np.ndarray], tuple[float, float]
     draw = np.random.default_rng(3)
     users = draw.normal(0.4, 0.3, 12)
     a, b = users + draw.normal(0.05, 0.05, 12), users + draw.normal(0, 0.05, 12)
-    answer = np.asarray(mine(a.copy(), b.copy()), dtype=float)
+    answer = numbers(mine(a.copy(), b.copy()), "interval")
     if answer.shape != (2,):
         return f"return two numbers, low and high; you return shape {answer.shape}."
     diff, n = a - b, len(a)
@@ -139,6 +172,10 @@ def paired_interval(mine: Callable[[np.ndarray, np.ndarray], tuple[float, float]
         "the spread is that of a population: divide by n - 1 (ddof=1).": (t, diff.std() / np.sqrt(n)),
         "this is one standard error on each side: multiply by the quantile of Student's t.": (1.0, error),
     }
+    if np.allclose(answer, [diff.mean(), t * error]):
+        return "you return the mean and half the width: return the two ends, mean minus and mean plus."
+    if np.allclose(answer, [-t * error, t * error]):
+        return "the interval lies around 0: put it around the mean difference."
     for sentence, (factor, width) in known.items():
         half = factor * width
         if np.allclose(answer, [diff.mean() - half, diff.mean() + half]):
@@ -193,3 +230,44 @@ def fair_entry(mine: Callable[..., Any]) -> str | None:
     if test["recall@5"] < 0.5 * floor:
         return "it runs, but finds less than half of what popularity finds: are larger scores better, as they must be?"
     return None
+
+
+# ---- bonus ----
+
+
+@exercise(bonus=True)
+def detectable_gap(mine: Callable[[np.ndarray], float]) -> str | None:
+    """mine(diff) -> smallest true mean difference that a paired test on so many users finds in 80 % of the cases."""
+    diff = np.random.default_rng(11).normal(0.02, 0.2, 15)
+    answer = numbers(mine(diff.copy()), "difference")
+    if answer.size != 1:
+        return f"the smallest difference is one number; you return shape {answer.shape}."
+    value, n = float(answer.reshape(())), len(diff)
+    spread, error = diff.std(ddof=1), diff.std(ddof=1) / np.sqrt(n)
+    two_sided, one_sided, power = stats.norm.ppf([0.975, 0.95, 0.8])
+    right = (two_sided + power) * error
+    known = {
+        "": right,
+        "the power is missing: a true difference of this size would be found in half of the cases only.": two_sided
+        * error,
+        "the level is missing: with the power alone, chance is called a find too often.": power * error,
+        "you subtract the power: its z is positive, because you want to find the difference more often than not.": (
+            two_sided - power
+        )
+        * error,
+        "a test asks on both sides: 2.5 % lie on each, so take the 0.975 quantile.": (one_sided + power) * error,
+        "both quantiles are split in two: only the level has two sides, the power has one.": (
+            two_sided + stats.norm.ppf(0.9)
+        )
+        * error,
+        "you take the spread of the users: the error of their mean is smaller by the root of n.": (two_sided + power)
+        * spread,
+        "you divide by n: the error of a mean falls with the root of n.": (two_sided + power) * spread / n,
+        "the spread is that of a population: divide by n - 1 (ddof=1).": (two_sided + power) * diff.std() / np.sqrt(n),
+        "you use the variance: take its root, the standard deviation.": (two_sided + power) * spread**2 / np.sqrt(n),
+        "there are no two groups of users here: the differences are paired, without the root of 2.": right * np.sqrt(2),
+        "this is what was measured: asked for is what so many users could reveal.": diff.mean(),
+        "you add the measured difference: what can be revealed does not depend on it.": diff.mean() + right,
+    }
+    sentence = next((words for words, wrong in known.items() if np.isclose(value, wrong)), None)
+    return f"for the 15 test users it is {right:.4f}, you return {value:.4f}." if sentence is None else sentence or None
