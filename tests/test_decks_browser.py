@@ -99,3 +99,17 @@ def test_steps_light_lines_and_pdfs_have_all_pages(tmp_path, folder):
 def test_the_fonts_are_in_the_page(folder):
     text = (folder / "1.3.html").read_text(encoding="utf-8")
     assert all(f"font-family:'{family}'" in text for family, *_ in page.FONTS if "Greek" not in family)
+
+
+def test_the_dial_moves_the_list_and_keeps_the_ends(folder):
+    read = "[...document.querySelectorAll('.dial-box .tiles > div')].map(x => x.innerText.trim())"
+    with browser.opened() as tab:
+        browser.go(tab, folder / "1.3.html")
+        before, said = tab.evaluate(read), tab.evaluate("document.querySelector('.dial output').textContent")
+        tab.evaluate(
+            "() => { const s = document.querySelector('.dial input'); s.value = 9; s.dispatchEvent(new Event('input')); }"
+        )
+        after = tab.evaluate(read)
+    third = len(before) // 3
+    assert after[:third] == before[:third] and after[2 * third :] == before[2 * third :]
+    assert after[third] == "0.9 content" != before[third] and "Recall@20" in said
