@@ -1,6 +1,5 @@
 """The one folder format: what loads, what is refused with which sentence, and how a dataset prints itself."""
 
-
 import numpy as np
 import pytest
 from data_folders import COLUMNS, ITEMS, real, write_folder, write_gz

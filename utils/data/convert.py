@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data import tables as tsv
+from utils.data.imports import from_elliot, from_mmrec, from_recbole
 from utils.data.load import load_dataset
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path
@@ -205,7 +206,12 @@ def _write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-CONVERTERS: dict[str, Callable[..., None]] = {"movielens-posters": movielens_posters}
+CONVERTERS: dict[str, Callable[..., None]] = {
+    "movielens-posters": movielens_posters,
+    "mmrec": from_mmrec,
+    "elliot": from_elliot,
+    "recbole": from_recbole,
+}
 
 _CARD = """# MovieLens-100K with posters and plots, in the course's format
 

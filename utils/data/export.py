@@ -241,12 +241,15 @@ if (HERE / "visual.npy").exists():
 if (HERE / "textual.npy").exists():
     sides["item_feature"] = modality("textual", FeatureModality)
 
+train = triples("train")
+users, items = {row[0] for row in train}, {row[1] for row in train}
+valid = [row for row in triples("valid") if row[0] in users and row[1] in items]  # Cornac counts no others
+
 method = BaseMethod.from_splits(
-    train_data=triples("train"),
-    val_data=triples("valid"),
+    train_data=train,
+    val_data=valid,
     test_data=triples("test"),
     rating_threshold=0.5,
-    exclude_unknowns=False,
     **sides,
 )
 

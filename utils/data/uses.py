@@ -19,10 +19,15 @@ def modalities(dataset: Dataset) -> dict[str, bool]:
     return {m: there[m] for m in MODALITIES if there[m] or m in dataset.prepared()}
 
 
+def _times(dataset: Dataset) -> str:
+    return "" if "timestamp" in dataset.interactions else "it holds out by chance and by time, and the log has no times"
+
+
 def _raw(dataset: Dataset) -> str:
-    if any(modalities(dataset).get(m) for m in ("visual", "textual")):
+    raw = [m for m in ("visual", "textual") if modalities(dataset).get(m)]
+    if len(raw) == 2:
         return ""
-    return "it extracts features from pictures or words, and items.tsv names none"
+    return f"it takes features out of pictures and words, and items.tsv names {'only one of them' if raw else 'none'}"
 
 
 def _two(dataset: Dataset) -> str:
@@ -40,7 +45,7 @@ COMMANDS = {
     "10_fine_grained_features": "fine_study",
 }
 # The notebooks that take any dataset, and what they ask of it; all others tell the story of the Sticker Shop.
-NEEDS = {"03_feature_extraction": _raw, "04_multimodal_fusion": _two}
+NEEDS = {"02_dataset_processing": _times, "03_feature_extraction": _raw, "04_multimodal_fusion": _two}
 
 
 def why_not(path: Path, dataset: Dataset | str | Path) -> str:

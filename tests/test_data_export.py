@@ -1,0 +1,222 @@
+"""Out to other frameworks and back: ids, split, ratings, times and feature rows survive each layout."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tests.data_folders import make_log
+from utils.data import convert, load_dataset, split_dataset, write_table
+from utils.data.__main__ import main
+from utils.data.export import LAYOUTS, export
+from utils.errors import CourseError
+from utils.evaluation import evaluate
+from utils.features import Features, prepared
+from utils.files import ROOT
+from utils.models import make_model
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A small log with ratings and times, two items that nobody took, and two modalities, one of them with gaps."""
+    log = make_log(n_users=50, n_items=30, n_rows=700).interactions
+    folder = tmp_path_factory.mktemp("shop") / "tiny"
+    names = [f"i{n:02d}" for n in range(30)] + ["alone", "unloved"]
+    items = pd.DataFrame({"item": names, "title": [f"Thing, {n}" for n in names], "category": "a|b"})
+    write_table(folder / "items.tsv", items)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "user": [f"user {u}" for u in log["user_id"]],
+            "item": [names[i] for i in log["item_id"]],
+            "rating": rng.integers(1, 6, len(log)),
+            "timestamp": rng.integers(10**9, 2 * 10**9, len(log)),
+        }
+    )
+    write_table(folder / "interactions.tsv.gz", table)
+    dataset = load_dataset(folder)
+    mask = np.arange(32) % 5 != 0
+    visual = rng.normal(size=(32, 6)).astype(np.float32)
+    textual = rng.normal(size=(32, 4)).astype(np.float32) * mask[:, None]
+    features = {
+        "visual": Features("visual", visual, dataset.item_names, np.ones(32, bool), {"encoder": "made"}),
+        "textual": Features("textual", textual, dataset.item_names, mask, {"encoder": "made"}),
+    }
+    return dataset, split_dataset(dataset, "random", seed=1), features
+
+
+def pairs(dataset, split, part):
+    """The raw ids of a part."""
+    rows = getattr(split, part)
+    return {(dataset.users[u], dataset.item_names[i]) for u, i in rows}
+
+
+@pytest.mark.parametrize("layout", ["mmrec", "elliot", "recbole"])
+def test_round_trip(shop, layout, tmp_path):
+    dataset, split, features = shop
+    out = export(dataset, layout, tmp_path / "out", split=split, features=features)
+    back = load_dataset(convert(layout, out, tmp_path / "back"))
+    users = pd.read_csv(out / "users.tsv", sep="\t", dtype=str).set_index("user_id")["user"]
+    items = pd.read_csv(out / "items.tsv", sep="\t", dtype=str).set_index("item_id")["item"]
+    given = split_dataset(back, "given")
+    for part in ("train", "valid", "test"):
+        found = {(users[u], items[i]) for u, i in pairs(back, given, part)}
+        assert found == pairs(dataset, split, part), part
+    first = dataset.interactions.drop_duplicates(["user", "item"]).set_index(["user", "item"])
+    log = back.interactions
+    keys = list(zip(users[log["user"]], items[log["item"]]))
+    np.testing.assert_array_equal(log["timestamp"], first.loc[keys, "timestamp"])
+    if layout != "elliot":  # its nDCG is graded, so every rating is written as 1
+        np.testing.assert_array_equal(log["rating"], first.loc[keys, "rating"])
+    row_of = {name: row for row, name in enumerate(dataset.item_names)}
+    for modality, feature in features.items():
+        again = prepared(back, modality)
+        expected = feature.matrix[[row_of[items[name]] for name in again.item_names]]
+        np.testing.assert_allclose(again.matrix, expected, atol=1e-6)
+
+
+def test_mmrec_numbers_only_items_of_the_log(shop, tmp_path):
+    """MMRec takes the largest id + 1 for the number of items: rows of items nobody took would not fit."""
+    dataset, split, features = shop
+    out = export(dataset, "mmrec", tmp_path / "out", split=split, features=features)
+    log = pd.read_csv(out / "tiny" / "tiny.inter", sep="\t")
+    assert sorted(log.columns) == ["itemID", "rating", "timestamp", "userID", "x_label"]
+    n_items = log["itemID"].max() + 1
+    assert n_items == log["itemID"].nunique() == 30
+    assert np.load(out / "tiny" / "image_feat.npy").shape == (n_items, 6)
+    settings = yaml.safe_load((out / "tiny.yaml").read_text(encoding="utf-8"))
+    assert settings["field_separator"] == "\t" and settings["text_feature_file"] == "text_feat.npy"
+
+
+def test_elliot_names_files_that_exist_and_a_validation_part(shop, tmp_path):
+    dataset, split, features = shop
+    out = export(dataset, "elliot", tmp_path / "out", split=split, features=features)
+    experiment = yaml.safe_load((out / "config.yml").read_text(encoding="utf-8"))["experiment"]
+    data = experiment["data_config"]
+    for key in ("train_path", "validation_path", "test_path"):
+        assert (out / data[key]).is_file()
+    for side in data["side_information"]:
+        (folder,) = [value for key, value in side.items() if key.endswith("_features")]
+        assert len(list((out / folder).glob("*.npy"))) == dataset.n_items
+    test = pd.read_csv(out / data["test_path"], sep="\t", header=None)
+    assert len(test) == len(split.test) and set(test[2]) == {1.0}
+
+
+def test_csv_as_movielens_has_it(shop, tmp_path):
+    dataset, split, _ = shop
+    out = export(dataset, "csv", tmp_path / "out", split=split)
+    ratings, films = pd.read_csv(out / "ratings.csv"), pd.read_csv(out / "movies.csv")
+    assert list(ratings.columns) == ["userId", "movieId", "rating", "timestamp", "split"]
+    assert list(films.columns) == ["movieId", "title", "genres"] and films["title"][0] == "Thing, i00"
+    part = ratings[ratings["split"] == "valid"]
+    assert set(zip(part["userId"], part["movieId"])) == pairs(dataset, split, "valid")
+
+
+def test_command_line_and_errors(shop, tmp_path, capsys):
+    dataset, _, _ = shop
+    assert main(["export", str(dataset.path), "csv", str(tmp_path / "a")]) == 0
+    assert main(["export", str(dataset.path), "csv", str(tmp_path / "a")]) == 1
+    assert "holds files already" in capsys.readouterr().err
+    with pytest.raises(CourseError, match="recbole"):
+        export(dataset, "recbol", tmp_path / "b")
+    assert set(LAYOUTS) == {"mmrec", "elliot", "recbole", "cornac", "csv"}
+
+
+def test_imports_name_what_is_wrong(shop, tmp_path):
+    dataset, split, _ = shop
+    (tmp_path / "empty").mkdir()
+    for layout, words in (("mmrec", r"one file \*.inter"), ("recbole", "train.inter"), ("elliot", "train.tsv")):
+        with pytest.raises(CourseError, match=words):
+            convert(layout, tmp_path / "empty", tmp_path / f"to_{layout}")
+    out = export(dataset, "mmrec", tmp_path / "out", split=split)
+    path = out / "tiny" / "tiny.inter"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[4] = lines[4][:-1] + "7"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(CourseError, match="tiny.inter, row 5: x_label '7' is unknown"):
+        convert("mmrec", out, tmp_path / "to")
+
+
+# ---- the frameworks themselves, where they are installed (COURSE_PEERS may name a folder that holds them) ----
+
+SCORES = """
+import sys, numpy as np
+scores = np.load(sys.argv[2])
+"""
+CORNAC = (
+    SCORES
+    + """
+import runpy, cornac
+method = runpy.run_path(sys.argv[1] + "/load_cornac.py")["method"]
+
+class Given(cornac.models.Recommender):
+    def score(self, user_idx, item_idx=None):
+        users, items = list(method.train_set.user_ids), list(method.train_set.item_ids)
+        row = scores[int(users[user_idx])][[int(i) for i in items]]
+        return row if item_idx is None else row[item_idx]
+
+result, _ = method.evaluate(Given("given"), [cornac.metrics.Recall(k=5)], user_based=True)
+print("RECALL", result.metric_avg_results["Recall@5"])
+"""
+)
+RECBOLE = (
+    SCORES
+    + """
+import os, torch
+sys.path.insert(0, sys.argv[4])
+from utils.speed_peers import _shims
+_shims()
+os.chdir(sys.argv[1])
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.trainer import Trainer
+
+config = Config(model="Pop", config_file_list=["config.yaml"], config_dict={"topk": [5], "use_gpu": False, "state": "ERROR",
+    "additional_feat_suffix": None, "preload_weight": None, "alias_of_item_id": None, "load_col": {"inter": ["user_id", "item_id"]},
+    "checkpoint_dir": sys.argv[3], "metrics": ["Recall"], "valid_metric": "Recall@5", "metric_decimal_place": 8})
+dataset = create_dataset(config)
+_, _, test = data_preparation(config, dataset)
+users = dataset.id2token("user_id", range(1, dataset.user_num)).astype(int)
+items = dataset.id2token("item_id", range(1, dataset.item_num)).astype(int)
+table = np.full((dataset.user_num, dataset.item_num), -1e9)
+table[1:, 1:] = scores[np.ix_(users, items)]
+
+class Given(GeneralRecommender):
+    def __init__(self):
+        super().__init__(config, dataset)
+        self.anything = torch.nn.Parameter(torch.zeros(1))
+    def full_sort_predict(self, interaction):
+        return torch.from_numpy(table)[interaction["user_id"]].float()
+
+result = Trainer(config, Given()).evaluate(test, load_best_model=False)
+print("RECALL", result["recall@5"])
+"""
+)
+
+
+@pytest.mark.parametrize("framework", ["cornac", "recbole"])
+def test_the_framework_reads_the_export_and_counts_the_same_recall(shop, framework, tmp_path):
+    """Our scores, judged by them on our export and by us: the same number. Both mask train and valid items."""
+    dataset, split, _ = shop
+    environment = {**os.environ, "PYTHONPATH": os.environ.get("COURSE_PEERS", ""), "OMP_NUM_THREADS": "1"}
+    asked = [sys.executable, "-c", f"import {framework}"]
+    if subprocess.run(asked, env=environment, capture_output=True).returncode:
+        pytest.skip(f"{framework} is not installed (pip install {framework}, or COURSE_PEERS=folder)")
+    out = export(dataset, framework, tmp_path / "out", split=split)
+    model = make_model("itemknn", split)
+    scores = model.score(np.arange(dataset.n_users)).numpy().astype(np.float64)
+    scores += 1e-9 * np.random.default_rng(0).random(scores.shape)  # no ties: their order is nobody's duty
+    scores[:, np.setdiff1d(np.arange(32), split.train[:, 1])] = -1.0  # they do not know these items
+    np.save(tmp_path / "scores.npy", scores)
+    script = {"cornac": CORNAC, "recbole": RECBOLE}[framework]
+    command = [sys.executable, "-c", script, str(out), str(tmp_path / "scores.npy"), str(tmp_path / "saved"), str(ROOT)]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("RECALL")]
+    assert lines, answer.stderr[-2000:]
+    ours = evaluate(lambda user_ids: scores[user_ids], split, top_k=5, metrics=["recall"], mask=("train", "valid"))
+    assert float(lines[0].split()[1]) == pytest.approx(ours["recall@5"], abs=2e-6)
