@@ -30,6 +30,10 @@ def _raw(dataset: Dataset) -> str:
     return f"it takes features out of pictures and words, and items.tsv names {'only one of them' if raw else 'none'}"
 
 
+def _any(dataset: Dataset) -> str:
+    return "" if modalities(dataset) else "it trains models that read content, and the dataset has none"
+
+
 def _two(dataset: Dataset) -> str:
     found = modalities(dataset)
     if sum(m in found for m in ("visual", "textual")) == 2:
@@ -45,7 +49,12 @@ COMMANDS = {
     "10_fine_grained_features": "fine_study",
 }
 # The notebooks that take any dataset, and what they ask of it; all others tell the story of the Sticker Shop.
-NEEDS = {"02_dataset_processing": _times, "03_feature_extraction": _raw, "04_multimodal_fusion": _two}
+NEEDS = {
+    "02_dataset_processing": _times,
+    "03_feature_extraction": _raw,
+    "04_multimodal_fusion": _two,
+    "05_training": _any,
+}
 
 
 def why_not(path: Path, dataset: Dataset | str | Path) -> str:
