@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from utils import course
-from utils.errors import CourseError
 from utils.files import ROOT, atomic_path
 
 RESULTS = ROOT / "data" / "results"
@@ -265,26 +264,5 @@ def write_readme(path: Path = ROOT / "README.md") -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_picture(executed: Path, path: Path = ROOT / "slides" / "figures" / "lists.png") -> None:
-    """Write the headline figure of an executed notebook, for README.md; its size is halved for the web."""
-    from base64 import b64decode
-    from io import BytesIO
-
-    from PIL import Image
-
-    from utils.pages import headline_figure
-
-    found = headline_figure(executed)
-    if found is None:
-        raise CourseError(f"{executed} has no figure; run `make course ONLY=00` first.")
-    picture = Image.open(BytesIO(b64decode(found[0]))).convert("RGB")
-    picture.thumbnail((1100, 1100))
-    with atomic_path(path) as temporary:
-        picture.save(temporary)
-
-
 if __name__ == "__main__":
     write_readme()
-    run = ROOT / "build" / "executed" / "00_start_here.ipynb"
-    if run.exists():
-        write_picture(run)
