@@ -29,8 +29,8 @@ _memory: dict[str, dict[str, Entry]] = {}
 
 
 def number_of(module: str) -> str | None:
-    """Return the notebook that a module of checks belongs to: ``utils.checks.c05`` is ``"05"``, any other is None."""
-    found = re.fullmatch(r"utils\.checks\.c(\d\d)", module)
+    """Return the notebook that a module of checks belongs to: ``utils.checks.c05`` is ``"05"``, ``cA1`` ``"A1"``, any other None."""
+    found = re.fullmatch(r"utils\.checks\.c(\d\d|A\d)", module)
     return found and found.group(1)
 
 

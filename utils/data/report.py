@@ -92,7 +92,7 @@ def report(name_or_path: str | Path, tables: str = "", media: bool = True) -> Fo
     if dataset is None:  # a dataset says in its notes what a missing column costs
         found += _missing(items, "items") + _missing(interactions, "interactions")
     else:
-        found += _matrices(dataset) + _log(dataset)
+        found += _matrices(dataset, media) + _log(dataset)
         found += _media(dataset) if media else []
     return FolderReport(folder, tuple(found), dataset)
 
@@ -236,16 +236,26 @@ def _prepared_files(folder: Path) -> list[Finding]:
     return found
 
 
-def _matrices(dataset: Dataset) -> list[Finding]:
-    """Read each prepared matrix as the models will."""
-    from utils.features import prepared  # the room of features imports this one
+def _matrices(dataset: Dataset, media: bool) -> list[Finding]:
+    """Read each prepared matrix as the models will; with ``media``, compare its rows' hashes with the content of today."""
+    from utils.features import check_content, prepared  # the room of features imports this one
 
     found = []
     for modality in MODALITIES:
         try:
-            prepared(dataset, modality)
+            features = prepared(dataset, modality)
         except CourseError as error:
             found.append(Finding("error", "", str(error)))
+            continue
+        if media and features is not None and "content_rows" in features.provenance:
+            moved = check_content(features, dataset)
+            named = ", ".join(repr(name) for name in moved[:FEW])
+            more = f" and {len(moved) - FEW} more" if len(moved) > FEW else ""
+            text = (
+                f": {len(moved):,} of {features.n_items:,} rows were made from other content than their item has now "
+                f"({named}{more}): shifted rows, or changed files; extract them again."
+            )
+            found += [Finding("warning", f"features/{modality}.npy", text)] if moved else []
     return found
 
 

@@ -10,6 +10,7 @@ from utils.data.load import load_dataset
 from utils.files import ROOT
 
 OWN_STORY = "it tells the Sticker Shop's own story; DATASET does not apply"
+OWN_FOLDER = {"A1_your_own_data": "it makes a folder of its own; DATASET does not apply"}
 
 
 def modalities(dataset: Dataset) -> dict[str, bool]:
@@ -61,6 +62,8 @@ def why_not(path: Path, dataset: Dataset | str | Path) -> str:
     """Return "" when the notebook at ``path`` runs on this dataset (or its folder), else the reason in half a sentence."""
     metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("course", {})
     if metadata.get("datasets") != "any":
+        if path.stem in OWN_FOLDER:
+            return OWN_FOLDER[path.stem]
         study = COMMANDS.get(path.stem)
         words = "; for pictures and words of your own: python -m utils.challenges.{} FOLDER --out FILE"
         return OWN_STORY + (words.format(study) if study else "")
