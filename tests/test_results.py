@@ -48,10 +48,16 @@ def test_what_readme_says_of_movielens():
     assert full.idxmax() == "itemknn_content"
 
 
-def test_commands_of_several_calls_are_all_shown(monkeypatch):
-    metas = {"A": {"command": "two", "commands": ["one", "two"]}, "B": {"command": "three"}}
-    monkeypatch.setattr(results, "available", lambda: {name: {"meta": meta} for name, meta in metas.items()})
-    assert results.commands() == "- `one`\n- `two`\n- `three`"
+def test_one_command_fills_a_file_that_several_made():
+    rows = [{"model": m, "seed": s} for m, s in (("bpr", 0), ("bpr", 1), ("random", 0))]
+    start = "python -m utils.benchmark accuracy --dataset x"
+    meta = {"command": "last", "commands": [f"{start} --models bpr --seeds 0,1 --json f.json", "last"]}
+    assert (
+        results.whole_command({"meta": meta, "rows": rows}) == f"{start} --models random,bpr --seeds 0,1 --json f.json"
+    )
+    meta = {"command": f"{start} --seeds 7 --json f.json"}
+    whole = f"{start} --seeds 0,1 --models random,bpr --json f.json"
+    assert results.whole_command({"meta": meta, "rows": rows}) == whole
 
 
 def test_what_notebook_06_says_of_the_stored_benchmark():

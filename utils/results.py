@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,7 @@ def movielens(strategy: str) -> str:
     """Return the MovieLens table of one split strategy, with the command that regenerates it."""
     result = load(f"movielens_{strategy}")
     frame = table(result, COLD if strategy == "cold_items" else ACCURACY)
-    return f"{markdown(frame, 'Model')}\n\n`{result['meta']['command']}`"
+    return f"{markdown(frame, 'Model')}\n\n`{whole_command(result)}`"
 
 
 def available() -> dict[str, dict[str, Any]]:
@@ -185,9 +187,23 @@ def costs() -> pd.DataFrame:
 
 
 def commands() -> str:
-    """Return the commands that regenerate the benchmark files, one a line."""
-    found = [result["meta"] for result in available().values()]
-    return "\n".join(f"- `{command}`" for meta in found for command in meta.get("commands", [meta["command"]]))
+    """Return for each benchmark file the one command that fills it; it resumes, so only what is missing is run."""
+    return "\n".join(f"- `{whole_command(result)}`" for result in available().values())
+
+
+def whole_command(result: Mapping[str, Any]) -> str:
+    """Join the commands that made a file to one with all of its models and seeds."""
+    words = shlex.split(result["meta"].get("commands", [result["meta"]["command"]])[0])
+    there = {row["model"] for row in result["rows"]}
+    models = [name for name in MODEL_NAMES if name in there] + sorted(there - set(MODEL_NAMES))
+    values = {"--models": ",".join(models), "--seeds": ",".join(map(str, sorted({r["seed"] for r in result["rows"]})))}
+    for option, value in values.items():
+        if option in words:
+            words[words.index(option) + 1] = value
+        else:
+            at = words.index("--json")
+            words[at:at] = [option, value]
+    return " ".join(words)
 
 
 def speed() -> str:
