@@ -198,6 +198,34 @@ def test_stored_results_cope_with_what_is_missing_or_being_written(tmp_path):
         fs.stored({"None": "absent"}, tmp_path)
 
 
+def searched(folder, name, values, trials, fingerprint="f"):
+    rows = [{"model": m, "seed": s, "split": "test", "metric": "recall@20", "value": v} for (m, s), v in values.items()]
+    meta = {"fingerprint": fingerprint, "strategy": "random", "trials": trials}
+    (folder / f"{name}.json").write_text(json.dumps({"meta": meta, "rows": rows}), encoding="utf-8")
+
+
+def test_the_gain_of_a_stored_search_by_hand(tmp_path):
+    lines = [("bpr", 0.1, 0.30), ("bpr", 0.2, 0.35), ("bpr", 0.3, 0.10), ("vbpr", 0.1, 0.50), ("vbpr", 0.9, 0.20)]
+    trials = [{"model": m, "settings": {"reg": reg}, "recall@20": v} for m, reg, v in lines]
+    # seed 2 of bpr has no counterpart, and lightgcn no line at all
+    searched(tmp_path, "plain", {("bpr", 0): 0.2, ("bpr", 1): 0.3, ("bpr", 2): 0.9, ("vbpr", 0): 0.4}, [])
+    searched(tmp_path, "tuned", {("bpr", 0): 0.4, ("bpr", 1): 0.3, ("vbpr", 0): 0.4, ("lightgcn", 0): 0.7}, trials)
+    found = fs.tuning("plain", "tuned", folder=tmp_path)
+    assert list(found.index) == ["bpr", "vbpr"]
+    bpr, vbpr = found.loc["bpr"], found.loc["vbpr"]
+    assert (bpr["trials"], bpr["seeds"], bpr["chosen"]) == (3, 2, "reg 0.2")
+    assert bpr["grid, valid"] == pytest.approx(0.225) and bpr["best, valid"] == 0.35
+    assert bpr["recommended"] == pytest.approx(0.25) and bpr["gain"] == pytest.approx(0.1)
+    assert bpr["spread"] == pytest.approx(np.std([0.2, 0.3], ddof=1))
+    assert vbpr["chosen"] == "recommended" and vbpr["gain"] == 0
+    searched(tmp_path, "other", {("bpr", 0): 0.4}, trials, fingerprint="g")
+    with pytest.raises(CourseError, match="different data"):
+        fs.tuning("plain", "other", folder=tmp_path)
+    searched(tmp_path, "empty", {("lightgcn", 0): 0.4}, trials)
+    with pytest.raises(CourseError, match="share no model"):
+        fs.tuning("plain", "empty", folder=tmp_path)
+
+
 def test_seed_tau_by_hand():
     values = {("a", 0): 1, ("b", 0): 2, ("c", 0): 3, ("a", 1): 2, ("b", 1): 1, ("c", 1): 3}
     rows = pd.DataFrame([(m, s, "test", "recall@20", v) for (m, s), v in values.items()])

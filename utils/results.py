@@ -123,6 +123,11 @@ def available() -> dict[str, dict[str, Any]]:
     return {title: load(name) for name, title in BENCHMARKS.items() if (RESULTS / f"{name}.json").exists()}
 
 
+def absent(model: str, title: str) -> str:
+    """What a table says where a model has no result: "not run", or a dash where it needs features that are not at hand."""
+    return "–" if title == BENCHMARKS["benchmark_amazon_baby"] and model not in ON_GRAPHS else "not run"
+
+
 def overview(metric: str = "recall@20") -> pd.DataFrame:
     """Return models x datasets as text: mean and spread over seeds with their number; "not run" where nothing is stored.
 
@@ -139,7 +144,7 @@ def overview(metric: str = "recall@20") -> pd.DataFrame:
                 spread = f" ± {values.std():.4f}" if len(values) > 1 and values.std() > 5e-5 else ""
                 column[name] = f"{values.mean():.4f}{spread} ({len(values)})"
             else:
-                column[name] = "not run" if title != "Amazon Baby" or name in ON_GRAPHS else "–"
+                column[name] = absent(name, title)
         columns[title] = column
     frame = pd.DataFrame(columns)
     frame.index = [MODEL_NAMES[name] for name in frame.index]
@@ -164,9 +169,12 @@ def against_published(dataset: str, file: str) -> pd.DataFrame:
         for metric, column in (("recall@20", "recall"), ("ndcg@20", "ndcg")):
             own = ours.get((name, metric), float("nan"))
             other = theirs[column].get(name, float("nan"))
-            text = [f"{own:.4f}" if own == own else "not run", f"{other:.4f}" if other == other else ""]
+            text = [
+                f"{own:.4f}" if own == own else absent(name, BENCHMARKS[file]),
+                f"{other:.4f}" if other == other else "",
+            ]
             line += [*text, f"{own / other:.2f}" if own == own and other == other else ""]
-        if line[0] != "not run" or line[1]:
+        if (name, "recall@20") in ours.index or line[1]:
             lines[MODEL_NAMES[name]] = line
     columns = ["Recall@20", "published", "ratio", "nDCG@20", "published ", "ratio "]
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)

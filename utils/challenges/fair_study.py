@@ -354,6 +354,46 @@ def taus(rows: pd.DataFrame, others: Sequence[str], main: str = "recall@20", at_
     return pd.DataFrame(found).T.astype({"models": int})
 
 
+def tuning(
+    recommended: str = "movielens_random", tuned: str = "movielens_budget", metric: str = "recall@20",
+    folder: Path = RESULTS,
+) -> pd.DataFrame:  # fmt: skip
+    """Return what a stored search gained on real data, a line for each model that both result files hold.
+
+    Columns: trials; recommended, grid (the mean of the other trials) and best trial, all on validation with the first
+    seed; test of the recommended and of the chosen settings (means over the seeds that both files have); gain, their
+    difference; spread, the standard deviation of the recommended settings over those seeds; chosen settings.
+
+    Raises:
+        CourseError: the two files judge another dataset or split, or share no model and seed.
+    """
+    files = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in (recommended, tuned)]
+    if len({(file["meta"]["fingerprint"], file["meta"]["strategy"]) for file in files}) > 1:
+        raise CourseError(f"{recommended} and {tuned} judge different data; run both on the same folder and split.")
+    values = []
+    for file in files:
+        rows = pd.DataFrame(file["rows"])
+        rows = rows[(rows["split"] == "test") & (rows["metric"] == metric)]
+        values.append(rows.pivot_table("value", "model", "seed", sort=False))
+    default, best = values
+    seeds, found = default.columns.intersection(best.columns), {}
+    for name in best.index.intersection(default.index, sort=False):
+        pair = default.loc[name, seeds].dropna(), best.loc[name, seeds].dropna()
+        both = pair[0].index.intersection(pair[1].index)
+        trials = [trial for trial in files[1]["meta"]["trials"] if trial["model"] == name]
+        if not len(both) or not trials:
+            continue
+        top = max(trials, key=lambda trial: trial[metric])
+        line = {"trials": len(trials), "recommended, valid": trials[0][metric]}
+        line["grid, valid"] = float(np.mean([t[metric] for t in trials[1:]])) if trials[1:] else np.nan
+        line |= {"best, valid": top[metric], "recommended": pair[0][both].mean(), "tuned": pair[1][both].mean()}
+        line |= {"gain": line["tuned"] - line["recommended"], "spread": pair[0][both].std(), "seeds": len(both)}
+        found[name] = line | {"chosen": "recommended" if top is trials[0] else written(top["settings"])}
+    if not found:
+        raise CourseError(f"{recommended} and {tuned} share no model and seed; run the same models with both budgets.")
+    return pd.DataFrame(found).T
+
+
 def best_two(rows: pd.DataFrame, metric: str = "recall@20") -> pd.DataFrame:
     """Return for each dataset the two models that are best on *validation*, and their test figures and spread."""
     found = {}
