@@ -185,3 +185,10 @@ def same(a: Any, b: Any, tolerance: float = 1e-4) -> bool:
 def first_named(answer: Any, mistakes: dict[str, Any], tolerance: float = 1e-4) -> str | None:
     """Return the first sentence whose wrong answer is the one given; None if there is none."""
     return next((sentence for sentence, wrong in mistakes.items() if same(answer, wrong, tolerance)), None)
+
+
+def farthest(answer: np.ndarray, right: np.ndarray) -> Any:
+    """Return the place (a number, or a tuple) where two arrays of one shape differ most; NaN differs from everything."""
+    gap = np.abs(np.nan_to_num(np.asarray(answer) - np.asarray(right), nan=np.inf, posinf=np.inf, neginf=np.inf))
+    place = tuple(int(n) for n in np.unravel_index(int(gap.argmax()), gap.shape))
+    return place[0] if len(place) == 1 else place
