@@ -28,8 +28,30 @@ def separation(values: np.ndarray, high: np.ndarray) -> float:
 
 
 def edge_ratings(dataset: Dataset, pairs: np.ndarray) -> np.ndarray:
-    """Return the rating of each pair, (n,) float; of a repeated pair its latest row, NaN where there is none."""
+    """Return the rating of each pair, (n,) float; of a repeated pair its latest row, NaN where (or if) nobody rates."""
+    if "rating" not in dataset.interactions:
+        return np.full(len(pairs), np.nan)
     return latest(dataset, pairs, "rating").to_numpy(dtype=float)
+
+
+def no_stars(reviews: EdgeReviews, ratings: np.ndarray, least: int = 25) -> str:
+    """Return "" when 1-2 stars can be told from 5 on edges with a review, else why not, in one sentence.
+
+    Args:
+        ratings: (n,) of the edges of ``reviews``, NaN = none.
+        least: edges that each of the two groups must have.
+    """
+    given = ratings[reviews.mask & ~np.isnan(ratings)]
+    if not len(given):
+        return "No review of this log comes with a rating, so nothing can be asked about stars."
+    if given.max() > 5:
+        return f"Ratings of this log go up to {given.max():g}; this section asks about 1 to 5 stars."
+    low, high = int((given <= 2).sum()), int((given >= 5).sum())
+    if min(low, high) < least:
+        return (
+            f"{low} reviews with 1 or 2 stars and {high} with 5 are too few to tell apart ({least} of each are needed)."
+        )
+    return ""
 
 
 def probe_stars(reviews: EdgeReviews, ratings: np.ndarray, seed: int = 0) -> float:

@@ -10,6 +10,7 @@ from utils.data.load import load_dataset
 from utils.files import ROOT
 
 OWN_STORY = "it tells the Sticker Shop's own story; DATASET does not apply"
+LEAST_REVIEWS = 50  # with fewer, every number of notebook 08 would be luck
 OWN_FOLDER = {"A1_your_own_data": "it makes a folder of its own; DATASET does not apply"}
 
 
@@ -43,6 +44,14 @@ def _two(dataset: Dataset) -> str:
     return f"it fuses pictures and words, and the dataset {only}"
 
 
+def _reviews(dataset: Dataset) -> str:
+    if "review" not in dataset.interactions:
+        return "it puts reviews on edges, and the log has no column review"
+    written = (dataset.interactions["review"].str.strip() != "").sum()
+    few = "none of its rows has one" if not written else f"only {written} of its rows have one"
+    return "" if written >= LEAST_REVIEWS else f"it puts reviews on edges, and {few}"
+
+
 # Some stories have a study that takes any folder with pictures and words.
 COMMANDS = {
     "07_missing_modalities": "missing_study",
@@ -55,6 +64,7 @@ NEEDS = {
     "03_feature_extraction": _raw,
     "04_multimodal_fusion": _two,
     "05_training": _any,
+    "08_reviews_on_edges": _reviews,
 }
 
 
