@@ -1,8 +1,8 @@
 """The checks of notebook 00 pass right answers in any style, and name the mistakes that learners make."""
 
 import numpy as np
-import pytest
 import torch
+from exercise_helpers import table_tests
 
 from utils import checks
 
@@ -258,9 +258,6 @@ def whole_ranking(vectors, liked, item):
     return liked[np.argsort(-cosine(vectors[liked], vectors[item]))]
 
 
-def stub(*args): ...
-
-
 RIGHT = {
     checks.user_profile: [profile, profile_by_a_loop, profile_in_torch],
     checks.cosine_scores: [cosine, cosine_by_a_loop, cosine_in_torch],
@@ -323,26 +320,4 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
-def test_right_answers_pass_and_untouched_stubs_are_not_judged(check):
-    for answer in RIGHT[check]:
-        verdict = check(answer)
-        assert verdict.passed is True, (answer.__name__, verdict)
-    assert check(stub).passed is None
-
-
-@pytest.mark.parametrize(
-    ("check", "wrong", "words"),
-    [
-        pytest.param(check, wrong, words, id=wrong.__name__)
-        for check, answers in WRONG.items()
-        for wrong, words in answers.items()
-    ],
-)
-def test_the_mistake_is_named(check, wrong, words):
-    verdict = check(wrong)
-    assert verdict.passed is False and words in verdict.message, verdict
-
-
-def test_five_mistakes_at_least_for_every_check():
-    assert set(WRONG) == set(RIGHT) and all(len(answers) >= 5 for answers in WRONG.values())
+test_right, test_wrong, test_five = table_tests(RIGHT, WRONG)

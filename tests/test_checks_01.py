@@ -1,8 +1,8 @@
 """The checks of notebook 01 pass right answers in any style, and name the mistakes that learners make."""
 
 import numpy as np
-import pytest
 import torch
+from exercise_helpers import table_tests
 
 from utils import checks
 from utils.neighbours import nearest_items, shared_label
@@ -262,9 +262,6 @@ def item_without_taker(clicks):
     return counts(clicks) / np.sqrt(np.outer(clicks.sum(0), clicks.sum(0)))
 
 
-def stub(*args): ...
-
-
 RIGHT = {
     checks.nearest_rows: [nearest, nearest_by_a_loop, nearest_in_torch],
     checks.balanced_concat: [balanced, balanced_by_a_loop, balanced_in_torch],
@@ -324,27 +321,4 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
-def test_right_answers_pass_and_untouched_stubs_are_not_judged(check):
-    for answer in RIGHT[check]:
-        verdict = check(answer)
-        assert verdict.passed is True, (answer.__name__, verdict)
-    assert check(stub).passed is None
-
-
-@pytest.mark.parametrize(
-    ("check", "wrong", "words"),
-    [
-        pytest.param(check, wrong, words, id=wrong.__name__)
-        for check, answers in WRONG.items()
-        for wrong, words in answers.items()
-    ],
-)
-def test_the_mistake_is_named(check, wrong, words):
-    with np.errstate(all="ignore"):
-        verdict = check(wrong)
-    assert verdict.passed is False and words in verdict.message, verdict
-
-
-def test_five_mistakes_at_least_for_every_check():
-    assert set(WRONG) == set(RIGHT) and all(len(answers) >= 5 for answers in WRONG.values())
+test_right, test_wrong, test_five = table_tests(RIGHT, WRONG)

@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
+from exercise_helpers import table_tests
 
 from utils import checks
 
@@ -349,9 +349,6 @@ def one_number(*a):
     return leaks(*a)[0]
 
 
-def stub(*arguments): ...
-
-
 RIGHT = {
     checks.k_core: [core_mask, core_by_a_loop, core_users_then_items],
     checks.align_by_id: [aligned, aligned_by_a_loop, aligned_by_pandas],
@@ -420,27 +417,4 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
-def test_right_answers_pass_and_untouched_stubs_are_not_judged(check):
-    for answer in RIGHT[check]:
-        verdict = check(answer)
-        assert verdict.passed is True, (answer.__name__, verdict)
-    assert check(stub).passed is None
-
-
-@pytest.mark.parametrize(
-    ("check", "wrong", "words"),
-    [
-        pytest.param(check, wrong, words, id=wrong.__name__)
-        for check, answers in WRONG.items()
-        for wrong, words in answers.items()
-    ],
-)
-def test_the_mistake_is_named(check, wrong, words):
-    with np.errstate(all="ignore"):
-        verdict = check(wrong)
-    assert verdict.passed is False and words in verdict.message, verdict
-
-
-def test_five_mistakes_at_least_for_every_check():
-    assert set(WRONG) == set(RIGHT) and all(len(answers) >= 5 for answers in WRONG.values())
+test_right, test_wrong, test_five = table_tests(RIGHT, WRONG)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from exercise_helpers import table_tests
 from torch.nn.functional import normalize
 
 from utils import checks, studies_fusion
@@ -367,9 +368,6 @@ def gate_itself(v, t, w, b):
     return torch.sigmoid(logits_of(v, t, w, b))
 
 
-def stub(*args): ...
-
-
 RIGHT = {
     checks.fuse_attention: [attention, course_attention, attention_by_a_loop],
     checks.fuse_concat: [concat, concat_in_numpy, concat_by_a_loop],
@@ -448,30 +446,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
-def test_right_answers_pass_and_untouched_stubs_are_not_judged(check):
-    for answer in RIGHT[check]:
-        verdict = check(answer)
-        assert verdict.passed is True, (answer.__name__, verdict)
-    assert check(stub).passed is None
-
-
-@pytest.mark.parametrize(
-    ("check", "wrong", "words"),
-    [
-        pytest.param(check, wrong, words, id=wrong.__name__)
-        for check, answers in WRONG.items()
-        for wrong, words in answers.items()
-    ],
-)
-def test_the_mistake_is_named(check, wrong, words):
-    with np.errstate(all="ignore"):
-        verdict = check(wrong)
-    assert verdict.passed is False and words in verdict.message, verdict
-
-
-def test_five_mistakes_at_least_for_every_check():
-    assert set(WRONG) == set(RIGHT) and all(len(answers) >= 5 for answers in WRONG.values())
+test_right, test_wrong, test_five = table_tests(RIGHT, WRONG)
 
 
 # ---- the study behind the notebook ----

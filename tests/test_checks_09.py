@@ -4,29 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from exercise_helpers import answers, check_folds, stubs
 from sklearn.decomposition import PCA
 
 from utils import checks, plots_extractors
 from utils.challenges.extractor_study import spreads, variance_shares
 from utils.features import Features
 from utils.plotstyle import png
-
-NOTEBOOK = "09_feature_extractors"
-CHECKS = {"my_whitening": checks.same_width, "my_attention": checks.history_attention}
-CHECKS |= {"my_spreads": checks.extractor_spreads, "my_distance": checks.distance_of_list}
-CHECKS |= {"my_shares": checks.shares_of_variance}
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_the_folded_answer_passes_and_the_stub_is_not_judged(name):
-    verdict = CHECKS[name](answers(NOTEBOOK, np=np, torch=torch)[name])
-    assert verdict.passed is True, verdict
-    assert CHECKS[name](stubs(NOTEBOOK)[name]).passed is None
-
-
-def test_every_exercise_has_hints_and_both_answers():
-    check_folds(NOTEBOOK)
 
 
 def course_whitening(matrix, width):

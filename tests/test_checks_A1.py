@@ -5,24 +5,9 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from exercise_helpers import answers, check_folds, stubs
 
 from utils import checks
 from utils.data import STRATEGIES
-
-NAME = "A1_your_own_data"
-ANSWERS = answers(NAME, np=np, pd=pd)
-CHECKS = {"my_log": "ratings_to_log", "my_shifted": "shifted_rows", "my_k": "largest_core", "my_split": "split_for"}
-
-
-@pytest.mark.parametrize("mine, check", CHECKS.items())
-def test_stub_and_folded_answer(mine, check):
-    assert getattr(checks, check)(stubs(NAME)[mine]).passed is None
-    assert getattr(checks, check)(ANSWERS[mine]).passed is True
-
-
-def test_folds_are_whole():
-    check_folds(NAME)
 
 
 def names(check, mine, words):
