@@ -102,13 +102,24 @@ def test_the_hash_of_the_code_sees_what_a_model_uses_and_no_comment():
     assert len(set(before.values())) == 3 and before["bpr"] == benchmark.code_hash("bpr")
 
 
-def test_a_corrupt_result_file_is_set_aside(folder, tmp_path, capsys):
+@pytest.mark.parametrize("text", ['{"meta": {"dataset": "mine"', "", "[]", "null", '{"meta": 3}', '{"meta": {}}', "\0"])
+def test_a_corrupt_result_file_is_set_aside(folder, tmp_path, capsys, text):
     out = tmp_path / "out.json"
-    out.write_text('{"meta": {"dataset": "mine"')
+    out.write_text(text)
     assert run(folder, out, "mostpop") == 0
-    assert (tmp_path / "out.set-aside-1.json").read_text() == '{"meta": {"dataset": "mine"'
-    assert "cannot be read" in capsys.readouterr().err
+    assert (tmp_path / "out.set-aside-1.json").read_text() == text
+    assert "kept as out.set-aside-1.json" in capsys.readouterr().err
     assert ("mostpop", 0, "test", "recall@20") in values(out)
+
+
+def test_corrupt_values_of_users_cost_the_paired_tests_and_nothing_else(folder, tmp_path):
+    out = tmp_path / "out.json"
+    assert run(folder, out, "mostpop,itemknn") == 0
+    before = values(out)
+    assert json.loads(out.read_text())["tests"]
+    out.with_suffix(".users.npz").write_bytes(b"junk")
+    assert run(folder, out, "mostpop,itemknn") == 0
+    assert values(out) == before and json.loads(out.read_text())["tests"] == []
 
 
 def test_a_model_that_fails_is_named_and_the_others_stay(folder, tmp_path, monkeypatch, capsys):
@@ -130,6 +141,26 @@ def test_a_model_that_fails_is_named_and_the_others_stay(folder, tmp_path, monke
     monkeypatch.setattr(benchmark, "run_model", real)
     assert run(folder, out, "itemknn,mostpop") == 0  # tried again
     assert json.loads(out.read_text())["meta"]["failures"] == []
+
+
+def test_a_loss_that_is_no_number_names_its_epoch_and_keeps_the_rows_of_the_others(
+    folder, tmp_path, monkeypatch, capsys
+):
+    from utils.models.bpr import BPR
+
+    real, calls = BPR.loss, []
+
+    def poisoned(self, *batch):
+        calls.append(1)
+        return real(self, *batch) * (float("nan") if len(calls) > 2 else 1.0)  # one batch makes an epoch here
+
+    monkeypatch.setattr(BPR, "loss", poisoned)
+    out = tmp_path / "out.json"
+    assert run(folder, out, "mostpop,bpr,itemknn") == 1
+    message = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("bpr, seed 0"))
+    assert "the loss of epoch 3 is not a finite number" in message and "learning rate below" in message
+    assert {key[0] for key in values(out)} == {"mostpop", "itemknn"}
+    assert "failed: bpr, seed 0" in out.with_suffix(".md").read_text()
 
 
 def test_an_interrupted_run_resumes(folder, tmp_path, monkeypatch, capsys):
@@ -214,6 +245,38 @@ def test_a_budget_tries_the_same_number_on_validation(folder, tmp_path, monkeypa
     for one in content["meta"]["runs"]:
         assert best["settings"].items() <= one["settings"].items()
     assert parts.count("test") == 2 and parts.count("valid") >= 5  # one test ranking for each seed
+
+
+def test_every_model_gets_the_same_budget_and_an_interrupted_search_goes_on(folder, tmp_path, monkeypatch):
+    from utils import training
+
+    real, tried = training.fit, []
+
+    def counted(name, *args, **kwargs):
+        tried.append(name)
+        if stop and len(tried) == 4:
+            raise KeyboardInterrupt
+        return real(name, *args, **{**kwargs, **({"n_epochs": 2} if name == "bpr" else {})})
+
+    monkeypatch.setattr(training, "fit", counted)
+    out, stop = tmp_path / "out.json", True
+    assert run(folder, out, "itemknn,bpr", "0", "--budget", "2") == 130  # in the first trial of bpr
+    assert tried == ["itemknn"] * 3 + ["bpr"]  # two trials and the run that counts
+    stop = False
+    assert run(folder, out, "itemknn,bpr", "0", "--budget", "2") == 0
+    assert tried[4:] == ["bpr"] * 3
+    trials = [trial["model"] for trial in json.loads(out.read_text())["meta"]["trials"]]
+    assert trials == ["itemknn"] * 2 + ["bpr"] * 2
+
+
+def test_features_that_do_not_fit_the_items_are_named(prepared, tmp_path, capsys):
+    (prepared / "features").mkdir()
+    np.save(prepared / "features" / "visual.npy", np.ones((29, 4), dtype=np.float32))
+    out = tmp_path / "out.json"
+    assert run(prepared, out, "mostpop,vbpr") == 1
+    message = capsys.readouterr().err
+    assert "29 rows" in message and "30 items" in message and "visual.npy" in message
+    assert run(prepared, out, "mostpop") == 0  # needs no features, so it does not read them
 
 
 def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_path):
