@@ -48,6 +48,16 @@ def test_what_readme_says_of_movielens():
     assert full.idxmax() == "itemknn_content"
 
 
+def test_what_readme_says_of_the_search_on_movielens():
+    tuned = means("movielens_budget", "recall@20")
+    assert means("movielens_random", "recall@20")["vbpr"] - means("movielens_random", "recall@20")["bpr"] > 0.05
+    assert abs(tuned["vbpr"] - tuned["bpr"]) < 0.01
+    tests = {(t["a"], t["b"]): t for t in results.load("movielens_budget")["tests"] if t["metric"] == "recall@20"}
+    for name in ("bpr", "vbpr"):
+        assert tests[name, "freedom"]["high"] < 0 and tests[name, "freedom"]["t_holm"] < 0.05
+    assert "| BPR-MF | 0.274 | 0.349 | +0.075 |" in results.movielens_budget()
+
+
 def test_one_command_fills_a_file_that_several_made():
     rows = [{"model": m, "seed": s} for m, s in (("bpr", 0), ("bpr", 1), ("random", 0))]
     start = "python -m utils.benchmark accuracy --dataset x"

@@ -391,7 +391,7 @@ def tuning(
         found[name] = line | {"chosen": "recommended" if top is trials[0] else written(top["settings"])}
     if not found:
         raise CourseError(f"{recommended} and {tuned} share no model and seed; run the same models with both budgets.")
-    return pd.DataFrame(found).T
+    return pd.DataFrame.from_dict(found, orient="index")
 
 
 def best_two(rows: pd.DataFrame, metric: str = "recall@20") -> pd.DataFrame:
