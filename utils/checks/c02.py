@@ -29,6 +29,8 @@ def k_core(mine: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> str | N
         return "you count users only: items below k must go too."
     if np.array_equal(answer, ~right):
         return "your mask is the wrong way round: True means that the row stays."
+    if answer.all():
+        return "nothing falls in your version: remove users and items with fewer than k interactions."
     if np.array_equal(answer, _core(*chain, 2)):
         return "users or items with fewer than k interactions stay: compare with >= k."
     if np.array_equal(answer, _core(*chain, 3, rounds=1, by_user=False) | _core(*chain, 3, rounds=1, by_item=False)):
@@ -56,6 +58,12 @@ def _core_with_repeats(mine: Callable) -> str | None:
         return "you count before repeated pairs are removed, and keep the last copy instead of the first."
     if np.array_equal(answer, _core(*repeated, 2, alive=last)):
         return "you keep the last row of a repeated pair; keep the first."
+    if np.array_equal(answer, right | (_copies(*repeated) & ~first)):
+        return "the repeats come back: only the first row of a repeated pair stays in the mask."
+    if not answer[_copies(*repeated)].any() or np.array_equal(
+        answer, _core(*repeated, 2, alive=_first_of(repeated[1]))
+    ):
+        return "you drop rows whose item (or user) came before; a repeat is the same user with the same item."
     return f"on a log with repeated pairs and k = 2 you keep {int(answer.sum())} rows, the core has {int(right.sum())}."
 
 
@@ -172,13 +180,18 @@ def _ties(mine: Callable) -> str | None:
 @exercise(bonus=True)
 def leak_counts(mine: Callable) -> str | None:
     """mine(train, test, train_times, test_times) -> (repeated pairs, test pairs older than the user's last train pair)."""
-    train = np.array([[0, 1], [0, 2], [1, 1], [1, 3], [2, 4]])
-    test = np.array(
-        [[0, 3], [0, 2], [1, 4], [2, 2], [3, 2], [0, 4], [0, 4], [4, 1], [0, 3], [2, 1]]
-    )  # users 3 and 4: nothing in train
-    then, now = np.array([10, 30, 5, 8, 50]), np.array([20, 40, 8, 45, 1, 60, 70, 2, 80, 90])
+    # users 3 and 4 have nothing in train; the times are such that every known mistake gives another count
+    train = np.array([[0, 1], [0, 2], [1, 1], [1, 3], [2, 4], [2, 0], [2, 5]])
+    test = np.array("03 14 02 22 32 04 04 41 03 21 23 12 15 05 21".split())
+    test = np.array([[int(user), int(item)] for user, item in test])
+    then = np.array([15, 13, 24, 27, 29, 7, 26])
+    now = np.array([22, 27, 16, 34, 31, 14, 38, 18, 3, 12, 9, 12, 15, 7, 4])
     answer = mine(train.copy(), test.copy(), then.copy(), now.copy())
+    if isinstance(answer, dict):
+        answer = list(answer.values())
     try:
+        if any(0 < float(value) < 1 for value in answer):
+            return "these are shares; return the two counts."
         repeated, past = (int(value) for value in answer)
     except (TypeError, ValueError):
         return "return two whole numbers: the repeated pairs, and the test pairs that are older than the user's last train pair."
@@ -189,6 +202,10 @@ def leak_counts(mine: Callable) -> str | None:
 
     if (repeated, past) == (older(max), 1):
         return "the two numbers are swapped: first the repeated pairs, then the pairs from the past."
+    if repeated == len(test) - len(np.unique(test, axis=0)) + 1 > 1:
+        return "you also count pairs that come twice in the test part; a leak is a test pair that is in train."
+    if repeated == (train == test[: len(train)]).all(axis=1).sum() == 0:
+        return "you compare row by row; the same pair may stand in another row of train."
     if repeated == np.isin(test[:, 1], train[:, 1]).sum():
         return "you look for items of the test that are anywhere in train; a leak is the same user with the same item."
     if repeated == np.isin(test[:, 0], train[:, 0]).sum():
@@ -199,6 +216,12 @@ def leak_counts(mine: Callable) -> str | None:
         )
     if repeated != 1:
         return f"you count {repeated} repeated pairs where there is 1: user 0 with item 2."
+    if past == sum(int((then[train[:, 0] == u] > n).sum()) for u, n in zip(test[:, 0], now)):
+        return "you count pairs of a train and a test interaction; count each test pair once: compare with the user's last."
+    if past == len({u for u, n in zip(test[:, 0], now) if n < max(then[train[:, 0] == u], default=-np.inf)}):
+        return "you count users; a user with two test pairs from the past counts twice."
+    if past == older(np.mean):
+        return "you compare with the mean of the user's train times; compare with the last one."
     if past == (now < then.max()).sum():
         return "you compare with everybody's last train interaction; here only the same user's own counts."
     if past == older(lambda times: max(times) + 0.5):
@@ -209,8 +232,12 @@ def leak_counts(mine: Callable) -> str | None:
         return "compare with the user's last train interaction, not with the first."
     if past == sum(now[n] > max(then[train[:, 0] == u], default=np.inf) for n, u in enumerate(test[:, 0])):
         return "you count the test pairs that are newer, which is how it should be; a leak is one that is older: <."
+    if past == sum(n < max(then[train[:, 1] == i], default=-np.inf) for i, n in zip(test[:, 1], now)):
+        return "you compare with the last train interaction of the same item; compare with the same user's last one."
+    if past == (now[: len(then)] < then).sum():
+        return "you compare the times row by row; compare each test time with the same user's last train time."
     if past != older(max):
-        return f"you count {past} test pairs older than the user's last train pair; users 0 and 2 have one each."
+        return f"you count {past} test pairs older than the user's last train pair; here there are {older(max)}."
     return None
 
 
@@ -244,6 +271,16 @@ def _repeats(users: np.ndarray, items: np.ndarray) -> np.ndarray:
     """All copies of a pair that comes more than once: (n,) bool."""
     pairs = users * (items.max() + 1) + items
     return np.bincount(pairs)[pairs] > 1
+
+
+def _copies(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Rows of the pair a1, which comes twice and stays in the core: (n,) bool."""
+    return (users == 0) & (items == 1)
+
+
+def _first_of(ids: np.ndarray) -> np.ndarray:
+    """True where an id is there for the first time: (n,) bool."""
+    return np.isin(np.arange(len(ids)), np.unique(ids, return_index=True)[1])
 
 
 def _timed_log() -> tuple[np.ndarray, np.ndarray, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from utils.checks.base import exercise, first_named, numbers, same
+from utils.checks.base import exercise, farthest, first_named, numbers, same
 from utils.losses import info_nce
 
 __all__ = ["cache_key", "contrastive_loss", "masked_mean", "picture_to_tensor", "prepared_rows"]
@@ -22,6 +22,10 @@ def picture_to_tensor(mine) -> str | None:
         return "the channels are still last, (height, width, 3); the network wants them first: transpose to (3, height, width)."
     if answer.shape == (3, 4, 2):
         return "height and width changed places: the picture would lie on its side; transpose with the axes (2, 0, 1)."
+    if answer.shape == (1, *right.shape):
+        return "you made a batch of one; return the picture alone, (3, height, width)."
+    if answer.shape == picture.shape[:2]:
+        return "the colours are gone: keep the three channels, and put them first."
     if answer.shape != right.shape:
         return f"the tensor has shape {answer.shape}; it should be {right.shape}."
     if np.allclose(answer, right[::-1]):
@@ -51,8 +55,32 @@ def picture_to_tensor(mine) -> str | None:
         wrapped = (picture - np.uint8(127)).astype(float).transpose(2, 0, 1) / 128
     if np.allclose(answer, wrapped):
         return "you subtracted in uint8, where 0 - 127 wraps around to 129; turn the picture into float first."
+    constants = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    others = {
+        "subtract 127, not 128: the two constants are not the same.": (moved - 128) / 128,
+        "divide by 128, not 127: the two constants are not the same.": (moved - 127) / 127,
+        "the two constants are swapped: subtract 127, divide by 128.": (moved - 128) / 127,
+        "these are the mean and spread of another network's training (one for each channel); this one wants "
+        "(value - 127) / 128.": (moved - np.reshape(constants[0], (3, 1, 1))) / np.reshape(constants[1], (3, 1, 1)),
+        "you standardised by this picture's own mean and spread: a dark picture would look like a bright one.": (
+            (moved - moved.mean()) / moved.std()
+        ),
+        "you subtracted this picture's own mean colour; subtract 127, the same for every picture.": (
+            (moved - moved.mean(axis=(1, 2), keepdims=True)) / 128
+        ),
+        "you divided whole numbers (//) or rounded, which leaves a few values only; divide floats.": np.floor(right),
+        "you rounded, which leaves three values only; divide floats.": np.round(right),
+        "you cut off what is dark: the values below 0 belong to the picture.": np.maximum(right, 0),
+        "the picture stands on its head: only the channels move, the rows stay in their order.": right[:, ::-1],
+        "the picture is mirrored: only the channels move, the columns stay in their order.": right[:, :, ::-1],
+    }
     if not np.allclose(answer, right, atol=1e-5):
-        return f"black (0) should become {-127 / 128:.3f}, you returned {answer[2, 0, 0]:.3g}."
+        at = farthest(answer, right)
+        value = picture.transpose(2, 0, 1)[at]
+        return (
+            first_named(answer, others)
+            or f"the value {value} should become {right[at]:.3f}, you returned {answer[at]:.3g}."
+        )
     return None
 
 
@@ -69,6 +97,8 @@ def masked_mean(mine) -> str | None:
         return "you averaged over the dimensions: one number per token is left; average over the tokens (dim=1)."
     if answer.shape == (5, 4):
         return "you averaged over the sentences of the batch; average over the tokens (dim=1)."
+    if answer.shape == (4,):
+        return "you averaged over all tokens of the batch together; every sentence keeps a vector of its own."
     if answer.shape != right.shape:
         return f"the result has shape {answer.shape}; one vector per sentence is {right.shape}."
     if np.allclose(answer, hidden.mean(1).numpy(), atol=1e-5):
@@ -92,8 +122,39 @@ def masked_mean(mine) -> str | None:
         return "you return the last real token only; take the mean over all real tokens."
     if np.allclose(answer, (hidden * weight).amax(1).numpy(), atol=1e-5):
         return "this is the maximum over the tokens, not the mean."
+    total, count = (hidden * weight).sum(1), weight.sum(1)
+    others = {
+        "you divide by the number of dimensions; divide by each sentence's number of real tokens.": total / 4,
+        "you divide by the number of sentences; divide by each sentence's number of real tokens.": total / 3,
+        "you divide by one token too many; divide by the number of real tokens.": total / (count + 1),
+        "you divide by one token too few; divide by the number of real tokens.": total / (count - 1),
+        "you divide by the root of the number of tokens; a mean divides by the number itself.": total / count.sqrt(),
+        "you count the tokens in the wrong direction (over the sentences, dim=0); count them in each sentence, dim=1.": (
+            total / attention.sum(0)[:3, None]
+        ),
+        "you leave out the first token; this encoder was trained for the mean over all real tokens.": (
+            (hidden[:, 1:] * weight[:, 1:]).sum(1) / weight[:, 1:].sum(1)
+        ),
+        "you brought each token to length 1 first; average the vectors as they are.": (
+            (torch.nn.functional.normalize(hidden, dim=2) * weight).sum(1) / count
+        ),
+        "a softmax of the mask still gives padding a share: take the mask itself, and divide by its sum.": (
+            hidden * attention.float().softmax(1)[..., None] * weight
+        ).sum(1),
+        "a softmax of the mask gives padding a share; take the mask itself, and divide by its sum.": (
+            hidden * attention.float().softmax(1)[..., None]
+        ).sum(1),
+        "this is the maximum over the real tokens, not the mean.": hidden.masked_fill(weight == 0, -9).amax(1),
+        "this is the median over the real tokens, not the mean.": torch.stack(
+            [h[: int(n)].median(0).values for h, n in zip(hidden, count[:, 0])]
+        ),
+    }
     if not np.allclose(answer, right, atol=1e-5):
-        return f"the second sentence has 3 real tokens; its mean starts with {right[1, 0]:.3f}, you have {answer[1, 0]:.3f}."
+        row, place = farthest(answer, right)
+        return first_named(answer, others) or (
+            f"sentence {row} has {int(count[row])} real tokens; place {place} of its mean is {right[row, place]:.3f}, "
+            f"you have {answer[row, place]:.3f}."
+        )
     return None
 
 
@@ -116,19 +177,27 @@ def cache_key(mine) -> str | None:
         return "another layer gets the same key; put the layer into the key."
     if key == mine(*base[:3], {"size": 160, "fit": "pad"}):
         return "another picture size gets the same key; put the options into the key."
+    if key.lstrip("-").isdigit():
+        return "this looks like Python's hash(), which differs from run to run, so nothing is ever found again; use hashlib."
+    if key == mine(*base[:3], {"size": 224, "fit": "crop"}):
+        return "another way of fitting gets the same key; put all options into the key, not only the size."
     if mine(b"a", "bc", "d", {}) == mine(b"a", "b", "cd", {}):
         return (
             "encoder 'bc' with layer 'd' collides with 'b' and 'cd': you glue the parts; keep a separator between them."
         )
+    if mine(b"a", "b", "c", {}) == mine(b"a", "c", "b", {}):
+        return "encoder and layer may change places in your key: keep them in one order, each in its own place."
+    if mine(b"a", "b", "c", {"x": 1, "y": 2}) == mine(b"a", "b", "c", {"x": 2, "y": 1}):
+        return "the options {'x': 1, 'y': 2} and {'x': 2, 'y': 1} get the same key: keep each value beside its name."
+    if key == mine(b"erutcip", *base[1:]):
+        return (
+            "the same bytes in another order get the same key: hash the content as it is, no sum or sorted copy of it."
+        )
+    if len({mine(b"picture %d" % n, *base[1:]) for n in range(600)}) < 600:
+        return "of 600 pictures two get the same key: it is too short; keep the whole hexdigest."
     if len(key) > 128 or not key.replace("-", "").replace("_", "").isalnum():
         return "the key cannot name a file (too long, or with signs in it); return the hexdigest of a hash."
-    try:
-        int(key)
-    except ValueError:
-        return None
-    return (
-        "this looks like Python's hash(), which differs from run to run, so nothing is ever found again; use hashlib."
-    )
+    return None
 
 
 @exercise
@@ -176,13 +245,40 @@ def contrastive_loss(mine) -> str | None:
     flat = -torch.log_softmax((cosine / t).reshape(-1), 0).reshape(6, 6).diagonal().mean()
     if np.isclose(value, float(flat), atol=1e-5):
         return "the softmax runs over the whole table; it runs over each row (and over each column)."
+    root, own = both(cosine / t**0.5), cosine / t - 1e9 * torch.eye(len(n))
+    others = {
+        "you summed over the pairs and over the two directions: take the mean of both.": 2 * len(n) * both(cosine / t),
+        "you divide by the root of the temperature; divide by the temperature itself.": root,
+        "the temperature divides the loss; divide the table by it, before the softmax.": both(cosine) / t,
+        "the right pair is missing below: the softmax runs over all texts of the batch, the right one included.": float(
+            (torch.logsumexp(own, 1) - cosine.diagonal() / t).mean()
+        ),
+        "the logarithm is missing: cross-entropy is minus the logarithm of the right pair's share.": -float(
+            (cosine / t).softmax(1).diagonal().mean()
+        ),
+        "pictures are compared with pictures: the table is images @ texts.T.": float(cross(images @ images.T / t, n)),
+        "each pair of the table is judged alone (binary cross-entropy); in each row the texts compete: softmax.": float(
+            torch.nn.functional.binary_cross_entropy_with_logits(cosine / t, torch.eye(len(n)))
+        ),
+        "the targets are shifted by one: image i belongs to text i.": float(
+            cross(cosine / t, (n + 1) % len(n)) + cross(cosine.T / t, (n + 1) % len(n))
+        )
+        / 2,
+        "use the natural logarithm, not log2.": both(cosine / t) / float(np.log(2)),
+        "this is the squared distance of the right pairs: without the others nothing is contrasted.": float(
+            (images - texts).square().sum(1).mean()
+        ),
+        "you take the largest value of each row; the right one is on the diagonal.": float((cosine / t).amax(1).mean()),
+    }
+    if found := first_named(value, others):
+        return found
     return f"for this batch the loss is {both(cosine / t):.4f}, you returned {value:.4f}."
 
 
 @exercise(bonus=True)
 def prepared_rows(mine) -> str | None:
     """mine(matrix (n, dim), mask (n,)) -> (n, dim): centred on the present rows, then of length 1; missing rows stay zero."""
-    present = np.array([[3.0, 1.0, 0.0, 2.0], [5.0, 2.0, 4.0, 0.0], [1.0, 7.0, 2.0, 1.0], [4.0, 3.0, 9.0, 9.0]])
+    present = np.array([[3.0, 2.5, 2.5, 2.0], [5.0, 2.0, 4.0, 0.0], [1.0, 7.0, 2.0, 1.0], [4.0, 1.0, 2.0, 5.5]])
     matrix, mask = np.zeros((6, 4)), np.array([True, False, True, True, False, True])
     matrix[mask] = present
     with np.errstate(all="ignore"):
@@ -225,8 +321,40 @@ def prepared_rows(mine) -> str | None:
         "you divided by each dimension's standard deviation; divide each row by its own length.": (
             centred / present.std(axis=0)
         ),
+        "you divided by each dimension's standard deviation as well; centre, then length 1, is all that is asked for.": (
+            unit(centred / present.std(axis=0))
+        ),
+        "you normalised, centred and normalised again; centre the vectors as they are, then normalise once.": unit(
+            (unit(matrix) - unit(present).mean(axis=0)) * kept
+        ),
+        "you subtracted the median; subtract the mean of the present rows.": unit(
+            (matrix - np.median(present, axis=0)) * kept
+        ),
+        "you added the mean; subtract it.": unit((matrix + present.mean(axis=0)) * kept),
+        "you subtracted the sum of the present rows; subtract their mean.": unit((matrix - present.sum(axis=0)) * kept),
+        "you centred twice: after the division by the lengths the rows must stay as they are.": (
+            (right - right[mask].mean(axis=0)) * kept
+        ),
+        "you clamped the lengths at 1, so that a short row stays short; clamp at a tiny number.": centred
+        / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1),
+        "the square root is missing: a length is the root of the sum of squares.": centred
+        / np.maximum((centred**2).sum(axis=1, keepdims=True), 1e-12),
+        "you divided by the sum of absolute values; a length is the root of the sum of squares.": centred
+        / np.maximum(np.abs(centred).sum(axis=1, keepdims=True), 1e-12),
+        "you divided everything by one length, that of the whole matrix; each row has its own (axis=1).": centred
+        / np.linalg.norm(centred),
+        "the mask is the wrong way round: True means that the row is present.": unit(
+            (matrix - present.mean(axis=0)) * ~kept
+        ),
     }
     if not same(answer, right):
         found = first_named(answer, mistakes)
-        return found or f"the first row should start with {right[0, 0]:.3f}, yours starts with {answer[0, 0]:.3g}."
+        if not same(answer[~mask], right[~mask]):
+            return (
+                found or "the missing rows must be zeros at the end: whatever stands there would be taken for content."
+            )
+        row, place = farthest(answer, right)
+        return (
+            found or f"place {place} of row {row} should be {right[row, place]:.3f}, yours is {answer[row, place]:.3g}."
+        )
     return None
