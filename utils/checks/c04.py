@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import normalize
 
-from utils.checks.base import exercise, numbers
+from utils.checks.base import exercise, farthest, numbers
 from utils.fusion import late_fusion
 
 __all__ = ["fuse_attention", "fuse_concat", "fuse_gate", "fuse_masked_mean", "fuse_scores"]
@@ -14,6 +14,10 @@ __all__ = ["fuse_attention", "fuse_concat", "fuse_gate", "fuse_masked_mean", "fu
 def _tensor(answer) -> torch.Tensor:
     """Read an answer of any style as float32."""
     return torch.as_tensor(numbers(answer)).to(torch.float32)
+
+
+def _row(vector: torch.Tensor) -> list[float]:
+    return [round(value, 3) for value in vector.tolist()]
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -39,6 +43,10 @@ def fuse_attention(mine) -> str | None:
     right = fused(weights)
     if answer.shape == weights.shape:
         return "you returned the weights; multiply them with the vectors and sum over the modalities."
+    if answer.shape == vectors.shape:
+        return "you weighed the vectors; now add the modalities of each item up (dim=1)."
+    if answer.shape == vectors.shape[1:]:
+        return "you added the items up (dim=0); add the modalities of each item up, dim=1."
     if answer.shape != right.shape:
         return f"the result has shape {tuple(answer.shape)}; one vector per item is {tuple(right.shape)}."
     if torch.isnan(answer).any():
@@ -54,6 +62,7 @@ def fuse_attention(mine) -> str | None:
         return "you removed the missing weights after the softmax: the rest no longer sums to 1; set the logits to -inf first."
     if _same(answer, fused(logits.softmax(0))) or _same(answer, fused(masked.softmax(0))):
         return "the softmax runs over the items (dim=0); the modalities of one item compete, dim=1."
+    d, unit = vectors.shape[2], normalize(vectors, dim=2)
     everywhere, even = torch.ones_like(logits), present / present.sum(1, keepdim=True)
     best = torch.nn.functional.one_hot(masked.argmax(1), 3).float()
     turned_round = logits.masked_fill(present, -torch.inf).softmax(1).nan_to_num()
@@ -67,10 +76,29 @@ def fuse_attention(mine) -> str | None:
         "the sign of the logits is wrong: the modality that fits the query least gets the most weight.": (
             (-logits).masked_fill(~present, -torch.inf).softmax(1)
         ),
+        "you divided the logits by the root of d: some networks do; here the logit is the inner product itself.": (
+            (masked / d**0.5).softmax(1)
+        ),
+        "the logits are cosines here; take the inner product of vector and query itself.": (
+            (unit @ normalize(query, dim=0)).masked_fill(~present, -torch.inf).softmax(1)
+        ),
+        "a logit of -1 is no mask, exp(-1) is more than a third; set the missing ones to -inf.": (
+            logits.masked_fill(~present, -1).softmax(1)
+        ),
+        "you divided the logits by their sum: they can be negative; the softmax makes them positive first.": (
+            logits * present / (logits * present).sum(1, keepdim=True)
+        ),
+        "these are exponentials: divide by their sum over the modalities, which is what softmax does.": logits.exp(),
+        "the signs of the logits got lost: a modality that does not fit gets little weight, not much.": (
+            logits.abs().masked_fill(~present, -torch.inf).softmax(1)
+        ),
+        "you took the mean after weighing: the weights sum to 1 already, so sum.": weights / 3,
     }
     for sentence, wrong in mistakes.items():
         if _same(answer, fused(wrong)) or _same(answer, fused(wrong * present)):
             return sentence
+    if _same(answer, normalize(right, dim=1)):
+        return "you brought the result to length 1; return the weighted sum itself."
     if not _same(answer, right):
         return "the weighted sum is off: one logit per modality, nothing for a missing one, shares over dim=1, weighted sum."
     return None
@@ -110,8 +138,42 @@ def fuse_concat(mine) -> str | None:
         return "you divided by the sum of the absolute values; the length is the root of the sum of squares."
     if _same(answer, torch.cat([right[:, 3:], right[:, :3]], dim=1)):
         return "the texts come first: keep the order of the arguments."
+    parts = visual, textual
+
+    def joined(scale) -> torch.Tensor:
+        return torch.cat([scale(part) for part in parts], dim=1)
+
+    others = {
+        "you clamped the lengths at 1, so that a short row stays short; clamp at a tiny number.": joined(
+            lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1)
+        ),
+        "you added 1 to the lengths, so that no row has length 1; clamp them at a tiny number instead.": joined(
+            lambda x: x / (x.norm(dim=1, keepdim=True) + 1)
+        ),
+        "the root is missing: the length is the root of the sum of squares.": joined(
+            lambda x: x / (x**2).sum(1, keepdim=True).clamp(min=1e-12)
+        ),
+        "you divided each row by its largest number; divide by its length.": joined(
+            lambda x: x / x.amax(1, keepdim=True).clamp(min=1e-12)
+        ),
+        "each part was scaled once more: the part of each modality should have length 1.": right / 2,
+        "the joined rows have length 1; the part of each modality should have length 1.": right / 2**0.5,
+        "a softmax keeps the sum at 1, not the length, and turns a zero row into content; divide by the length.": joined(
+            lambda x: x.softmax(1)
+        ),
+        "you standardised the columns; the vector of one item is a row: bring it to length 1.": joined(
+            lambda x: (x - x.mean(0)) / x.std(0)
+        ),
+        "both parts are divided by the length of the text; each has its own.": joined(
+            lambda x: x / textual.norm(dim=1, keepdim=True)
+        ),
+    }
+    for sentence, wrong in others.items():
+        if _same(answer, wrong):
+            return sentence
     if not _same(answer, right):
-        return f"item 0 should be {right[0].tolist()}, you returned {[round(v, 3) for v in answer[0].tolist()]}."
+        item = farthest(answer.numpy(), right.numpy())[0]
+        return f"item {item} should be {_row(right[item])}, you returned {_row(answer[item])}."
     return None
 
 
@@ -124,6 +186,10 @@ def fuse_masked_mean(mine) -> str | None:
     answer = _tensor(mine([first.clone(), second.clone()], [mask.clone() for mask in masks]))
     right = torch.tensor([[3.0, 2.0], [6.0, 0.0], [1.0, 3.0], [0.0, 0.0], [5.0, 1.0]])
     kept = [x * m[:, None] for x, m in zip((first, second), masks)]
+    if answer.shape == (5, 4):
+        return "you put the modalities side by side; take their mean, one vector of the same size."
+    if answer.shape == (4, 2):
+        return "the item without any modality is gone, and later items moved by one; keep its row as zeros."
     if answer.shape != right.shape:
         return f"the result has shape {tuple(answer.shape)}; one vector per item is {tuple(right.shape)}."
     if torch.isnan(answer).any():
@@ -138,6 +204,23 @@ def fuse_masked_mean(mine) -> str | None:
         return "this is the sum: divide by the number of modalities that the item has."
     if _same(answer, kept[0]):
         return "only the first modality is left; add the second where it is present."
+    if _same(answer, kept[1]):
+        return "only the second modality is left; add the first where it is present."
+    n_present = torch.stack(masks).sum(0)[:, None]
+    if _same(answer, (kept[0] + kept[1]) / (n_present + 1)):
+        return "you divided by one modality too many; divide by the number that the item has, but by at least 1."
+    if _same(answer, torch.where(masks[0][:, None], first, kept[1])):
+        return "an item with both modalities gets the first only; take the mean of both."
+    if _same(answer, (kept[0] + kept[1]) * (n_present == 2) / 2):
+        return "items with one modality became zeros; they keep what they have."
+    if _same(answer, (kept[0] + kept[1]) / sum((x != 0).float() for x in kept).clamp(min=1)):
+        return "you counted the numbers that are not 0; a 0 in a present row is content: count with the masks."
+    if _same(answer, (normalize(kept[0], dim=1) + normalize(kept[1], dim=1)) / n_present.clamp(min=1)):
+        return "you brought the vectors to length 1 first; here the mean is of the vectors as they are."
+    if _same(
+        answer, torch.maximum(*(x.masked_fill(~m[:, None], -99) for x, m in zip((first, second), masks))).clamp(min=0)
+    ):
+        return "this is the largest value of the modalities, not their mean."
     if _same(answer[:3], ((first + second) / torch.stack(masks).sum(0).clamp(min=1)[:, None])[:3]):
         return "you divided by the right number, but what stands in a missing row was added: set it to zero first."
     per_item = torch.stack(masks).sum(1)  # the wrong axis: how many items have each modality
@@ -149,7 +232,8 @@ def fuse_masked_mean(mine) -> str | None:
     if not _same(answer[3], right[3]):
         return "an item without any modality should get zeros."
     if not _same(answer, right):
-        return f"the five rows should be {right.tolist()}, you returned {answer.tolist()}."
+        item = farthest(answer.numpy(), right.numpy())[0]
+        return f"item {item} should be {_row(right[item])}, you returned {_row(answer[item])}."
     return None
 
 
@@ -210,6 +294,33 @@ def fuse_scores(mine) -> str | None:
         )
     if _same(answer, -right):
         return "the sign is wrong: the best item got the lowest score."
+    zs = z(first, 1), z(second, 1)
+    others = {
+        "you divided by the variance; divide by its root, the standard deviation.": mix(
+            lambda x: (x - x.mean(1, keepdim=True)) / x.var(1, keepdim=True)
+        ),
+        "only the first modality is standardised; the second needs the same.": (1 - alpha) * zs[0] + alpha * second,
+        "only the second modality is standardised; the first needs the same.": (1 - alpha) * first + alpha * zs[1],
+        "the second modality is standardised by the first one's mean and spread; each has its own.": (1 - alpha) * zs[0]
+        + alpha * (second - first.mean(1, keepdim=True)) / first.std(1, keepdim=True),
+        "both modalities get 1 - alpha: the second gets alpha.": (1 - alpha) * (zs[0] + zs[1]),
+        "the second modality is subtracted; add it.": (1 - alpha) * zs[0] - alpha * zs[1],
+        "you multiplied the two; late fusion adds them: two low scores would make a high one.": zs[0] * zs[1],
+        "you take the larger of the two; late fusion adds them, each with its weight.": torch.maximum(
+            (1 - alpha) * zs[0], alpha * zs[1]
+        ),
+        "you subtracted the median; subtract the mean.": mix(
+            lambda x: (x - x.median(1, keepdim=True).values) / x.std(1, keepdim=True)
+        ),
+        "a sigmoid presses high scores together: the first modality has scores around 50; use z-scores here.": mix(
+            torch.sigmoid
+        ),
+        "only the first modality is left: the second gets alpha.": zs[0],
+        "only the second modality is left: the first gets 1 - alpha.": zs[1],
+    }
+    for sentence, wrong in others.items():
+        if _same(answer, wrong):
+            return sentence
     nearly = (answer / right).nan_to_num()
     if (
         nearly.mean() > 0 and nearly.std() < 0.1 * nearly.mean().abs()
@@ -235,6 +346,8 @@ def fuse_gate(mine) -> str | None:
         return gate * visual + (1 - gate) * textual
 
     gate = torch.sigmoid(logits)
+    if answer.shape == (4, 6):
+        return "you gated the joined vectors; mix them to one: g times the picture plus 1 - g times the text."
     if answer.shape != visual.shape:
         return f"the result has shape {tuple(answer.shape)}; one vector per item is {tuple(visual.shape)}."
     turned = torch.cat([textual, visual], dim=1) @ weight.T + bias
@@ -260,8 +373,31 @@ def fuse_gate(mine) -> str | None:
         ),
         "tanh runs from -1 to 1; a gate lies between 0 and 1: sigmoid.": mixed(torch.tanh(logits)),
         "one gate for the whole item: keep one for each entry.": mixed(torch.sigmoid(logits.mean(1, keepdim=True))),
+        "the gate sees the text only: it needs both vectors side by side.": mixed(
+            torch.sigmoid(textual @ weight[:, 3:].T + bias)
+        ),
+        "the gate sees the product of the vectors: put them side by side instead.": mixed(
+            torch.sigmoid((visual * textual) @ weight[:, :3].T + bias)
+        ),
+        "two gates are multiplied: add what the weight makes of both vectors, then one sigmoid.": mixed(
+            torch.sigmoid(visual @ weight[:, :3].T) * torch.sigmoid(textual @ weight[:, 3:].T + bias)
+        ),
+        "you reshaped the weight, which mixes its numbers; multiply with its transpose, weight.T.": mixed(
+            torch.sigmoid(torch.cat([visual, textual], dim=1) @ weight.reshape(6, 3) + bias)
+        ),
+        "the text is missing: it gets 1 - g.": gate * visual,
+        "the picture is missing: it gets g.": (1 - gate) * textual,
+        "the text is subtracted: add it, with 1 - g.": gate * visual - (1 - gate) * textual,
+        "the gate is hard, the picture or the text: a sigmoid gives each a share.": torch.where(
+            logits > 0, visual, textual
+        ),
+        "a ReLU has no upper end; a gate lies between 0 and 1: sigmoid.": mixed(torch.relu(logits)),
+        "both count the same everywhere: this is the mean, the gate is not used.": (visual + textual) / 2,
+        "the bias is added twice.": mixed(torch.sigmoid(logits + bias)),
+        "you take the mean after mixing: g and 1 - g sum to 1 already, so add.": mixed(gate) / 2,
     }
     if not _same(answer, mixed(gate)):
         found = next((sentence for sentence, wrong in mistakes.items() if _same(answer, wrong)), None)
-        return found or f"the first entry should be {mixed(gate)[0, 0]:.3f}, yours is {answer[0, 0]:.3f}."
+        at = farthest(answer.numpy(), mixed(gate).numpy())
+        return found or f"entry {at[1]} of item {at[0]} should be {mixed(gate)[at]:.3f}, yours is {answer[at]:.3f}."
     return None

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.functional import normalize
 
-from utils.checks.base import Mistake, exercise, first_named, numbers, same
+from utils.checks.base import Mistake, exercise, farthest, first_named, numbers, same
 
 __all__ = ["bpr_loss", "early_stopping", "graph_layers", "negative_sampler", "vbpr_score"]
 
@@ -82,6 +82,15 @@ def _chance(items: torch.Tensor, again: torch.Tensor, other: torch.Tensor) -> st
     few, all_free = items[0::4].bincount(), items[3::4].bincount()  # 1000 draws each: of 6 items (167), of 30 (33)
     if few.max() > 300 or all_free.max() > 80:
         return "the items are not equally likely: after a hit draw anew, do not take the next free item."
+    if len(items.unique()) < 30:  # 4,000 draws leave none of the 30 out by chance
+        return (
+            "some candidates are never drawn: the end of torch.randint is not drawn itself, so give it len(candidates)."
+        )
+    seen = items[3::4].bincount(minlength=60)[1::2].double()  # user 3 took nothing: 1,000 draws of 30
+    if (
+        float(((seen - 1000 / 30) ** 2).sum() / (1000 / 30)) > 75
+    ):  # chi-square of 29 degrees; chance passes 75 once in 150,000
+        return "some items come far more often than others: draw evenly, not by popularity."
     return None
 
 
@@ -121,9 +130,37 @@ def bpr_loss(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str 
         "the sigmoid is missing: a plain difference has no end, so the scores run away.": -gap.mean(),
         "take the mean of the logarithms, not the logarithm of a mean.": -torch.log(torch.sigmoid(gap).mean()),
         "use the natural logarithm, torch.log, not log2 or log10.": each.mean() / torch.log(torch.tensor(2.0)),
+        "the loss of the mean difference is not the mean of the losses: average last.": F.softplus(-gap.mean()),
+        "two sigmoids: logsigmoid has one inside, so give it the difference itself.": -F.logsigmoid(
+            torch.sigmoid(gap)
+        ).mean(),
+        "take the sigmoid of the difference, not the difference of two sigmoids.": -F.logsigmoid(
+            torch.sigmoid(pos) - torch.sigmoid(neg)
+        ).mean(),
+        "only the positive score is used: BPR asks for the difference of the two.": F.softplus(-pos).mean(),
+        "the scores are added; subtract the negative one.": F.softplus(-pos - neg).mean(),
+        "each positive meets all negatives here; a pair is one row of the batch.": F.softplus(
+            neg[None] - pos[:, None]
+        ).mean(),
+        "you halve the mean: divide by the number of pairs only.": each.mean() / 2,
+        "this is the squared distance of the difference from 1: it punishes pairs that are clearly right.": (
+            (1 - gap).square().mean()
+        ),
+        "the exponential grows without end for a wrong pair: take -ln of the sigmoid.": torch.exp(-gap).mean(),
+        "this counts wrong pairs only by their distance (hinge without a margin): take -ln of the sigmoid.": F.relu(
+            -gap
+        ).mean(),
+        "this is the share of wrong pairs: it is flat, so no gradient flows; take -ln of the sigmoid.": (
+            (gap < 0).float().mean()
+        ),
+        "this is the median of the pairs; take their mean.": each.median(),
     }
+    if torch.isnan(value):
+        return (
+            "NaN came out: the logarithm of a negative number. Take the sigmoid of the difference, then its logarithm."
+        )
     for sentence, wrong in known.items():
-        if torch.isclose(value, wrong, atol=1e-5):
+        if torch.isclose(value, wrong.detach(), atol=1e-5):
             return sentence
     if not torch.isclose(value, each.mean(), atol=1e-4):
         return f"for differences 1.5, -0.5, 0.5 you return {float(value):.4f}; the mean of -ln sigmoid is {each.mean():.4f}."
@@ -153,6 +190,8 @@ def vbpr_score(mine: Callable[..., torch.Tensor]) -> str | None:
     weight = torch.randn(5, 5, generator=generator)  # square, so that every mix-up of sizes still runs
     answer = mine(*(x.clone() for x in (user, item, taste, features, weight)))
     answer = torch.as_tensor(numbers(answer, "scores")).float()
+    if answer.shape == ():
+        return "you added all pairs up to one number; each pair keeps its score: sum over dim=1."
     if answer.shape == (3, 3):
         return "you score every user with every item: multiply row by row and sum over dim=1."
     if answer.shape != (3,):
@@ -191,6 +230,30 @@ def vbpr_score(mine: Callable[..., torch.Tensor]) -> str | None:
         return "you normalised the vectors by id: only the projected content gets length 1."
     if torch.allclose(answer, by_id * (taste * content[""]).sum(1), atol=1e-4):
         return "the two parts are added, not multiplied."
+    right, unit = by_id + (taste * content[""]).sum(1), content[""]
+    others = {
+        "a sigmoid is too much here: a score is any number, the loss takes the sigmoid.": torch.sigmoid(right),
+        "you take means over the dimensions; an inner product is their sum.": (user * item).mean(1)
+        + (taste * unit).mean(1),
+        "the content part is subtracted; add it.": by_id - (taste * unit).sum(1),
+        "the score is halved: add the two parts, no mean.": right / 2,
+        "you divided by the sum of absolute values; the L2 norm is the root of the sum of squares.": by_id
+        + (taste * normalize(projected, p=1, dim=1)).sum(1),
+        "the root is missing: the L2 norm is the root of the sum of squares.": by_id
+        + (taste * projected / projected.square().sum(1, keepdim=True)).sum(1),
+        "you divided by one length, that of the whole table; each row has its own: dim=1.": by_id
+        + (taste * projected / projected.norm()).sum(1),
+        "you normalised the weight; normalise what comes out of the projection.": by_id
+        + (taste * (features @ normalize(weight, dim=1).T)).sum(1),
+        "there is a ReLU on the projection: VBPR's is linear.": by_id
+        + (taste * normalize(torch.relu(projected), dim=1)).sum(1),
+        "the taste meets the item's id vector as well: it is for content only.": right + (taste * item).sum(1),
+    }
+    if found := first_named(answer, others):
+        return found
+    at = farthest(answer.numpy(), right.numpy())
+    if answer.shape == right.shape and at != 0:
+        return f"pair {at} should score {right[at]:.3f}, yours is {answer[at]:.3f}."
     return (
         f"the first pair should score {float(by_id[0] + (taste * content[''])[0].sum()):.3f}, yours is {answer[0]:.3f}."
     )
@@ -203,7 +266,8 @@ def vbpr_score(mine: Callable[..., torch.Tensor]) -> str | None:
 def early_stopping(mine: Callable[[pd.DataFrame, int], tuple[int, int]]) -> str | None:
     """mine(history, patience) -> (epoch whose weights are kept, last epoch that is trained)."""
     dip = _history([0.10, 0.15, 0.20, 0.18, 0.19, 0.20, 0.17, 0.16, 0.15, 0.30], best_test=5)
-    kept, last = _pair(mine(dip, 3))
+    kept_last = mine(dip, 3)
+    kept, last = _pair(kept_last)
     if (kept, last) == (6, 3):
         return "the two numbers are swapped: first the epoch that is kept, then the last one that is trained."
     if (kept, last) in ((2, 5), (2, 6)):
@@ -217,6 +281,10 @@ def early_stopping(mine: Callable[[pd.DataFrame, int], tuple[int, int]]) -> str 
         )
     if (kept, last) == (6, 9):
         return "a value that only equals the best is not a new best: compare with >, not with >=."
+    if not float(kept_last[0]).is_integer() or not float(kept_last[1]).is_integer():
+        return "you return values, not epochs: look up the epoch of the best value."
+    if (kept, last) == (3, 4):
+        return "you stop at the first value that is worse: wait for `patience` epochs without a new best."
     if kept == last:
         return "you keep the weights of the epoch in which you stop: go back to the best one on validation."
     if (kept, last) == (1, 4):
@@ -237,6 +305,10 @@ def early_stopping(mine: Callable[[pd.DataFrame, int], tuple[int, int]]) -> str 
 def _more_histories(mine: Callable) -> str | None:
     saw = _history([0.10, 0.09, 0.20, 0.19, 0.30, 0.29, 0.40, 0.39], best_test=2)
     kept, last = _pair(mine(saw, 3))
+    if kept == 1:
+        return "you look for the first value that is worse than the one before; the best so far is what counts."
+    if last > 8:
+        return f"the table ends with epoch 8, and you train until {last}: the last epoch cannot lie behind the end."
     if last < 8:
         return "a new best sets the waiting back to zero: you count all epochs without a gain, also old ones."
     if (kept, last) != (7, 8):
@@ -304,10 +376,46 @@ def graph_layers(mine: Callable[..., torch.Tensor]) -> str | None:
         "every node is its own neighbour here (adjacency plus identity): layer 0 already keeps its own vector.": layers(
             adjacency + torch.eye(5)
         ).mean(0),
+        "only the first and the last layer are used; take the mean over all layers.": (vectors + layers()[-1]) / 2,
+        "this is the largest value of the layers, not their mean.": layers().amax(0),
+        "deeper layers weigh less here; in this mean all layers weigh the same.": (
+            layers() / torch.arange(1, 5)[:, None, None]
+        ).sum(0),
+        "every step adds the vectors it started from (a residual); layer 0 in the mean does that already.": (
+            _residual(adjacency, vectors)
+        ),
+        "you normalise the adjacency once more; it is normalised already.": layers(
+            adjacency / adjacency.sum(1, keepdim=True)
+        ).mean(0),
+        "the entries are raised to a power (**): a step is a matrix product, adjacency @ the last layer.": torch.stack(
+            [vectors] + [adjacency**step @ vectors for step in (1, 2, 3)]
+        ).mean(0),
+        "layer 0 is added beside the mean of the others; it is one of the n_layers + 1 layers of the mean.": vectors
+        + layers()[1:].mean(0),
+        "you bring the result to length 1; return the mean itself.": normalize(right, dim=1),
+        "there is a sigmoid in between: LightGCN has no activation.": layers(after=torch.sigmoid).mean(0),
+        "there is a leaky ReLU in between: LightGCN has no activation.": layers(
+            after=lambda x: F.leaky_relu(x, 0.2)
+        ).mean(0),
+        "you average after every step, so that deep layers count more; keep all layers, and average once.": (
+            _running(adjacency, vectors)
+        ),
     }
     if not same(answer, right):
-        return (
-            first_named(answer, mistakes)
-            or f"the first number should be {right[0, 0]:.3f}, yours is {answer[0, 0]:.3f}."
+        return first_named(answer, mistakes) or "number {1} of node {0} should be {2:.3f}, yours is {3:.3f}.".format(
+            *(at := farthest(answer, right.numpy())), right[at], answer[at]
         )
     return None
+
+
+def _residual(adjacency: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    found = [vectors]
+    for _ in range(3):
+        found.append(adjacency @ found[-1] + vectors)
+    return torch.stack(found).mean(0)
+
+
+def _running(adjacency: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    for _ in range(3):
+        vectors = (vectors + adjacency @ vectors) / 2
+    return vectors
