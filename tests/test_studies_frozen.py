@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from training_helpers import planted
 
+from utils import studies_frozen as study
 from utils.studies_frozen import compare, main, trainable
 
 
@@ -22,3 +25,27 @@ def test_a_model_without_features_is_named(tmp_path, capsys):
     assert "freedom" in trainable() and "lightgcn" not in trainable()
     assert main(["--models", "lightgcn", "--json", str(tmp_path / "out.json")]) == 1
     assert "lightgcn has no features to train" in capsys.readouterr().err
+
+
+def test_a_second_run_makes_only_what_is_missing_or_stale(tmp_path, monkeypatch):
+    made, out = [], tmp_path / "out.json"
+
+    def fake(name, split, features, seed, trained):
+        made.append((name, seed, trained))
+        return {"model": name, "seed": seed, "features": "trained" if trained else "frozen"}
+
+    monkeypatch.setattr(study, "compare", fake)
+    assert main(["--models", "vbpr", "--seeds", "0", "--json", str(out)]) == 0
+    assert made == [("vbpr", 0, False), ("vbpr", 0, True)]
+    assert main(["--models", "vbpr", "--seeds", "0,1", "--json", str(out)]) == 0
+    assert made[2:] == [("vbpr", 1, False), ("vbpr", 1, True)]
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert len(content["rows"]) == 4
+    content["rows"][0]["code"] = "older"  # the code of this run has changed since
+    out.write_text(json.dumps(content), encoding="utf-8")
+    assert main(["--models", "vbpr", "--seeds", "0,1", "--json", str(out)]) == 0
+    assert made[4:] == [("vbpr", 0, False)]
+    content["meta"]["fingerprint"] = "other data"
+    out.write_text(json.dumps(content), encoding="utf-8")
+    assert main(["--models", "vbpr", "--seeds", "0", "--json", str(out)]) == 0
+    assert made[5:] == [("vbpr", 0, False), ("vbpr", 0, True)]

@@ -250,6 +250,14 @@ def frozen() -> str:
     return f"{markdown(frame, 'Model')}\n\n`{result['meta']['command']}`"
 
 
+def grcn_parts() -> str:
+    """Return what GRCN's parts reach on TikTok: Recall@20 on validation and test, means over the seeds."""
+    result = load("grcn_parts")
+    means = pd.DataFrame(result["rows"]).groupby("variant", sort=False)[["valid", "test"]].mean()
+    frame = means.map("{:.4f}".format).rename(columns={"valid": "Validation", "test": "Test"})
+    return f"{markdown(frame, 'Recall@20')}\n\n`{result['meta']['command']}`"
+
+
 def ladder() -> str:
     """Return how hard the Sticker Shop is, with the tables of its card."""
     from utils.data.shop_card import cold_table, difference_table, ladder_table
@@ -281,6 +289,8 @@ def blocks() -> dict[str, str]:
         found["speed"] = speed()
     if (RESULTS / "frozen_features.json").exists():
         found["frozen"] = frozen()
+    if (RESULTS / "grcn_parts.json").exists():
+        found["grcn-parts"] = grcn_parts()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
     return found

@@ -1,11 +1,14 @@
 """Room "training": what it costs and brings to train the features as well, model by model.
 
 python -m utils.studies_frozen --dataset sticker_shop --seeds 0,1,2 --json data/results/frozen_features.json
+
+It resumes: what the file holds of the same data, made by the same code, is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from utils.benchmark import load, meta
+from utils.benchmark import code_hash, load, meta
 from utils.errors import CourseError
 from utils.evaluation import evaluate
 from utils.files import write_json
@@ -45,6 +48,17 @@ def compare(name: str, split: Any, features: dict, seed: int, train_features: bo
     }
 
 
+def earlier(path: Path, fingerprint: str) -> list[dict[str, Any]]:
+    """The rows of an earlier run on the same data whose code is still the same; none if there is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["meta"]["fingerprint"] != fingerprint:
+            return []
+        return [row for row in content["rows"] if row["code"] == code_hash(row["model"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m utils.studies_frozen", description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
@@ -56,13 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = options.models.split(",") if options.models else trainable()
         if unknown := [name for name in names if name not in trainable()]:
             raise CourseError(f"{unknown[0]} has no features to train; choose among {', '.join(trainable())}.")
-        split, features = load(options.dataset, None, None)[1:3]
-        about, rows = meta(sys.argv[1:] if arguments is None else arguments), []
-        about |= {"command": f"python -m utils.studies_frozen {' '.join(sys.argv[1:])}", "dataset": options.dataset}
+        data, split, features, _ = load(options.dataset, None, None)
+        words = sys.argv[1:] if arguments is None else arguments
+        about = meta(words) | {"command": f"python -m utils.studies_frozen {' '.join(words)}"}
+        about |= {"dataset": options.dataset, "fingerprint": data.fingerprint()}
+        rows = earlier(options.json, about["fingerprint"])
+        done = {(row["model"], row["seed"], row["features"]) for row in rows}
         for seed in tqdm([int(seed) for seed in options.seeds.split(",")], desc="seeds"):
             for name in tqdm(names, desc="models", leave=False):
-                rows += [compare(name, split, features, seed, trained) for trained in (False, True)]
-                write_json(options.json, {"meta": about, "rows": rows})
+                for kind in (kind for kind in ("frozen", "trained") if (name, seed, kind) not in done):
+                    row = compare(name, split, features, seed, kind == "trained")
+                    rows.append(row | {"code": code_hash(name)})
+                    write_json(options.json, {"meta": about, "rows": rows})
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,0 +1,101 @@
+"""Room "training": what GRCN is made of, part by part, on data where it falls behind.
+
+python -m utils.studies_grcn --dataset ../shared/data/tiktok --json data/results/grcn_parts.json
+
+Each variant is trained anew with the same settings, from the same seed; only what its score is made of differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from utils.benchmark import load, meta
+from utils.errors import CourseError
+from utils.evaluation import evaluate
+from utils.files import write_json
+from utils.models import MODELS
+from utils.models.grcn import GRCN
+from utils.training import train
+
+
+class ContentOnly(GRCN):
+    """The content of all modalities, without the vectors of ids: (n, M d)."""
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return tuple(table[:, self.settings["dim"] :] for table in super().embeddings())
+
+
+class IdsOnly(GRCN):
+    """The vectors of ids on the graph that content refines; content itself leaves the score: (n, d)."""
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return tuple(table[:, : self.settings["dim"]] for table in super().embeddings())
+
+
+class EqualEdges(GRCN):
+    """The vectors of ids on a graph whose edges weigh alike, the mean over the neighbours: content takes no part."""
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        edges = self.edges
+        ones = torch.zeros_like(edges.row, dtype=torch.float32)
+        to_user, to_item = edges.softmax(ones), edges.softmax(ones, turned=True)
+        users = F.normalize(self.user_table.weight, dim=1)
+        items = F.normalize(self.item_table.weight * self.warm, dim=1)
+        all_users, all_items = users, items
+        for _ in range(self.settings["n_layers"]):
+            users, items = edges.sum(to_user, items), edges.sum(to_item, users, turned=True)
+            all_users, all_items = all_users + users, all_items + items
+        return all_users, all_items
+
+
+VARIANTS = {
+    "GRCN": GRCN,
+    "content only": ContentOnly,
+    "ids on the refined graph": IdsOnly,
+    "ids, all edges equal": EqualEdges,
+    "LightGCN": MODELS["lightgcn"],
+}
+
+
+def judge(variant: str, split: Any, features: dict, seed: int) -> dict[str, Any]:
+    """Train one variant: its Recall@20 on the validation and the test part, and the best epoch."""
+    kind = VARIANTS[variant]
+    model = kind(split, features if kind.uses_features else None, seed=seed)
+    history = train(model, split, seed=seed)
+    row = {"variant": variant, "seed": seed, "best_epoch": history.best_epoch}
+    parts = {part: evaluate(model, split, part, 20, ("recall",)).mean()["recall@20"] for part in ("valid", "test")}
+    return row | {part: round(float(value), 5) for part, value in parts.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m utils.studies_grcn", description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--json", type=Path, required=True, help="result file, written after each variant")
+    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        split, features = load(options.dataset, None, None)[1:3]
+        if not features:
+            raise CourseError(f"{options.dataset} has no features, and GRCN weighs edges by content; give it some.")
+        about, rows = meta(words) | {"command": f"python -m utils.studies_grcn {' '.join(words)}"}, []
+        for seed in [int(seed) for seed in options.seeds.split(",")]:
+            for variant in tqdm(VARIANTS, desc=f"seed {seed}"):
+                rows.append(judge(variant, split, features, seed))
+                write_json(options.json, {"meta": about | {"dataset": options.dataset}, "rows": rows})
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
