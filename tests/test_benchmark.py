@@ -102,7 +102,7 @@ def test_the_hash_of_the_code_sees_what_a_model_uses_and_no_comment():
     assert len(set(before.values())) == 3 and before["bpr"] == benchmark.code_hash("bpr")
 
 
-@pytest.mark.parametrize("text", ['{"meta": {"dataset": "mine"', "", "[]", "null", '{"meta": 3}', '{"meta": {}}', "\0"])
+@pytest.mark.parametrize("text", ['{"meta": {"dataset": "mine"', "", "[]", '{"meta": 3}'])
 def test_a_corrupt_result_file_is_set_aside(folder, tmp_path, capsys, text):
     out = tmp_path / "out.json"
     out.write_text(text)
@@ -269,14 +269,16 @@ def test_every_model_gets_the_same_budget_and_an_interrupted_search_goes_on(fold
     assert trials == ["itemknn"] * 2 + ["bpr"] * 2
 
 
-def test_features_that_do_not_fit_the_items_are_named(prepared, tmp_path, capsys):
-    (prepared / "features").mkdir()
-    np.save(prepared / "features" / "visual.npy", np.ones((29, 4), dtype=np.float32))
+def test_features_that_do_not_fit_the_items_are_named(folder, prepared, tmp_path, capsys):
     out = tmp_path / "out.json"
-    assert run(prepared, out, "mostpop,vbpr") == 1
-    message = capsys.readouterr().err
-    assert "29 rows" in message and "30 items" in message and "visual.npy" in message
-    assert run(prepared, out, "mostpop") == 0  # needs no features, so it does not read them
+    for data in (folder, prepared):
+        (data / "features").mkdir()
+        np.save(data / "features" / "visual.npy", np.ones((29, 4), dtype=np.float32))
+        assert run(data, out, "mostpop,vbpr") == 1
+    one, two = capsys.readouterr().err.splitlines()
+    assert "visual.npy has 29 rows but mine has 30 items" in one
+    assert "disagree on the number of items (visual.npy: 29, item_knn_textual.npz: 30)" in two
+    assert run(folder, out, "mostpop") == 0  # needs no features, so it does not read them
 
 
 def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_path):
