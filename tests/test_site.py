@@ -44,14 +44,7 @@ def build(tmp_path, monkeypatch):
     return tmp_path
 
 
-def drop_next(build):
-    """The link to notebook 01, which this small build has not."""
-    (path,) = (build / "executed").glob("*.ipynb")
-    path.write_text(path.read_text(encoding="utf-8").replace("[next](01_why_multimedia.ipynb)", ""), encoding="utf-8")
-
-
 def test_a_site_has_pages_decks_quizzes_and_handouts(build):
-    drop_next(build)
     index = rooms.write_site(build, complete=True)
     text = index.read_text(encoding="utf-8")
     for name in (
@@ -67,18 +60,27 @@ def test_a_site_has_pages_decks_quizzes_and_handouts(build):
     assert "1.1 Deck" in text and not (index.parent / "slides" / "cache").exists()
     page = (index.parent / "00_start_here.html").read_text(encoding="utf-8")
     assert "/blob/" in page and "data/sticker_shop/README.md" in page, "the card is read in the repository"
+    assert "/notebooks/01_why_multimedia.ipynb" in page, "a notebook without a page yet is read in the repository"
     assert rooms.faults(index.parent) == []
 
 
 def test_a_link_to_a_page_that_is_not_there_stops_the_site(build):
-    with pytest.raises(
-        CourseError, match="00_start_here.html links to 01_why_multimedia.html, which is not in the site"
-    ):
+    (build / "quiz" / "1.1.html").write_text('<title>1.1</title><a href="../01_why.html">x</a>')
+    with pytest.raises(CourseError, match=r"quiz/1.1.html links to ../01_why.html, which is not in the site"):
         rooms.write_site(build)
 
 
+def test_a_site_without_any_notebook_still_works(build):
+    """What a newcomer gets who runs `make site` before `make course`."""
+    (path,) = (build / "executed").glob("*.ipynb")
+    path.unlink()
+    index = rooms.write_site(build)
+    quiz = (index.parent / "quiz" / "1.1.html").read_text(encoding="utf-8")
+    assert f"/blob/TAG/notebooks/{path.name}" in quiz.replace(rooms.course.home()["tag"], "TAG")
+    assert rooms.faults(index.parent) == []
+
+
 def test_a_half_site_is_not_published(build, capsys):
-    drop_next(build)
     (build / "slides" / "1.1.html").unlink()
     with pytest.raises(CourseError, match=r"still to make: the decks \(make slides\)"):
         rooms.write_site(build, complete=True)
@@ -125,7 +127,6 @@ def test_faults_are_named(tmp_path, markup, fault):
 
 
 def test_served_from_a_sub_folder_no_request_leaves_and_none_fails(build, monkeypatch):
-    drop_next(build)
     index = rooms.write_site(build)
     monkeypatch.undo()
     from utils.decks import browser

@@ -80,7 +80,9 @@ def mathml(markdown: str) -> str:
 
 
 def write_page(executed: Path, page: Path, title: str) -> None:
-    """Write the executed notebook as one HTML file that needs nothing else."""
+    """Write the executed notebook as one HTML file that needs nothing else; a half-written copy leaves the page alone."""
+    if _whole(executed) is None:
+        return
     import nbformat
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
@@ -102,9 +104,20 @@ def write_page(executed: Path, page: Path, title: str) -> None:
         temporary.write_text(body, encoding="utf-8")
 
 
+def _whole(path: Path) -> dict[str, Any] | None:
+    """Return what a JSON file holds; None, with a sentence, when a run is still writing it or was cut off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        print(
+            f"{path.name} is not whole: a run is writing it or was cut off; left out until that notebook has run again."
+        )
+        return None
+
+
 def headline_figure(executed: Path) -> tuple[str, str] | None:
     """Return (base64 PNG, alt text) of the cell tagged ``headline``, else of the first figure; None without figures."""
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    cells = (_whole(executed) or {}).get("cells", [])
     tagged = [cell for cell in cells if "headline" in cell["metadata"].get("tags", [])]
     for cell in [*tagged, *cells]:
         for output in cell.get("outputs", []):
@@ -126,8 +139,8 @@ def write_index(build: Path, *, fast: bool, dataset: str) -> Path:
     for path in course.notebook_paths():
         result_file = build / "results" / f"{path.stem}.json"
         if result_file.exists():
-            result = json.loads(result_file.read_text(encoding="utf-8"))
-            cards.append(_card(build, path, result))
+            result = _whole(result_file)
+            cards += [_card(build, path, result)] if result else []
     coming = "".join(f"<li>{name[:2]} {html.escape(title)}</li>" for name, title in to_come().items())
     text = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Course map</title><style>{INDEX_CSS}</style>
@@ -156,7 +169,7 @@ def _card(build: Path, path: Path, result: dict[str, Any]) -> str:
     figure = headline_figure(executed) if executed.exists() and result["status"] in {"ok", "cached"} else None
     image = f'<img alt="{html.escape(figure[1])}" src="data:image/png;base64,{figure[0]}">' if figure else ""
     record = course.record_path(path.stem, "fast" if result["fast"] else "full", build / "records")
-    claims = json.loads(record.read_text(encoding="utf-8"))["claims"] if record.exists() and figure else []
+    claims = (_whole(record) or {}).get("claims", []) if record.exists() and figure else []
     lines = "".join(f"<li>{claim_line(entry, result['fast'])}</li>" for entry in claims)
     return (
         f'<div class="card {result["status"]}"><h2>{heading}</h2><div>{html.escape(metadata.get("question", ""))}</div>'

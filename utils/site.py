@@ -130,7 +130,7 @@ def faults(site: Path) -> list[str]:
 
 
 def lead_out(text: str, folder: Path, site: Path) -> str:
-    """Point the links that a notebook has into the repository (README.md, a data card) to the repository on the web."""
+    """Point links into the repository (README.md, a data card), and to notebooks without a page yet, to it on the web."""
     base = "https://github.com/{repository}/blob/{tag}/".format(**course.home())
 
     def replace(match: re.Match[str]) -> str:
@@ -138,7 +138,8 @@ def lead_out(text: str, folder: Path, site: Path) -> str:
         file = unquote(target.partition("#")[0])
         if not file or re.match(r"\w+:", target) or (folder / file).exists():
             return match[0]
-        origin = (ROOT / "notebooks" / file).resolve()
+        notebook = ROOT / "notebooks" / f"{Path(file).stem}.ipynb"
+        origin = notebook if file.endswith(".html") and notebook.exists() else (ROOT / "notebooks" / file).resolve()
         if not origin.exists() or not origin.is_relative_to(ROOT):
             return match[0]
         return f'{match[1]}"{base}{origin.relative_to(ROOT).as_posix()}"'
@@ -282,7 +283,7 @@ def write_site(build: Path = BUILD, *, complete: bool = False) -> Path:
 <a href="{home}">the repository</a>.</p><nav class="parts">{nav}</nav><main>{body}</main></body></html>
 """
     (site / "index.html").write_text(text, encoding="utf-8")
-    for page in site.glob("*.html"):
+    for page in site.rglob("*.html"):
         old = page.read_text(encoding="utf-8")
         new = lead_out(old, page.parent, site)
         if new != old:
