@@ -303,3 +303,41 @@ def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_pat
 def test_seeds_that_are_no_numbers(folder, tmp_path, capsys):
     assert run(folder, tmp_path / "out.json", "mostpop", "0,one") == 1
     assert "--seeds '0,one'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--models", ""], "--models is empty"),
+        (["--seeds", ""], "--seeds is empty"),
+        (["--budget", "0"], "--budget 0 must be 1 or more"),
+        (["--device", "gpu"], "Unknown device 'gpu'"),
+        (["--modalities", "textual,audio"], "has no audio features"),
+        (["--modelss", "bpr"], "did you mean --models"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_named_and_nothing_is_written(prepared, tmp_path, capsys, options, words):
+    out = tmp_path / "out.json"
+    arguments = ["accuracy", "--dataset", str(prepared), "--json", str(out)]
+    assert benchmark.main([*arguments, *(["--models", "freedom"] if "--models" not in options else []), *options]) == 1
+    message = capsys.readouterr().err
+    assert words in message and len(message.splitlines()) == 1 and not out.exists()
+
+
+def test_a_folder_in_the_place_of_the_result_file_stays_where_it_is(folder, tmp_path, capsys):
+    results = tmp_path / "results"
+    results.mkdir()
+    assert run(folder, results, "mostpop") == 1
+    assert "is a folder" in capsys.readouterr().err and list(tmp_path.glob("results*")) == [results]
+
+
+@pytest.mark.parametrize("damage", [{"rows": "x"}, {"rows": []}, {"meta": {"runs": [{}]}}, {"meta": {"runs": 3}}])
+def test_a_result_file_whose_parts_do_not_fit_is_set_aside(folder, tmp_path, capsys, damage):
+    out = tmp_path / "out.json"
+    assert run(folder, out, "mostpop") == 0
+    content = json.loads(out.read_text())
+    content |= {key: {**content[key], **value} if key == "meta" else value for key, value in damage.items()}
+    out.write_text(json.dumps(content))
+    assert run(folder, out, "mostpop") == 0
+    assert "cannot be read: kept as out.set-aside-1.json" in capsys.readouterr().err
+    assert ("mostpop", 0, "test", "recall@20") in values(out)

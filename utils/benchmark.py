@@ -30,6 +30,7 @@ from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path
 
 CUTOFFS = (10, 20)
+DEVICES = ("cpu", "cuda", "mps")
 SELECT = "recall@20"  # on the validation part; the test part is ranked once, when the model is final
 MODELS = (
     "random,mostpop,itemknn,itemknn_content,itemknn_multimodal,bpr,lightgcn,ngcf,"
@@ -203,12 +204,17 @@ def read_result(path: Path, key: dict[str, Any]) -> dict[str, Any]:
     A file that cannot be read, or that belongs to another input, is renamed beside its place: nothing is overwritten.
     """
     empty: dict[str, Any] = {"meta": {**key, "runs": [], "trials": [], "failures": []}, "rows": [], "tests": []}
+    if path.is_dir():
+        raise CourseError(f"--json {path} is a folder; give the name of a file in it.")
     if not path.exists():
         return empty
     why = "belongs to another dataset, split, budget or set of features"
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
-        if all(old["meta"].get(name) == value for name, value in key.items()) and "runs" in old["meta"]:
+        rows = {(row["model"], row["seed"]) for row in old["rows"] if {"split", "metric", "value"} <= row.keys()}
+        if not all((run["model"], run["seed"]) in rows for run in old["meta"]["runs"]):
+            raise ValueError("a run without its rows would count as done")
+        if all(old["meta"].get(name) == value for name, value in key.items()):
             return {**empty, **old, "meta": {**empty["meta"], **old["meta"]}}
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         why = "cannot be read"
@@ -277,6 +283,13 @@ def accuracy(
     from utils.benchmark_report import paired_tests, write_report
     from utils.models import MODELS as CLASSES
 
+    for what, asked in (("--models", models), ("--seeds", seeds)):
+        if not asked:
+            raise CourseError(f"{what} is empty, so that there is nothing to run; leave it out for the default.")
+    if budget < 1:
+        raise CourseError(f"--budget {budget} must be 1 or more: the number of settings tried for each model.")
+    if device and device.partition(":")[0] not in DEVICES:
+        raise suggest(device, DEVICES, "device")
     unknown = [name for name in models if name not in CLASSES]
     known = [name for name in dict.fromkeys(models) if name not in unknown]
     content_needed = any(CLASSES[name].uses_features for name in known)
@@ -294,7 +307,6 @@ def accuracy(
 
     for name in unknown:
         failures.append({"model": name, "seed": None, "reason": str(suggest(name, CLASSES, "model"))})
-        print(failures[-1]["reason"], file=sys.stderr)
     inputs = {m: _feature_key(f) for m, f in features.items()} or {m: _graph_key(g) for m, g in graphs.items()}
     made_of = {
         name: {"code": code_hash(name), "inputs": inputs if CLASSES[name].uses_features else {}} for name in known
@@ -358,6 +370,12 @@ def load(dataset: str, strategy: str, modalities: Sequence[str] | None, content:
     there = [m for m in wanted if m in data.prepared() or any(contents(data, m))] if content else []
     features = load_features(data, there) if there else {}
     graphs = {m: g for m, g in item_graphs(data).items() if m in wanted} if content and not features else {}
+    missing = [m for m in modalities or () if content and m not in features and m not in graphs]
+    if missing:
+        raise CourseError(
+            f"{dataset} has no {' and no '.join(missing)} features; put them into features/{missing[0]}.npy, or leave "
+            "the modality out of --modalities."
+        )
     return data, split, features, graphs
 
 
@@ -383,9 +401,20 @@ def numbers(text: str) -> list[int]:
         raise CourseError(f'--seeds {text!r} is not a list of whole numbers; write "0,1,2".') from None
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that names the nearest option, as every other unknown name in the course."""
+
+    def parse_args(self, *arguments, **options):
+        found, unknown = self.parse_known_args(*arguments, **options)
+        if unknown:
+            own = next(a for a in self._actions if a.dest == "what").choices[found.what]
+            raise suggest(unknown[0], own._option_string_actions, "option")
+        return found
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    main_parser = argparse.ArgumentParser(prog="python -m utils.benchmark", description=__doc__.splitlines()[0])
+    main_parser = Parser(prog="python -m utils.benchmark", description=__doc__.splitlines()[0])
     commands = main_parser.add_subparsers(dest="what", required=True)
     accurate = commands.add_parser("accuracy", help="train models on one dataset and judge them")
     accurate.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
@@ -411,8 +440,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of the benchmark: 0 when every model gave a result, otherwise 1 with a sentence per failure."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)
         if options.what == "speed":
             from utils import speed
 

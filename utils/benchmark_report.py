@@ -70,8 +70,8 @@ def markdown(content: dict[str, Any], models: Sequence[str], seeds: Sequence[int
     lines += [
         f"{info['n_users']:,} users, {info['n_items']:,} items, {info['n_train']:,} / {info['n_valid']:,} / "
         f"{info['n_test']:,} interactions to train, validate and test; full ranking, train items masked; "
-        + (f"{info['budget']} settings of each model tried on validation." if info["budget"] > 1 else
-           "each model at its recommended settings, stopped on validation."),
+        + (f"{info['budget']} settings of each model tried on validation (all of them where its grid is smaller)."
+           if info["budget"] > 1 else "each model at its recommended settings, stopped on validation."),
         "",
     ]  # fmt: skip
     if content["rows"]:

@@ -33,6 +33,8 @@ class FREEDOM(TrainedRecommender):
       modalities it has.
     * Released shares of dropped edges are .8 or .9, and there is no penalty on e: so here on large data. On small data
       .5 and a small penalty are better on validation.
+    * The framework keeps S in a file whose name tells k and not the features: other features, old graph. Here S is never
+      stored.
     * Edges between popular nodes are dropped more often (p ~ 1 / sqrt(deg_u deg_i)); scoring uses the whole graph.
     * The release trains the raw features while its graph stays as it was; here they are frozen, or ``trainable_features``.
       They enter the score through S only, and the loss through W_m: this is why the schema says late.

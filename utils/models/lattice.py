@@ -32,6 +32,7 @@ class LATTICE(TrainedRecommender):
     * The release walks on D^-1 (A + I), which is not symmetric; the paper says LightGCN: ``adjacency`` "row" or
       "symmetric" (no self loops).
     * Negative cosines count as no edge: a row sum below zero has no root.
+    * The release draws users, one item of each in a step; here an epoch is one walk through the interactions.
     * The release penalises the final vectors and trains the raw features (``trainable_features``); here the penalty is
       on e, and the features are frozen.
     * Cold items are nobody's neighbours and have no e: they are L2norm(h), content alone.

@@ -36,7 +36,8 @@ class LGMRec(TrainedRecommender):
     * The published denominator runs over all users (items), ``contrast_with="all"``, at four times the seconds and no
       better on validation: ours are those of the batch.
     * logits_u is a sum, as published, so very active users end in one hyperedge; ``user_logits="mean"`` is milder.
-    * The penalty of the release is on norms of E, with 1e-6: no force. Here it is on the ids, as in LightGCN.
+    * The penalty of the release is on norms of E, with 1e-6: no force. Here it is on the ids, as in LightGCN. Its
+      keep_rate is 1 - dropout.
     * One modality crashes the release; here the contrast falls away by rule. Without features: LightGCN.
     * An item without a modality takes no part in it: no F, no hyperedge (softmax of zeros would be 1 / K), and no Z,
       although neighbours could give it one: L2norm would blow that up to full length (Recall@20 .32 instead of .35).

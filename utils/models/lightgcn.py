@@ -16,7 +16,8 @@ class LightGCN(TrainedRecommender):
     score(u, i) = E_u . E_i
     loss = BPR + reg / (2 b) * sum over the batch (|e_u|^2 + |e_i|^2 + |e_j|^2), e = rows of E^(0)
 
-    Traps, decided: the penalty is on E^(0), not on E (with E the published figures are missed). For scoring the graph is
+    Traps, decided: the penalty is on E^(0), not on E (with E the published figures are missed). Users of public code reach
+    them with a small rate or hardly any penalty; both are chosen on validation here. For scoring the graph is
     walked once, not once for each block of users. A cold item has no edge and keeps E^(0) / (L + 1): its rank is
     arbitrary.
 

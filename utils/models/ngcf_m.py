@@ -24,6 +24,8 @@ class NGCFM(NGCF):
     * Others by this name put the content in the place of the items' first vectors, and walk the graph with it. Here
       content does not flow along the graph.
     * t_u of the benchmark is left at N(0, 1) by accident, as in its VBPR: ``content_init="normal"``; ours is "xavier".
+    * The benchmark draws B users for each step and one item of each, other models of the same benchmark walk through the
+      list: equal batches and epochs are not equal numbers of positives. Here all models walk through the interactions.
     * Content enters the score and needs no neighbour: it alone ranks a cold item, whose g_i is zero. An item without
       any modality has p_i = 0, not the bias.
 

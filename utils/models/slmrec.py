@@ -23,7 +23,8 @@ class SLMRec(TrainedRecommender):
 
     Traps, decided:
     * FAC (fine and coarse) is one of three tasks of the paper (the others drop or mask features), and its best; the
-      others are left out. The chain goes visual, textual, audio as far as present; the release halves its last step.
+      others are left out. The chain goes visual, textual, audio as far as present; the release halves its last step, and
+      a framework's copy has no audio.
     * The release trains with cosines and ranks by the inner product; here the score is the cosine of the loss.
     * Negatives are the items of the batch, so popular ones often; the release counts an item as often as it occurs,
       also against itself. Here each item of the batch counts once, in both contrasts. ``neg_ids`` is ignored.

@@ -19,8 +19,10 @@ class VBPR(TrainedRecommender):
     loss = BPR + reg / (2 b) * sum over the batch of |e_u|^2 + |e_i|^2 + |e_j|^2 + |t_u|^2 + |p_i|^2 + |p_j|^2
 
     Traps, decided:
-    * The paper has one modality, biases and a content bias; the multimodal releases drop the biases; so do we. With
-      fusion "concat" each modality has its own part of t_u.
+    * The paper has one modality, biases and a content bias; the multimodal releases drop the biases; so do we. They also
+      concatenate the modalities and project them once (joint), one of them without L2norm; here each modality has its own
+      W_m (coordinate), and with fusion "concat" its own part of t_u.
+    * One release draws pairs with replacement; here, as in all our models, an epoch is one walk through the interactions.
     * Two widely used releases leave t_u at N(0, 1) by accident (the line that should initialise it hits e_u again), and
       the content then leads from the start: ``content_init="normal"``. Ours is "xavier".
     * A cold item was never updated: its e_i is noise. It counts as zero, so that content alone ranks it.
