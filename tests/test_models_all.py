@@ -50,6 +50,21 @@ def test_the_seed_decides_the_start_and_leaves_the_global_generator_alone(name):
 
 
 @pytest.mark.parametrize("name", TRAINED)
+def test_scores_in_the_middle_of_training_are_free_of_noise(name):
+    model, users = make_model(name, SPLIT, FEATURES), np.arange(SPLIT.n_users)
+    model.train()
+    model.begin_epoch(torch.Generator().manual_seed(0))
+    scores = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model._final = None  # work it out anew
+        scores.append(model.score(users))
+        assert model.training
+    assert torch.equal(*scores)
+    assert torch.equal(scores[0], model.eval().score(users))  # no thinned graph, no dropout, no Gumbel noise
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_weight_gets_a_gradient_and_moves(name):
     model = make_model(name, SPLIT, FEATURES)
     model.train()
