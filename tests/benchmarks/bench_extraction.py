@@ -1,6 +1,10 @@
 """Items per second of an extraction job beside a plain loop and beside the habits of a public extractor, in one run.
 
-    python -m tests.benchmarks.bench_extraction [--items 32] [--rounds 3] [--encoders minilm,musicnn] [--out FILE]
+    python -m tests.benchmarks.bench_extraction [--items 32] [--rounds 3] [--encoders minilm,musicnn] [--json FILE]
+    python -m tests.benchmarks.bench_extraction --device cuda          (the job alone, wall seconds)
+
+The figures go to data/results/extraction.json, row by row, so that it may be run in pieces while the machine is quiet;
+`python -m utils.measured` puts them into README.
 
 Three ways, each with its network loaded and warm, timed in turn, medians of the rounds, process CPU and wall seconds:
 
@@ -10,7 +14,8 @@ Three ways, each with its network loaded and warm, timed in turn, medians of the
   one, a torchvision extractor cut anew for each, texts padded to the full length, one .npy per item.
 
 Pictures come in two sizes: the shop's (at most 160 pixels) and photographs of 1,000 x 1,000 pixels made here, because a
-catalogue's pictures are large and decoding them is then most of the work. What a million items cost is extrapolated.
+catalogue's pictures are large and decoding them is then most of the work. What a million items cost is extrapolated,
+on one device from the items measured, on eight from one.
 """
 
 from __future__ import annotations
@@ -18,8 +23,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -37,7 +40,7 @@ from utils.features import image, musicnn, text
 from utils.features.pipeline import Job, run
 from utils.features.registry import Encoder, Network, find
 from utils.features.sound import samples_of
-from utils.files import write_json
+from utils.measured import RESULTS, load_now, merge_rows, origin
 
 MODALITY = {
     "efficientnet_lite0": "visual",
@@ -146,7 +149,7 @@ def warm(encoder: Encoder) -> Encoder:
     """The same encoder, its network loaded once: no way is charged for loading."""
     kept: dict[Any, Network] = {}
 
-    def load(layer: Any, **options: Any) -> Network:
+    def load(layer: Any, **options: Any) -> Network:  # options name the device, too
         key = json.dumps([layer, options], default=str)
         kept[key] = kept.get(key) or encoder.load(layer, **options)
         return kept[key]
@@ -188,8 +191,32 @@ def measure(name: str, dataset: Dataset, n_files: int, rounds: int, folder: Path
     return row
 
 
+def on_a_device(name: str, dataset: Dataset, rounds: int, folder: Path, device: str) -> dict[str, Any]:
+    """Wall seconds of the job alone on an accelerator, large batches, its network loaded and warm."""
+    modality, numbers, seconds = MODALITY[name], iter(range(10_000)), []
+    encoder, n = warm(find(name, modality)), len([value for value in contents_of(dataset, modality) if value])
+    for turn in range(rounds + 1):
+        start = time.perf_counter()
+        job = Job(dataset, modality, folder / f"job{next(numbers)}", encoder, batch_size=128, block=1024, device=device)
+        run(job, (0, 1), progress=False)
+        if turn:  # the first one warms
+            seconds.append(time.perf_counter() - start)
+    each = statistics.median(seconds) / n
+    hours = MILLION * each / 3600
+    where = torch.device(device)
+    return {
+        "encoder": name,
+        "items": n,
+        "device": device,
+        "device_name": torch.cuda.get_device_name(where) if where.type == "cuda" else device,
+        "items_per_second": round(1 / each, 1),
+        "million_hours": round(hours, 2),
+        "million_hours_on_8_extrapolated": round(hours / 8, 2),
+    }
+
+
 def main() -> None:
-    """Measure, print a table, and write JSON with --out."""
+    """Measure, print each row, and store it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--files-items", type=int, default=4)
@@ -198,11 +225,12 @@ def main() -> None:
     parser.add_argument(
         "--side", type=int, default=1000, help="pixels a side of the made photographs; 0 leaves them out"
     )
-    parser.add_argument("--out", default="")
+    parser.add_argument("--device", default="cpu", help="cuda, mps: the job alone on an accelerator")
+    parser.add_argument("--json", type=Path, default=RESULTS / "extraction.json")
     given = parser.parse_args()
-    torch.set_num_threads(1)  # CPU seconds of one thread: other work on the machine changes them least
-    load = [round(os.getloadavg()[0], 1)] if hasattr(os, "getloadavg") else []
-    rows = []
+    if given.device == "cpu":
+        torch.set_num_threads(1)  # CPU seconds of one thread: other work on the machine changes them least
+    about = origin("python -m tests.benchmarks.bench_extraction")
     with tempfile.TemporaryDirectory() as temporary:
         for name in given.encoders.split(","):
             sets = {"shop": some_of_the_shop(MODALITY[name], given.items)}
@@ -211,24 +239,17 @@ def main() -> None:
                     Path(temporary) / f"photos-{name}", given.items // 2, given.side
                 )
             for label, dataset in sets.items():
-                row = {
-                    "content": label,
-                    **measure(name, dataset, given.files_items, given.rounds, Path(temporary) / name / label),
-                }
-                rows.append(row)
+                folder = Path(temporary) / name / label
+                if given.device == "cpu":
+                    found = measure(name, dataset, given.files_items, given.rounds, folder)
+                elif name in NETWORKS:
+                    found = on_a_device(name, dataset, given.rounds, folder, given.device)
+                else:
+                    continue
+                row = {"content": label, "device": given.device, **found, "rounds": given.rounds}
+                row |= {"commit": about["commit"], "load": load_now()}
+                merge_rows(given.json, about, [row], ("encoder", "content", "device"))
                 print(json.dumps(row), flush=True)
-    load += [round(os.getloadavg()[0], 1)] if hasattr(os, "getloadavg") else []
-    result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, torch {torch.__version__}, 1 thread",
-        "load_average_before_and_after": load,
-        "rounds": given.rounds,
-        "gpu": "not measured",
-        "eight_gpus": "not extrapolated: no GPU figure",
-        "rows": rows,
-    }
-    if given.out:
-        write_json(given.out, result)
-    print(json.dumps({key: value for key, value in result.items() if key != "rows"}))
 
 
 if __name__ == "__main__":

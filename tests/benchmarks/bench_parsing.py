@@ -1,6 +1,8 @@
 """Reviews parsed per second, and the peak of the memory, on a made-up file in the Amazon 2014 format.
 
-    python -m tests.benchmarks.bench_parsing [--rows 1000000] [--json FILE] [--orjson]
+    python -m tests.benchmarks.bench_parsing [--rows 1000000] [--json FILE] [--orjson FOLDER]
+
+The figures go to data/results/parsing.json; `python -m utils.measured` puts them into README.
 
 The file is made in a temporary folder (which goes away), from a seed: users and items by a Zipf law, texts of the length
 of real reviews, one row in a thousand broken on purpose. Each stage runs in a process of its own, so that its peak is its
@@ -13,7 +15,6 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from utils.files import write_json
+from utils.measured import RESULTS, load_now, origin
 
 WORDS = """the a of to and it for is in this my that with on was not great good have one so very well but you they use
 product these are easy love would quality price works bought time just like little get buy than when been really made baby
@@ -135,7 +139,7 @@ def run(folder: Path, name: str, extra_path: str = "") -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", metavar="FILE", default=RESULTS / "parsing.json", type=Path)
     parser.add_argument("--orjson", metavar="FOLDER", help="also time orjson, installed in this folder")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
@@ -146,19 +150,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         good, size = make_files(folder, options.rows)
-        figures = {"rows": options.rows, "good": good, "unpacked_mb": size / 1e6, "machine": platform.machine(),
-                   "python": platform.python_version(), "cores": os.cpu_count()}  # fmt: skip
+        about = origin("python -m tests.benchmarks.bench_parsing")
+        about |= {"rows": options.rows, "good": good, "unpacked_mb": round(size / 1e6, 1)}
+        rows = []
         print(f"{options.rows:,} rows, {good:,} of them good, {size / 1e6:,.0f} MB unpacked")
         names = ["imports only", "lines", "json", *(["orjson"] if options.orjson else []), "parse", "get"]
         for name in names:
-            found = figures[name] = run(folder, name, options.orjson or "")
-            rate = found["rows"] / found["seconds"]
+            found = run(folder, name, options.orjson or "")
+            figures = {key: round(value, 3) for key, value in found.items()}
+            rows.append({"stage": name, **figures, "load": load_now()})
+            rate = found["rows"] / found["cpu_seconds"]
             print(
-                f"{name:13s} {found['seconds']:7.1f} s  {rate:10,.0f} rows/s  peak {found['peak_mb']:6,.0f} MB",
+                f"{name:13s} {found['seconds']:7.1f} s  {rate:10,.0f} rows/CPU s  peak {found['peak_mb']:6,.0f} MB",
                 flush=True,
             )
-    if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, {"meta": about, "rows": rows})
 
 
 if __name__ == "__main__":

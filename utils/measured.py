@@ -1,0 +1,126 @@
+"""Helpers: README's tables of what reading and extracting cost, from the files that `tests/benchmarks` store.
+
+python -m utils.measured rewrites them. The files: data/results/extraction.json and data/results/parsing.json, by
+
+    python -m tests.benchmarks.bench_extraction
+    python -m tests.benchmarks.bench_parsing
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.files import ROOT, atomic_path
+
+RESULTS = ROOT / "data" / "results"
+STAGES = {"lines": "unpack, cut into lines", "json": "and read each line (Python's json)", "orjson": "the same with orjson",
+          "parse": "from file to log", "get": "the whole `get`: both files, join, core, split, folder"}  # fmt: skip
+
+
+def load_now() -> float:
+    """How many processes wanted a core in the last minute, -1 where the system does not tell."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0
+
+
+def origin(command: str) -> dict[str, Any]:
+    """Where figures come from: commit, command, machine, versions, load."""
+    from utils.benchmark import meta
+
+    return {**meta([]), "command": command, "load": load_now()}
+
+
+def merge_rows(file: Path, meta: Mapping[str, Any], rows: list[dict[str, Any]], key: tuple[str, ...]) -> dict[str, Any]:
+    """Join new rows with those of an earlier run; a row measured again takes the old one's place.
+
+    Returns:
+        meta of the last run and all rows, which is also what the file then holds.
+    """
+    from utils.files import write_json
+
+    old = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    known = {tuple(row.get(name) for name in key): row for row in [*old, *rows]}
+    content = {"meta": dict(meta), "rows": list(known.values())}
+    write_json(file, content)
+    return content
+
+
+def _loads(rows: list[Mapping[str, Any]]) -> str:
+    found = sorted(row["load"] for row in rows)
+    return f"{found[0]:g}" if found[0] == found[-1] else f"{found[0]:g} to {found[-1]:g}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def extraction(result: Mapping[str, Any]) -> str:
+    """The table of extraction: CPU seconds of one thread beside a plain loop and beside batch 1 with files."""
+    lines, devices = [], []
+    for row in result["rows"]:
+        if row.get("device", "cpu") != "cpu":
+            devices.append(
+                f"{row['encoder']} on {row['device_name']}: {row['items_per_second']:,.0f} items a second, a million in "
+                f"{row['million_hours']:g} h; on eight, extrapolated, {row['million_hours_on_8_extrapolated']:g} h."
+            )
+            continue
+        bars = row.get("bars_met")
+        ratios = [f"{row[f'against_{way}']:.2f}" for way in ("loop", "files")]
+        if bars:
+            ratios = [f"{ratio}{'' if met else ' (missed)'}" for ratio, met in zip(ratios, bars.values())]
+        hours = row["million_items_hours_on_2_cores_extrapolated"]
+        lines.append([row["encoder"], row["content"], f"{row['job_cpu_ms']:.1f}", *ratios, f"{hours:g}"])
+    header = ["Encoder", "Content", "ms an item", "against a loop (bar 1.3)", "against batch 1, files (bar 4)",
+              "a million on 2 cores, extrapolated, h"]  # fmt: skip
+    meta = result["meta"]
+    said = f"`{meta['command']}` ({meta['machine']}, load {_loads(result['rows'])}, CPU time of one thread)"
+    return "\n\n".join([_table(header, lines), *devices, said])
+
+
+def parsing(result: Mapping[str, Any]) -> str:
+    """The table of parsing: rows per CPU second and the peak of the memory, by stage."""
+    lines = []
+    for row in result["rows"]:
+        if row["stage"] in STAGES:
+            rate = row["rows"] / row["cpu_seconds"]
+            lines.append([STAGES[row["stage"]], f"{round(rate, -2):,.0f}", f"{row['peak_mb']:,.0f}"])
+    meta = result["meta"]
+    said = (
+        f"`{meta['command']}`: {meta['rows']:,} reviews, {meta['unpacked_mb']:,.0f} MB unpacked ({meta['machine']}, load "
+        f"{_loads(result['rows'])})"
+    )
+    return f"{_table(['Stage', 'rows per CPU second', 'peak, MB'], lines)}\n\n{said}"
+
+
+def blocks() -> dict[str, str]:
+    """README's generated blocks of this file, of those results that are stored."""
+    found = {}
+    for name, render in (("extraction", extraction), ("parsing", parsing)):
+        file = RESULTS / f"{name}.json"
+        if file.exists():
+            found[name] = render(json.loads(file.read_text(encoding="utf-8")))
+    return found
+
+
+def render(text: str) -> str:
+    """``text`` with the blocks between their markers filled anew."""
+    for name, block in blocks().items():
+        pattern = rf"(<!-- begin:{name} -->\n).*?(<!-- end:{name} -->)"
+        text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.S)
+    return text
+
+
+def write_readme(path: Path = ROOT / "README.md") -> None:
+    """Rewrite these blocks of README.md."""
+    text = render(path.read_text(encoding="utf-8"))
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_readme()
