@@ -50,6 +50,25 @@ def _recalls(ranked: np.ndarray, train: np.ndarray, test: np.ndarray, k: int) ->
             ranked[~np.isin(ranked, test)][:k], train
         )
         / len(train),
+        "you divide by k plus the number of test items (F1, or Jaccard): recall divides by the number of test items.": 2
+        * found
+        / (k + n),
+        "you divide by all items that are shown or wanted (Jaccard): recall divides by the number of test items.": found
+        / (k + n - found),
+        "you divide by the train items: recall divides by the number of test items.": found / len(train),
+        "you divide by all items of the shop: recall divides by the number of test items.": found / len(ranked),
+        "you count the hits after place k: the first k places are [:k].": hits(left[k:]) / n,
+        "you count in the last k places: the best come first, [:k].": hits(left[-k:]) / n,
+        "the list is not cut: count in the first k places only.": hits(left) / n,
+        "you mask the test items as well: they are what is to be found.": hits(left[~np.isin(left, test)][:k]) / n,
+        "you skip as many places as there are train items: they stand anywhere, mask them by id.": hits(
+            ranked[len(train) :][:k]
+        )
+        / n,
+        "you look for train items in the list: count the test items.": hits(cut_first, train) / n,
+        "you take `ranked` for a table of ranks: it holds ids, place 0 is the best item.": float(
+            (ranked[test] < k).mean()
+        ),
     }
 
 
@@ -59,6 +78,7 @@ def recall_of_list(mine: Callable[..., float]) -> str | None:
     cases = [
         (np.array([11, 1, 10, 9, 2, 4, 6, 5, 8, 3, 0, 7]), np.array([11, 9, 3]), np.array([10, 6, 1, 5]), 5),
         (np.array([7, 8, 10, 6, 5, 0, 4, 1, 9, 11, 2, 3]), np.array([6]), np.array([10, 0, 2, 5, 4, 11]), 3),
+        (np.random.default_rng(299).permutation(40), np.arange(3, 40, 4), np.arange(0, 40, 6), 9),
     ]
     answers = [_number(mine(*(np.copy(part) for part in case[:3]), case[3]), "recall") for case in cases]
     known = [_recalls(*case) for case in cases]
@@ -94,6 +114,8 @@ def _ndcgs(hits: np.ndarray, n: int, k: int) -> dict[str, float]:
         / worth[:k].sum(),
         "your ideal list has only the hits that were found: what the list missed must count as well.": dcg
         / worth[:n_found].sum(),
+        "your ideal list is your own list sorted: test items that are nowhere in it must count as well.": dcg
+        / worth[: min(k, int(hits.sum()))].sum(),
         "you count hits after place k: cut the list first.": (hits * worth).sum() / ideal,
         "you cut one place too early: the first k places are [:k].": (hits * worth)[: k - 1].sum() / ideal,
         "you cut one place too late: the first k places are [:k].": (hits * worth)[: k + 1].sum() / ideal,
@@ -105,6 +127,26 @@ def _ndcgs(hits: np.ndarray, n: int, k: int) -> dict[str, float]:
         "you multiply by the logarithm: a late hit must be worth less, so divide.": (hits / worth)[:k].sum()
         / (1 / worth)[: min(k, n)].sum(),
         "there is no discount: this is a share of hits, whatever their places are.": n_found / min(k, n),
+        "this is average precision: nDCG discounts each hit by its place, 1 / log2(rank + 1).": (
+            hits[:k] * np.cumsum(hits[:k]) / rank[:k]
+        ).sum()
+        / min(k, n),
+        "this is the reciprocal rank of the first hit: nDCG counts all hits.": 1 / (np.argmax(hits[:k]) + 1),
+        "you divide by the number of relevant items: divide by the DCG of the best possible list.": dcg / n,
+        "you divide by k: divide by the DCG of the best possible list.": dcg / k,
+        "two bases: take the same logarithm above and below, or the base does not cancel.": dcg
+        * np.log(2) ** -1
+        / ideal,
+        "the discount of your list is one place late (log2(rank + 2)), that of the best list is right: use rank + 1 in both.": (
+            (hits * late)[:k].sum() / ideal
+        ),
+        "you return a percentage: nDCG lies between 0 and 1.": 100 * dcg / ideal,
+        "you return 1 minus nDCG.": 1 - dcg / ideal,
+        "the list is turned round: the first place is worth most.": (hits[:k][::-1] * worth[:k]).sum() / ideal,
+        "the best list has min(k, n_relevant) hits, not the larger of the two.": dcg / worth[: max(k, n)].sum(),
+        "the best list has one hit too few: min(k, n_relevant) of them.": dcg / worth[: min(k, n) - 1].sum(),
+        "you discount by the root of the rank: nDCG takes 1 / log2(rank + 1).": (hits / np.sqrt(rank))[:k].sum()
+        / (1 / np.sqrt(rank))[: min(k, n)].sum(),
     }
 
 
@@ -112,7 +154,7 @@ def _ndcgs(hits: np.ndarray, n: int, k: int) -> dict[str, float]:
 def ndcg_of_list(mine: Callable[[np.ndarray, int, int], float]) -> str | None:
     """mine(hits, n_relevant, k) -> binary nDCG@k; hits is (n,) bool with n >= k, best place first."""
     hits = np.array([False, True, False, True, True, False, True, False])
-    cases = [(6, 4), (3, 4)]  # more and fewer relevant items than places
+    cases = [(6, 4), (3, 4), (4, 7)]  # more and fewer relevant items than places
     try:
         with np.errstate(all="ignore"):
             answers = [_number(mine(hits.copy(), n, k), "nDCG") for n, k in cases]
@@ -124,7 +166,12 @@ def ndcg_of_list(mine: Callable[[np.ndarray, int, int], float]) -> str | None:
     for sentence in known[0]:
         if all(np.isclose(answer, values[sentence]) for answer, values in zip(answers, known)):
             return sentence or _first_place(mine)
-    return f"hits at places 2 and 4 of 4, with 6 relevant items, give {known[0]['']:.4f}; you return {answers[0]:.4f}."
+    at = next(n for n, answer in enumerate(answers) if not np.isclose(answer, known[n][""]))
+    places = " and ".join(str(place + 1) for place in np.flatnonzero(hits[: cases[at][1]]))
+    return (
+        f"hits at places {places} of {cases[at][1]}, with {cases[at][0]} relevant items, give {known[at]['']:.4f}; "
+        f"you return {answers[at]:.4f}."
+    )
 
 
 def _first_place(mine: Callable) -> str | None:
@@ -167,7 +214,7 @@ def _tails(lists: np.ndarray, popularity: np.ndarray) -> dict[str, list[float]]:
             outside(np.arange((~tail).sum()))
         ],
         "you sort upwards: the head starts with the most popular item.": until_80(order[::-1]),
-        "your head depends on the most popular item alone: add up the interactions of the items instead.": [
+        "your head is the most popular item alone: add the interactions up, most popular item first, until they hold 80 %.": [
             float((popularity < 0.8 * popularity.max())[lists].mean())
         ],
         "each item counts once: count places, a tail item in two lists counts twice.": [
@@ -176,20 +223,55 @@ def _tails(lists: np.ndarray, popularity: np.ndarray) -> dict[str, list[float]]:
         "you return a percentage: APLT is a share between 0 and 1.": [100 * right],
         "you count the places: divide by the length of the lists.": [right * lists.shape[1]],
         "you add all places of all lists up: take the mean.": [right * lists.size],
+        "your head is made of the items above the mean: it is made of the items that hold 80 % of the interactions.": [
+            float((popularity < popularity.mean())[lists].mean()),
+            float((popularity <= popularity.mean())[lists].mean()),
+        ],
+        "your head is the upper half of the items: it is made of the items that hold 80 % of the interactions.": [
+            float((popularity < np.median(popularity))[lists].mean()),
+            float((popularity <= np.median(popularity))[lists].mean()),
+            outside(order[: len(order) // 2]),
+        ],
+        "this is the mean popularity of the places (ARP): APLT is the share of places outside the head.": [
+            float(popularity[lists].mean())
+        ],
+        "you count items that nobody took: the tail is everything outside the head.": [
+            float((popularity == 0)[lists].mean())
+        ],
+        "you count lists with any tail item: count places.": [float(tail[lists].any(axis=1).mean())],
+        "this is the share of the tail that is shown at all: count places.": [
+            float(np.isin(np.flatnonzero(tail), lists).mean())
+        ],
+        "this is the share of the tail in the catalogue: it does not look at the lists.": [float(tail.mean())],
+        "you look at the first place of each list only: take the mean over all k places.": [
+            float(tail[lists[:, 0]].mean())
+        ],
+        "the head is found in the lists themselves: it comes from `popularity`, the train interactions.": [
+            float((~short_head(np.bincount(lists.ravel(), minlength=len(popularity))))[lists].mean())
+        ],
     }
 
 
 @exercise
 def long_tail_share(mine: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
     """mine(lists, popularity) -> APLT: mean share of the lists outside the head, which holds 80 % of the interactions."""
-    popularity = np.array([3, 25, 0, 10, 4, 40, 2, 10, 1, 5])  # head: items 5, 1, 3, 7 (40, 65, 75, 85 of 100)
-    lists = np.array([[3, 0, 6, 8, 2], [1, 3, 2, 8, 6], [6, 9, 0, 8, 7], [2, 1, 0, 4, 9]])
-    answer = _number(mine(lists.copy(), popularity.copy()), "the share")
-    known = _tails(lists, popularity)
-    for sentence, values in known.items():
-        if any(np.isclose(answer, value) for value in values):
+    cases = [  # heads: items 5, 1, 3, 7 (40, 65, 75, 85 of 100); items 8, 3, 1, 6, 5, 0 (32, 47, 59, 70, 79, 87 of 100)
+        (
+            np.array([[3, 0, 6, 8, 2], [1, 3, 2, 8, 6], [6, 9, 0, 8, 7], [2, 1, 0, 4, 9]]),
+            np.array([3, 25, 0, 10, 4, 40, 2, 10, 1, 5]),
+        ),
+        (
+            np.array([[2, 3, 8, 5, 0], [1, 5, 0, 8, 4], [9, 8, 5, 1, 4], [1, 0, 4, 3, 2]]),
+            np.array([8, 12, 0, 15, 0, 9, 11, 6, 32, 7]),
+        ),
+    ]
+    answers = [_number(mine(lists.copy(), popularity.copy()), "the share") for lists, popularity in cases]
+    known = [_tails(*case) for case in cases]
+    for sentence in known[0]:
+        if all(any(np.isclose(answer, value) for value in found[sentence]) for answer, found in zip(answers, known)):
             return sentence or _tail_edges(mine)
-    return f"the share of these {lists.size} places is {known[''][0]:.4f}; you return {answer:.4f}."
+    at = int(np.isclose(answers[0], known[0][""][0]))
+    return f"the share of these {cases[at][0].size} places is {known[at][''][0]:.4f}; you return {answers[at]:.4f}."
 
 
 def _tail_edges(mine: Callable) -> str | None:
@@ -247,6 +329,24 @@ def holm_correction(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         "you divide: a correction makes p values larger, so multiply.": [p / (m - rank), p / m],
         "the smallest is multiplied by m, not by m - 1.": [np.maximum.accumulate((p * (m - rank - 1))[order])[rank]],
         "these are the p values as they came.": [p],
+        "the running value is a minimum from the other end (Hochberg): Holm takes the running maximum from the smallest p.": [
+            np.minimum.accumulate(steps[order][::-1])[::-1][rank]
+        ],
+        "the smallest is multiplied by m, not by m + 1.": [np.maximum.accumulate((p * (m - rank + 1))[order])[rank]],
+        "you sort the largest p first: the smallest comes first, and pays for all m questions.": [
+            np.maximum.accumulate(np.minimum(p[order][::-1] * np.arange(m, 0, -1), 1))[::-1][rank]
+        ],
+        "these are thresholds for p: return the corrected p values.": [0.05 / (m - rank), 0.05 / m + 0 * p],
+        "these are the places of a sort: return the corrected p values.": [order, rank],
+        "you add the p values up: multiply each by m, m - 1, ..., 1.": [np.cumsum(p[order])[rank]],
+        "every p value gets the same: multiply each by its own m, m - 1, ..., 1.": [
+            np.full(m, min(1, m * p.max())),
+            np.full(m, m * p.min()),
+        ],
+        "this is Benjamini and Yekutieli's factor: Holm multiplies by m, m - 1, ..., 1.": [
+            p * m * (1 / np.arange(1, m + 1)).sum()
+        ],
+        "you return 1 minus the corrected p values.": [1 - right],
     }
     for sentence, wrongs in known.items():
         if any(np.allclose(answer, wrong) or np.allclose(answer, np.minimum(wrong, 1)) for wrong in wrongs):
@@ -287,6 +387,23 @@ def _evenness(shown: np.ndarray) -> dict[str, float]:
         "j starts at 1, yours starts at 0.": 1 - gini(up, None, 0),
         "this is the coverage, the share of items shown at all: it does not see how often.": float((shown > 0).mean()),
         "this is the entropy: it asks the same in bits, the formula here is another.": float(-share @ np.log2(share)),
+        "this is the entropy as a share of the largest possible one: the formula here is another.": float(
+            -share @ np.log(share) / np.log(n)
+        ),
+        "this is 1 minus the sum of the squared shares: the formula here is another.": 1
+        - float(np.square(shown / shown.sum()).sum()),
+        "this is 1 minus the share of the most shown item: the formula uses all of them.": 1
+        - shown.max() / shown.sum(),
+        "this is 1 minus the spread over the mean: the formula here is another.": 1 - shown.std() / shown.mean(),
+        "the weight of place j is 2 j - n - 1: the 1 is missing.": 1
+        - (2 * np.arange(1, n + 1) - n) @ (up / up.sum()) / (n - 1),
+        "you divide by the largest count: a share is a count over all places.": 1 - gini(up) * up.sum() / up.max(),
+        "you divide by n + 1: with n - 1 a single item that has every place gets 0.": 1 - gini(up, n + 1),
+        "n counts all items, also those that were never shown: you count the shown ones.": 1
+        - (2 * np.arange(1, n + 1) - len(share) - 1) @ (up / up.sum()) / (n - 1),
+        "you return a percentage: the course prints a number between 0 and 1.": 100 * (1 - gini(up)),
+        "the sign is wrong: 1 minus the index is positive.": gini(up) - 1,
+        "you sort places (argsort), not counts: use np.sort.": 1 - gini(np.sort(np.argsort(shown))),
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
 
 from utils.challenges.imputation import clamped, neighbours
-from utils.checks.base import Mistake, exercise, first_named, numbers
+from utils.checks.base import Mistake, exercise, farthest, first_named, numbers
 
 __all__ = ["centred_cosine", "diffused_mean", "feature_propagation", "neighbour_mean"]
 
@@ -53,6 +54,43 @@ def centred_cosine(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) 
         "you compare the columns: an item is a row, so sum over axis=1.": _cosine(a.T, b.T),
         "you add the cosines up: take their mean.": 6 * right,
         "you return the distance, 1 minus the cosine.": 1 - right,
+        "you add centre: subtract it.": _cosine(truth + centre, filled + centre),
+        "you take the lengths before you subtract centre: subtract first, then product and lengths of the same rows.": float(
+            ((a * b).sum(1) / np.linalg.norm(truth, axis=1) / np.linalg.norm(filled, axis=1)).mean()
+        ),
+        "you subtract the mean of truth: centre is given, and is that of the observed vectors.": _cosine(
+            truth - truth.mean(0), filled - truth.mean(0)
+        ),
+        "you subtract the mean of filled: centre is given, and is that of the observed vectors.": _cosine(
+            truth - filled.mean(0), filled - filled.mean(0)
+        ),
+        "you subtract the mean of each row: subtract centre, one number for each dimension.": _cosine(
+            truth - truth.mean(1, keepdims=True), filled - filled.mean(1, keepdims=True)
+        ),
+        "the signs get lost: a filled row that points the other way has a negative cosine.": float(
+            np.abs((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean()
+        ),
+        "this is the cosine of the two mean rows: take it row by row, then the mean.": _cosine(
+            a.mean(0, keepdims=True), b.mean(0, keepdims=True)
+        ),
+        "every row meets every other one: row i of truth belongs to row i of filled.": float(
+            (a @ b.T / np.linalg.norm(a, axis=1)[:, None] / np.linalg.norm(b, axis=1)).mean()
+        ),
+        "the lengths are added: divide by their product.": float(
+            ((a * b).sum(1) / (np.linalg.norm(a, axis=1) + np.linalg.norm(b, axis=1))).mean()
+        ),
+        "this is the median of the cosines: take their mean.": float(
+            np.median((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
+        ),
+        "you move the cosines to 0..1: a row without a direction has to count 0, so leave them as they are.": (
+            right + 1
+        )
+        / 2,
+        "this is the mean squared error: the cosine asks for the direction.": float(np.square(truth - filled).mean()),
+        "you divide by one row too few: take the mean.": 6 * right / 5,
+        "this is the mean angle: return the cosine itself.": float(
+            np.arccos(np.clip((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1), -1, 1)).mean()
+        ),
     }
     for sentence, wrong in known.items():
         if np.isclose(float(answer), wrong) and not np.isclose(wrong, right):
@@ -84,7 +122,7 @@ def _case() -> tuple[np.ndarray, np.ndarray, sp.csr_matrix]:
     rng = np.random.default_rng(1)
     matrix, mask = rng.normal(size=(12, 3)) + 4, np.ones(12, dtype=bool)
     mask[4:10] = False
-    links = {0: [1, 4], 1: [2, 5], 2: [3, 0], 3: [0, 1, 6], 4: [0, 1, 5], 5: [2, 3, 4], 6: [3, 10, 7], 7: [8, 11]}
+    links = {0: [1, 4], 1: [2, 5], 2: [3, 0], 3: [0, 1, 6], 4: [0, 1, 2, 5], 5: [2, 3, 4], 6: [3, 10, 7], 7: [8, 11]}
     links |= {8: [4, 5], 9: [], 10: [11, 6], 11: [10, 0]}
     rows = [item for item, near in links.items() for _ in near]
     columns = [item for near in links.values() for item in near]
@@ -140,7 +178,36 @@ def neighbour_mean(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix], np.nd
     own = neighbours(matrix, mask, graph=graph + sp.identity(12, format="csr"), count_missing=True)
     if np.allclose(answer[easy], own[easy], atol=1e-4):
         return "you count the item itself: it is missing, and adds a vector of zeros to its own mean."
-    return f"item 4 has the observed neighbours 0 and 1: {right[4].round(3)}, you return {answer[4].round(3)}."
+    near = [[int(item) for item in graph[lost].indices if mask[item]] for lost in range(4, 8)]
+
+    def picked(choose: Callable) -> np.ndarray:
+        return np.stack([choose(matrix[items]) for items in near])
+
+    total, size = (graph @ (matrix * seen[:, None]))[easy], (graph @ seen)[easy, None]
+    both_ways = ((graph + graph.T) > 0).astype(float).tocsr()
+    known = {
+        "this is the median of the observed neighbours: take their mean.": picked(lambda rows: np.median(rows, axis=0)),
+        "you take the first observed neighbour only: take the mean of all of them.": picked(lambda rows: rows[0]),
+        "you divide by one neighbour too many: divide by the number of observed neighbours.": total / (size + 1),
+        "the mean of all counts as one more neighbour: it is the fallback, for items without an observed one.": (
+            total + mu
+        )
+        / (size + 1),
+        "you walk the edges both ways: the neighbours of an item are in its row of the graph.": neighbours(
+            matrix, mask, graph=both_ways
+        )[easy],
+        "you ask the neighbours of the neighbours: take one step only.": neighbours(
+            matrix, mask, graph=sp.csr_matrix(graph @ graph)
+        )[easy],
+        "you bring the mean to length 1: return the mean itself.": right[easy]
+        / np.linalg.norm(right[easy], axis=1, keepdims=True),
+    }
+    if sentence := first_named(answer[easy], known):
+        return sentence
+    at = 4 + farthest(answer[easy], right[easy])[0]
+    return (
+        f"item {at} has the observed neighbours {near[at - 4]}: {right[at].round(3)}, you return {answer[at].round(3)}."
+    )
 
 
 @exercise
@@ -179,6 +246,22 @@ def feature_propagation(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix, i
             mask[:, None], matrix, np.sum(layers, 0)
         ),
         "you average the layers, as LightGCN does: here only the last one is wanted.": np.mean(layers, 0),
+        "you take twice as many steps as layers: one multiplication for each.": clamped(
+            matrix, mask, step, 2 * n_layers
+        ),
+        "you go on until nothing changes: take n_layers steps.": clamped(matrix, mask, step, 100),
+        "each step adds to the row that was there: the product takes its place.": _mixed(
+            matrix, mask, step, n_layers, 1
+        ),
+        "each step is averaged with the row that was there: the product takes its place.": _mixed(
+            matrix, mask, step, n_layers, 0.5
+        ),
+        "the items that nothing reached got the mean: here they stay zero.": np.where(
+            right.any(1, keepdims=True), right, matrix[mask].mean(0)
+        ),
+        "you start the missing rows at one: start them at zero.": _from(
+            np.where(mask[:, None], matrix, 1), mask, step, n_layers
+        ),
         "you start the missing rows at the mean: start them at zero.": _from(
             np.where(mask[:, None], matrix, matrix[mask].mean(0)), mask, step, n_layers
         ),
@@ -198,6 +281,14 @@ def _from(start: np.ndarray, mask: np.ndarray, step: sp.csr_matrix, n_layers: in
     for _ in range(n_layers):
         rows = step @ rows
         rows[mask] = start[mask]
+    return rows
+
+
+def _mixed(matrix: np.ndarray, mask: np.ndarray, step: sp.csr_matrix, n_layers: int, share: float) -> np.ndarray:
+    """Steps that keep the row that was there: added to it (share 1), or in equal parts (share .5)."""
+    rows = matrix * mask[:, None]
+    for _ in range(n_layers):
+        rows = np.where(mask[:, None], matrix, share * (rows + step @ rows))
     return rows
 
 
@@ -245,6 +336,20 @@ def diffused_mean(mine: Callable[..., np.ndarray]) -> str | None:
         "alpha and 1 - alpha are swapped: a small alpha walks far.": diffused(alpha ** k[:-1]),
         "all steps weigh the same: the weight falls by 1 - alpha with each step.": diffused(np.ones(n_terms + 1)),
         "you keep the last step only: add all of them up, each with its weight.": diffused(np.eye(n_terms + 1)[-1]),
+        "the weight of step k is (1 - alpha)^k, a power: you take 1 / (k + 1).": diffused(1 / (k[:-1] + 1)),
+        "the weight of step k is (1 - alpha)^k, a power: you multiply by k.": diffused((1 - alpha) * k[:-1]),
+        "the weights grow with each step: (1 - alpha)^k falls.": diffused((1 - alpha) ** -k[:-1]),
+        "the weights are divided by k!: the diffusion takes (1 - alpha)^k as it is.": diffused(
+            weights[:-1] / np.array([math.factorial(power) for power in k[:-1]])
+        ),
+        "you take one step: K of them.": diffused(weights[:2]),
+        "you divide by the sum of all weights: only those that reach observed items count. Diffuse the mask as well.": np.vstack(
+            [diffused(weights[:-1], divide=False)[:-1] / weights[:-1].sum(), right[-1:]]
+        ),
+        "you divide by the number of terms: divide by the weight that reaches observed items.": np.vstack(
+            [diffused(weights[:-1], divide=False)[:-1] / (n_terms + 1), right[-1:]]
+        ),
+        "you walk the edges both ways: multiply by walk as it is.": diffused(weights[:-1], (walk + walk.T) / 2),
         "one term too few: k runs from 0 to n_terms, both included.": diffused(weights[:n_terms]),
         "one term too many: k runs from 0 to n_terms, both included.": diffused(weights),
         "you walk the edges backwards: multiply by walk, not by its transpose.": diffused(weights[:-1], walk.T),
