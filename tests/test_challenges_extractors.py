@@ -366,10 +366,27 @@ def test_spreads_and_shares_by_hand():
         study.spreads(frame.iloc[:6])
 
 
-def test_complete_drops_a_recommender_that_lacks_a_cell():
+def test_complete_drops_a_recommender_that_lacks_a_cell_and_a_seed_that_has_begun():
     frame = frame_of({("a", "x"): 0.1, ("a", "y"): 0.2, ("b", "x"): 0.5, ("b", "y"): 0.6, ("bpr", "none"): 0.3})
-    assert set(study.complete(frame).recommender) == {"a", "b", "bpr"}
-    assert set(study.complete(frame.drop(index=6)).recommender) == {"a", "bpr"}
+    assert study.complete(frame).equals(frame)
+    in_work = study.complete(frame.drop(index=7))  # b lacks y in seed 1
+    assert set(in_work.recommender) == {"a", "b", "bpr"} and set(in_work.seed) == {0}
+    without = study.complete(frame.drop(index=6))  # and here in seed 0
+    assert set(without.recommender) == {"a", "bpr"} and set(without.seed) == {0, 1}
+
+
+def test_end_to_end_resumes_and_has_the_control_with_wrong_pictures():
+    split, named = one_taste_shop(np.array(["red", "blue", "green", "white"] * 40), n_users=50), []
+    pictures = make_features("visual", np.random.default_rng(0).random((160, 16 * 16 * 3)))
+    frozen = {"net": make_features("visual", np.random.default_rng(1).normal(size=(160, 8)))}
+    short = {"seeds": (0, 1), "n_epochs": 1}
+    found = study.end_to_end(split, pictures, frozen, tick=lambda name, rows: named.append(name), **short)
+    ways = ["end to end", "end to end, wrong pictures", "frozen at random", "net"]
+    assert found["model"].tolist() == 2 * ways and found["seed"].tolist() == 4 * [0] + 4 * [1]
+    assert named[1] == "end to end, wrong pictures 0" and len(named) == 8
+    known = found.drop(index=[1, 6]).to_dict("records")
+    again = study.end_to_end(split, pictures, frozen, known=known, tick=lambda name, rows: named.append(name), **short)
+    assert named[8:] == ["end to end, wrong pictures 0", "frozen at random 1"] and again.equals(found)
 
 
 def test_grid_resumes_and_names_its_cells():

@@ -5,17 +5,16 @@ python -m utils.challenges.extractor_study FOLDER --seeds 2   (writes data/resul
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from utils.challenges.acf import ACF
+from utils.challenges.command import command_line, earlier, rounded
 from utils.challenges.dvbpr import DVBPR
 from utils.challenges.parts import GRID, part_features
 from utils.challenges.visual_diversity import distance_to_history, reference_space
@@ -150,11 +149,19 @@ def grid(
 
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the recommenders that have a row for every extractor and seed (a stored study may still be growing)."""
+    """Keep a full table of a stored study that may still be growing.
+
+    Recommenders that have every extractor of the first seed, and of the later seeds those that all of these have.
+    """
     content = frame[frame["extractor"] != "none"]
-    cells = content[["extractor", "seed"]].drop_duplicates()
-    full = content.groupby("recommender")["recall"].size() == len(cells)
-    return frame[frame["recommender"].isin(full.index[full]) | (frame["extractor"] == "none")].reset_index(drop=True)
+    if content.empty:
+        return frame
+    counts = content.groupby(["recommender", "seed"])["recall"].size().unstack(fill_value=0)
+    n_extractors = content["extractor"].nunique()
+    kept = counts.index[counts.iloc[:, 0] == n_extractors]
+    seeds = counts.columns[(counts.loc[kept] == n_extractors).all()]
+    named = frame["recommender"].isin(kept) | (frame["extractor"] == "none")
+    return frame[named & frame["seed"].isin(seeds)].reset_index(drop=True)
 
 
 def end_to_end(
@@ -164,20 +171,35 @@ def end_to_end(
     *,
     seeds: Iterable[int] = (0,),
     reference: Features | None = None,
+    known: Sequence[Mapping[str, Any]] = (),
+    tick: Callable[[str, list[dict]], None] | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
-    """The purely visual recommender: trained to the pixels, frozen at random, and on frozen features; rows of judge."""
-    ways = {"end to end": (pictures, {}), "frozen at random": (pictures, {"trained": "head"})}
+    """The purely visual recommender: trained to the pixels, frozen at random, and on frozen features; rows of judge.
+
+    The control "end to end, wrong pictures" trains on shuffled pictures: where it does as well, pictures serve as ids.
+
+    Args:
+        known, tick: as in ``grid``.
+    """
+    ways = {"end to end": (pictures, {}), "end to end, wrong pictures": (pictures.shuffled(0), {})}
+    ways |= {"frozen at random": (pictures, {"trained": "head"})}
     ways |= {name: (features, {"network": "linear"}) for name, features in frozen.items()}
     loop = {"n_epochs": 60, "eval_every": 4, "patience": 8, "batch_size": max(1024, len(split.train) // 8)}
     loop |= settings
-    rows = []
+    rows = [dict(row) for row in known]
+    done = {(row["model"], row["seed"]) for row in rows}
     for seed in seeds:
         for name, (features, more) in ways.items():
+            if (name, int(seed)) in done:
+                continue
             model = DVBPR(split, {features.modality: features}, seed=seed, **more)
             train(model, split, seed=seed, progress=False, lr=model.settings["lr"], **loop)
             rows.append({"model": name, "seed": int(seed), **judge(model, split, reference)})
-    return pd.DataFrame(rows)
+            if tick:
+                tick(f"{name} {seed}", rows)
+    order = {name: at for at, name in enumerate(ways)}
+    return pd.DataFrame(sorted(rows, key=lambda row: (row["seed"], order.get(row["model"], len(order)))))
 
 
 def spreads(frame: pd.DataFrame, metric: str = "recall") -> dict[str, float]:
@@ -222,54 +244,50 @@ def variance_shares(frame: pd.DataFrame, metric: str = "recall") -> pd.Series:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. An interrupted run goes on from its file."""
-    parser = argparse.ArgumentParser(prog="python -m utils.challenges.extractor_study", description="The CNN study.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    try:
-        _study(options)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"written to {options.out}")
-    return 0
+    about = "Visual recommenders on extractors of different nature."
+    return command_line("extractor_study", _study, arguments, about=about, seeds=2, out=RESULT)
 
 
-def _study(options: argparse.Namespace) -> None:
+def _study(options: Namespace) -> None:
     from utils.benchmark import meta
     from utils.data import load_dataset, split_dataset
 
     dataset = load_dataset(options.folder)
     split = split_dataset(dataset, "cold_items", seed=0, warm=True)
     command = f"python -m utils.challenges.extractor_study {options.folder.as_posix()} --seeds {options.seeds}"
-    about = {**meta([]), "command": command, "dataset": dataset.name, "fingerprint": dataset.fingerprint()}
-    about |= {"split": "cold_items, seed 0, warm=True", "width": WIDTH, "settings": {**LOOP, **SETTINGS}}
-    stored = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
-    same = stored.get("meta", {}).get("fingerprint") == about["fingerprint"]
-    known = still_valid(stored) if same else []
-    pure = stored.get("end_to_end", []) if same else []
-
-    def save(rows: list[dict], name: str = "") -> None:
-        if name:
-            print(name, flush=True)
-        write_json(options.out, {"meta": about, "rows": _rounded(rows), "end_to_end": _rounded(pure)})
-
+    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint()}
+    about = {**meta([]), "command": command, **key}
+    about |= {
+        "split": "cold_items, seed 0, warm=True",
+        "cold_items": len(split.cold_items),
+        "width": WIDTH,
+        "settings": {**LOOP, **SETTINGS},
+    }
+    stored = earlier(options.out, key)
+    content = {"meta": about, "rows": still_valid(stored), "end_to_end": stored.get("end_to_end", [])}
     whole, reference = spaces(dataset), reference_space(dataset)
-    common = {"categories": dataset.items["category"].to_numpy(), "reference": reference, "seeds": range(options.seeds)}
-    for names in (("bpr", "vbpr", "deepstyle"), ("acf",), ("vnpr",)):  # what is quick first
-        cells = {(row["recommender"], row["extractor"], row["seed"]) for row in known}
-        if all((name, "shuffled", seed) in cells for name in names[-1:] for seed in common["seeds"]):
-            continue
-        parts = part_spaces(dataset, whole) if "acf" in names else {}
-        frame, _ = grid(split, whole, parts, recommenders=names, known=known,
-                        tick=lambda name, rows: save(rows, name), **common)  # fmt: skip
-        known = frame.to_dict("records")
-    if not pure:
-        pictures = extract(dataset, "visual", "pixels", progress=False, size=32)
-        frozen = {name: whole[name] for name in VISUAL}
-        pure = end_to_end(split, pictures, frozen, seeds=range(1), reference=reference).to_dict("records")
-    save(known)
+    common = {"reference": reference, "seeds": range(options.seeds)}
+    categories = dataset.items["category"].to_numpy()
+
+    def save(part: str) -> Callable[[str, list[dict]], None]:
+        def tick(name: str, rows: list[dict]) -> None:
+            content[part] = [rounded(row) for row in rows]
+            write_json(options.out, content)
+            print(name, flush=True)
+
+        return tick
+
+    def cells(names: Sequence[str], parts: Mapping[str, Features]) -> None:
+        grid(split, whole, parts, categories=categories, recommenders=names, known=content["rows"],
+             tick=save("rows"), **common)  # fmt: skip
+
+    cells(("bpr", "vbpr", "deepstyle"), {})  # what is quick first
+    pictures = extract(dataset, "visual", "pixels", progress=False, size=32)
+    frozen = {name: whole[name] for name in VISUAL}
+    end_to_end(split, pictures, frozen, known=content["end_to_end"], tick=save("end_to_end"), **common)
+    n_acf = sum(row["recommender"] == "acf" for row in content["rows"])
+    cells(("acf",), part_spaces(dataset, whole) if n_acf < options.seeds * len(whole) else {})
+    cells(("vnpr",), {})
 
 
 def still_valid(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -278,10 +296,6 @@ def still_valid(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
     same_loop = all(before.get(key) == value for key, value in LOOP.items())
     kept = [name for name in SETTINGS if same_loop and before.get(name) == SETTINGS[name]]
     return [row for row in stored.get("rows", []) if row["recommender"] in kept]
-
-
-def _rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
 if __name__ == "__main__":

@@ -8,21 +8,22 @@ python -m utils.challenges.fine_study data/downloads/movielens --seeds 2     (da
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from utils.challenges.command import command_line, earlier, rounded
 from utils.challenges.content_style import ContentStyle
-from utils.challenges.fine_features import BLOCKS, blocks, fine_features, permuted
+from utils.challenges.fine_features import blocks, fine_features, permuted
+from utils.challenges.planted_taste import plant as plant  # handed on to the notebook
+from utils.challenges.planted_taste import truth_labels as truth_labels
 from utils.data import Split
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, write_json
@@ -38,69 +39,6 @@ VARIANTS = {
     "content only": {"parts": ("content",)},
     "user weights, shuffled": {},
 }
-LIKED = 1 / 6  # a planted like covers at least this share of the items
-
-
-@dataclass(frozen=True)
-class Population:
-    """Simulated users whose taste is known.
-
-    Attributes:
-        split: their interactions, 80 : 10 : 10 for each user.
-        types: (n_users,) str, which of the three each user looks at. In a twin without taste: what the user would have
-            been, and a method that "finds" it there has found nothing.
-        liked: (n_users, n_items) bool, the items with what the user likes.
-        utility: (n_users, n_items) float32, before the noise of a choice; its ranking is the oracle.
-    """
-
-    split: Split
-    types: np.ndarray
-    liked: np.ndarray
-    utility: np.ndarray
-
-
-def plant(
-    labels: Mapping[str, Sequence[str]],
-    *,
-    n_users: int = 450,
-    n_taken: int = 20,
-    strength: float = 2.5,
-    popularity: float = 0.5,
-    seed: int = 0,
-) -> Population:
-    """Draw users who look at one thing only: a third at the colour, a third at the shape, a third at the content.
-
-    A user's likes are drawn value by value until they cover a sixth of the items. Utility = strength on liked items +
-    popularity x an exponential variable of each item, standardised; choices add Gumbel(1) noise, without repeats.
-
-    Args:
-        labels: "colour", "shape", "content" -> label of each item, from a source that no descriptor is.
-        strength: 0 makes the twin: same users, same popularity, same noise, no taste.
-    """
-    names, n_items = list(labels), len(next(iter(labels.values())))
-    if n_taken >= n_items:
-        raise CourseError(f"{n_taken} choices of {n_items} items leave nothing to rank; lower n_taken.")
-    rng = np.random.default_rng([4_010, seed])
-    types = np.array(names)[rng.permutation(np.arange(n_users) % len(names))]
-    appeal = rng.exponential(size=n_items)
-    appeal = popularity * (appeal - appeal.mean()) / appeal.std()
-    liked = np.zeros((n_users, n_items), dtype=bool)
-    for user, kind in enumerate(types):
-        column = np.asarray(labels[kind])
-        for value in rng.permutation(np.unique(column)):
-            liked[user] |= column == value
-            if liked[user].mean() >= LIKED:
-                break
-    utility = (strength * liked + appeal).astype(np.float32)
-    order = np.argsort(-(utility + rng.gumbel(size=utility.shape)), axis=1)[:, :n_taken]
-    place = np.argsort(rng.random((n_users, n_taken)), axis=1)  # which part each choice falls into
-    held = max(1, n_taken // 10)
-    pairs = np.stack([np.repeat(np.arange(n_users), n_taken), order.ravel()], axis=1)
-    part = place.ravel()
-    chunks = [pairs[part >= 2 * held], pairs[part < held], pairs[(part >= held) & (part < 2 * held)]]
-    chunks = [chunk[np.lexsort((chunk[:, 1], chunk[:, 0]))] for chunk in chunks]
-    cold = np.setdiff1d(np.arange(n_items), chunks[0][:, 1])
-    return Population(Split(n_users, n_items, *chunks, "planted", cold), types, liked, utility)
 
 
 def fit_style(split: Split, features: Any, seed: int = 0, **settings: Any) -> tuple[ContentStyle, Any]:
@@ -342,12 +280,6 @@ def favourites(
     return ids[np.argsort(-score.numpy()[ids], kind="stable")][:top_k]
 
 
-def truth_labels(attributes: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Labels to plant from: colour and shape of the shop's truth, and the topic as content; (n_items,) str each."""
-    columns = dict(zip(BLOCKS, ("colour", "shape", "topic")))
-    return {name: attributes[column].to_numpy(dtype=str) for name, column in columns.items()}
-
-
 # ---- real data ----
 
 
@@ -377,35 +309,23 @@ def study(
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. A run that was cut off goes on where it was."""
+    about = "Attention on colour, shape and content on real data."
+    return command_line("fine_study", _run, arguments, about=about, seeds=2, out=RESULT, epochs=40)
+
+
+def _run(options: Namespace) -> None:
     from utils.benchmark import meta
     from utils.data import load_dataset, split_dataset
 
-    parser = argparse.ArgumentParser(
-        prog="python -m utils.challenges.fine_study", description="Attention on real data."
-    )
-    parser.add_argument("folder")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    try:
-        dataset = load_dataset(options.folder)
-        features = fine_features(dataset)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    command = (
-        f"python -m utils.challenges.fine_study {options.folder} --seeds {options.seeds} --epochs {options.epochs}"
-    )
+    dataset = load_dataset(options.folder)
+    features = fine_features(dataset)
+    command = f"python -m utils.challenges.fine_study {options.folder.as_posix()}"
+    command += f" --seeds {options.seeds} --epochs {options.epochs}"
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "epochs": options.epochs}
-    content = {"meta": {**meta([]), **key, "command": command}, "parts": {}}
-    if options.out.exists():
-        stored = json.loads(options.out.read_text(encoding="utf-8"))
-        if {name: stored["meta"].get(name) for name in key} == key:
-            content["parts"] = stored["parts"]
+    content = {"meta": {**meta([]), **key, "command": command}, "parts": earlier(options.out, key).get("parts", {})}
 
     def save(name: str, row: dict[str, Any]) -> None:
-        content["parts"][name] = {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+        content["parts"][name] = rounded(row)
         write_json(options.out, content)
         print(name, content["parts"][name], flush=True)
 
@@ -415,7 +335,6 @@ def main(arguments: list[str] | None = None) -> int:
         settings = {"n_epochs": options.epochs, "batch_size": max(1024, len(split.train) // 8), "lr": 1e-2}
         content["meta"]["settings"] = {name: value for name, value in settings.items() if name != "batch_size"}
         study(split, features, seed, save, content["parts"], **settings)
-    return 0
 
 
 if __name__ == "__main__":

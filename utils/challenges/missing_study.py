@@ -6,10 +6,10 @@ python -m utils.challenges.missing_study data/downloads/movielens --seeds 3
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from utils.challenges.command import command_line, earlier, rounded
 from utils.challenges.imputation import IMPUTERS, co_taken_graph, homophily, impute, observed_mean
 from utils.errors import CourseError
 from utils.files import ROOT, write_json
@@ -356,20 +357,11 @@ KNN_METHODS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
-    parser = argparse.ArgumentParser(prog="python -m utils.challenges.missing_study", description="Imputing on a log.")
-    parser.add_argument("folder", help="a course folder whose items have pictures and texts")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    try:
-        _study(options)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    about = "Imputing on a course folder whose items have pictures and texts."
+    return command_line("missing_study", _study, arguments, about=about, seeds=3, out=RESULT)
 
 
-def _study(options: argparse.Namespace) -> None:
+def _study(options: Namespace) -> None:
     from utils.benchmark import meta
     from utils.data import load_dataset, split_dataset
     from utils.features import load_features
@@ -379,8 +371,9 @@ def _study(options: argparse.Namespace) -> None:
     features = load_features(dataset, [m for m in modalities_of(dataset) if m != "audio"])
     if len(features) < 2:
         raise CourseError(f"{dataset.name} has {len(features)} of pictures and texts; this study needs both.")
-    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "seeds": options.seeds, "settings": SHORT}
-    content = _resume(options.out, key)
+    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "settings": SHORT}
+    content = earlier(options.out, key) or {"meta": {}, "done": {}}
+    seeds = max(options.seeds, content["meta"].get("seeds", 0))  # the file keeps the seeds that it has
     for part in JOBS:  # the cheap ones first, all seeds
         for seed in range(options.seeds):
             done = f"{part}, seed {seed}"
@@ -390,13 +383,12 @@ def _study(options: argparse.Namespace) -> None:
             split = split_dataset(dataset, "random", seed=seed)
             graph = co_taken_graph(split.matrix(), 20)
             rows = JOBS[part](seed, split, graph, features)
-            content[part] = content.get(part, []) + _rounded(rows)
+            content[part] = content.get(part, []) + [rounded(row, 5) for row in rows]
             content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
-            command = f"python -m utils.challenges.missing_study {options.folder} --seeds {options.seeds}"
-            content["meta"] = {**meta([]), "command": command, **key}
+            command = f"python -m utils.challenges.missing_study {options.folder.as_posix()} --seeds {seeds}"
+            content["meta"] = {**meta([]), "command": command, **key, "seeds": seeds}
             write_json(options.out, content)
             print(done, content["done"][done], "CPU seconds", flush=True)
-    print(f"written to {options.out}")
 
 
 def _homophily_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
@@ -436,20 +428,6 @@ def _drop_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -
 
 FEW = (0.1, 0.5, 0.9)
 JOBS = {"homophily": _homophily_rows, "knn": _knn_rows, "reconstruction": _reconstruction_rows, "drop": _drop_rows}
-
-
-def _rounded(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
-    return [{key: round(v, 5) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
-
-
-def _resume(path: Path, key: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an interrupted run of the same study has written, or an empty result."""
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"meta": {}, "done": {}}
-    same = all(old.get("meta", {}).get(name) == value for name, value in key.items())
-    return old if same else {"meta": {}, "done": {}}
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ def part_features(dataset: Dataset, encoder: str, width: int = 64, grid: int = G
     surroundings, too). "pixels" are the tile itself, "colour_histogram" counts its colours. Whitening is fitted on all
     tiles of all pictures.
 
+    Why quarters, and not the 7 x 7 places of a feature map, or 3 x 3 means of them? ACF attends to every part of every
+    item of every history in every step: with nine parts an epoch on the films takes 6 CPU seconds and 1.1 GB. And there
+    is little for finer parts to find: on the films the right posters give ACF .003 more Recall@20 than the wrong ones,
+    on the shop none (data/results/feature_extractors_movielens.json, notebook 09). ``grid=3`` cuts finer tiles.
+
     Returns:
         Features "visual" of shape (n_items, grid * grid * width), for ``ACF(..., parts=grid * grid)``.
 

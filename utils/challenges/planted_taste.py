@@ -1,14 +1,24 @@
-"""Room "evaluation": does a model find a taste that was planted, and what if taste hung on one attribute alone?"""
+"""Room "evaluation": shoppers whose taste is known, drawn for a question, and whether a model finds that taste.
+
+``one_taste_shop``: everybody looks at the same attribute, some items are new (notebook 09). ``plant``: a third each looks
+at colour, shape and content, no item is new, and a twin without taste can be drawn (notebook 10).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 
+from utils.challenges.fine_features import BLOCKS
 from utils.data import Split
 from utils.errors import CourseError
+
+LIKED = 1 / 6  # a like planted by ``plant`` covers at least this share of the items
 
 
 def liked(truth: Any, attribute: str) -> np.ndarray:
@@ -49,6 +59,12 @@ def taste_recovery(scores: Any, likes: np.ndarray, split: Any, items: np.ndarray
     return np.where(pairs > 0, won / np.where(pairs > 0, pairs, 1), np.nan)
 
 
+def choices(utility: np.ndarray, n_taken: int, rng: np.random.Generator) -> np.ndarray:
+    """Let each user take the ``n_taken`` items of largest utility + Gumbel(1) noise: (n_users * n_taken, 2) pairs."""
+    taken = np.argsort(-(utility + rng.gumbel(size=utility.shape)), axis=1)[:, :n_taken]
+    return np.stack([np.repeat(np.arange(len(utility)), n_taken), taken.ravel()], axis=1)
+
+
 def one_taste_shop(
     values: np.ndarray,
     seed: int = 0,
@@ -80,9 +96,7 @@ def one_taste_shop(
     likes = np.zeros((n_users, len(names)), dtype=bool)
     np.put_along_axis(likes, known[np.argsort(-keys, axis=1)[:, :n_likes]], True, axis=1)
     utility = strength * likes[:, codes] + popularity * rng.normal(size=len(values))
-    utility = utility + rng.gumbel(size=utility.shape)
-    taken = np.argsort(-utility, axis=1)[:, :per_user]
-    pairs = np.stack([np.repeat(np.arange(n_users), per_user), taken.ravel()], axis=1)
+    pairs = choices(utility, per_user, rng)
     cold = rng.choice(len(values), int(cold_share * len(values)), replace=False)
     is_cold = np.isin(pairs[:, 1], cold)
     warm = pairs[~is_cold][rng.permutation((~is_cold).sum())]
@@ -94,3 +108,70 @@ def one_taste_shop(
     valid, test = warm[(place == 1) & seen], warm[(place > 1) & (place < 4) & seen]
     cold = np.setdiff1d(np.arange(len(values)), train[:, 1])
     return Split(n_users, len(values), train, valid, np.concatenate([test, pairs[is_cold]]), "one taste", cold)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Simulated users whose taste is known.
+
+    Attributes:
+        split: their interactions, 80 : 10 : 10 for each user.
+        types: (n_users,) str, which of the three each user looks at. In a twin without taste: what the user would have
+            been, and a method that "finds" it there has found nothing.
+        liked: (n_users, n_items) bool, the items with what the user likes.
+        utility: (n_users, n_items) float32, before the noise of a choice; its ranking is the oracle.
+    """
+
+    split: Split
+    types: np.ndarray
+    liked: np.ndarray
+    utility: np.ndarray
+
+
+def plant(
+    labels: Mapping[str, Sequence[str]],
+    *,
+    n_users: int = 450,
+    n_taken: int = 20,
+    strength: float = 2.5,
+    popularity: float = 0.5,
+    seed: int = 0,
+) -> Population:
+    """Draw users who look at one thing only: a third at the colour, a third at the shape, a third at the content.
+
+    A user's likes are drawn value by value until they cover a sixth of the items. Utility = strength on liked items +
+    popularity x an exponential variable of each item, standardised; choices add Gumbel(1) noise, without repeats.
+
+    Args:
+        labels: "colour", "shape", "content" -> label of each item, from a source that no descriptor is.
+        strength: 0 makes the twin: same users, same popularity, same noise, no taste.
+    """
+    names, n_items = list(labels), len(next(iter(labels.values())))
+    if n_taken >= n_items:
+        raise CourseError(f"{n_taken} choices of {n_items} items leave nothing to rank; lower n_taken.")
+    rng = np.random.default_rng([4_010, seed])
+    types = np.array(names)[rng.permutation(np.arange(n_users) % len(names))]
+    appeal = rng.exponential(size=n_items)
+    appeal = popularity * (appeal - appeal.mean()) / appeal.std()
+    liked = np.zeros((n_users, n_items), dtype=bool)
+    for user, kind in enumerate(types):
+        column = np.asarray(labels[kind])
+        for value in rng.permutation(np.unique(column)):
+            liked[user] |= column == value
+            if liked[user].mean() >= LIKED:
+                break
+    utility = (strength * liked + appeal).astype(np.float32)
+    pairs = choices(utility, n_taken, rng)
+    place = np.argsort(rng.random((n_users, n_taken)), axis=1)  # which part each choice falls into
+    held = max(1, n_taken // 10)
+    part = place.ravel()
+    chunks = [pairs[part >= 2 * held], pairs[part < held], pairs[(part >= held) & (part < 2 * held)]]
+    chunks = [chunk[np.lexsort((chunk[:, 1], chunk[:, 0]))] for chunk in chunks]
+    cold = np.setdiff1d(np.arange(n_items), chunks[0][:, 1])
+    return Population(Split(n_users, n_items, *chunks, "planted", cold), types, liked, utility)
+
+
+def truth_labels(attributes: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Labels to plant from: colour and shape of the shop's truth, and the topic as content; (n_items,) str each."""
+    columns = dict(zip(BLOCKS, ("colour", "shape", "topic")))
+    return {name: attributes[column].to_numpy(dtype=str) for name, column in columns.items()}

@@ -6,19 +6,18 @@ FOLDER holds Amazon review files of 2018 (All_Beauty_5.json.gz, Gift_Cards_5.jso
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from utils.challenges.amazon_reviews import read_amazon_reviews
+from utils.challenges.command import command_line, earlier
 from utils.challenges.egcf import EGCF, learned_gates, n_parameters
 from utils.challenges.gates import edge_ratings, probe_stars, separation
 from utils.challenges.reviews import EdgeReviews, once_per_text, profile_scores, repeated_reviews, training_reviews
@@ -224,24 +223,11 @@ def _layers(dataset: Dataset, seeds: Sequence[int], encoder: str, regs: Mapping[
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. What is done already is kept, unless the number of seeds differs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m utils.challenges.reviews_study", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--json", type=Path, default=RESULT)
-    options = parser.parse_args(arguments)
-    try:
-        content = _run(options)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{len(content['logs'])} logs written to {options.json}")
-    return 0
+    about = "EGCF beside its twins on files of Amazon reviews."
+    return command_line("reviews_study", _run, arguments, about=about, seeds=5, out=RESULT, encoder="minilm")
 
 
-def _run(options: argparse.Namespace) -> dict[str, Any]:
+def _run(options: Namespace) -> None:
     import torch
 
     from utils.benchmark import meta
@@ -257,11 +243,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         "bins": BINS.round(4).tolist(),
         "k_user": 3,
     }
-    content = {"meta": about, "logs": {}}
-    if options.json.exists():
-        before = json.loads(options.json.read_text(encoding="utf-8"))
-        if all(before["meta"].get(key) == about[key] for key in ("command", "loop", "penalty")):
-            content["logs"] = before["logs"]
+    before = earlier(options.out, {key: about[key] for key in ("command", "loop", "penalty")})
+    content = {"meta": about, "logs": before.get("logs", {})}
     for file in FILES:
         raw = read_amazon_reviews(options.folder / f"{file}.json.gz")
         for variant, dataset in variants(raw).items():
@@ -272,8 +255,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             found = study(dataset, range(options.seeds), options.encoder, tick=lambda text: print(text, flush=True))
             found["counts"] |= {"rows_in_file": raw.n_interactions, "fingerprint": dataset.fingerprint()[:16]}
             content["logs"][name] = {**found, "cpu_seconds": round(time.process_time() - start, 1)}
-            write_json(options.json, content)
-    return content
+            write_json(options.out, content)
 
 
 if __name__ == "__main__":
