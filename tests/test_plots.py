@@ -120,6 +120,12 @@ def test_captions_are_wrapped_and_cut(shop):
     assert max(map(len, lines)) <= 20 and any(line.endswith("\u2026") for line in lines)
 
 
+def test_names_of_rows_break_between_words(shop):
+    fig = plots.recommendation_lists(shop, [1], {"colour_histogram": [2], "vbpr, multi_hop": [3]})
+    names = [text.get_text() for text in fig.texts]
+    assert "colour\nhistogram" in names and "vbpr, multi\nhop" in names
+
+
 def test_hits_are_ticked_not_only_coloured(shop):
     fig = plots.recommendation_lists(shop, [1], {"BPR": [2, 3]}, hits=[3, 1])
     assert [text.get_text() for ax in fig.axes for text in ax.texts].count("\u2713") == 1  # the history has no hits
@@ -184,6 +190,7 @@ def test_show_refuses_a_figure_without_alt_text_and_closes_the_others(monkeypatc
         (lambda shop: plots.recommendation_lists(shop, [1], {"a": [1]}, columns=30), "fewer columns"),
         (lambda shop: plots.neighbours(shop, [1, 2], {"visual": [[3]]}), "one row for each query"),
         (lambda shop: plots.learning_curves({}), "no history"),
+        (lambda shop: plots.intervals({}), "no table"),
         (lambda shop: plots.metric_bars(pd.DataFrame({"recall@20": [1.0]}), "recal@20"), "recall@20"),
         (lambda shop: plots.feature_map(np.eye(4), ["a"]), "1 labels for 4 items"),
         (lambda shop: plots.feature_map(np.eye(2)), "at least three"),

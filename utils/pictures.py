@@ -164,7 +164,7 @@ def _grid(
         if names[r]:
             ink = _ink(colours[r]) if colours else "#000000"
             style = {"va": "center", "fontsize": 14, "weight": "bold", "color": ink}
-            fig.text(0.1 / size[0], (low + tile / 2) / size[1], _wrap(names[r], 15, 3), **style)
+            fig.text(0.1 / size[0], (low + tile / 2) / size[1], _wrap(_words(names[r]), 13, 3), **style)
         for c, (item, caption) in enumerate(zip(row, captions)):
             x = side + c * (tile + PAD)
             ax = fig.add_axes((x / size[0], low / size[1], tile / size[0], tile / size[1]))
@@ -230,6 +230,11 @@ def _ids(dataset: Any, item_ids: Iterable[int], empty: bool = False) -> list[int
 def _name(dataset: Any, item: int) -> str:
     row = dataset.items.iloc[item]
     return str(row.get("title") or row.get("description") or row["item"])
+
+
+def _words(name: str) -> str:
+    """A row's name with blanks for underscores where it is too long for one line, so that no word is cut."""
+    return name.replace("_", " ") if len(name) > 11 else name
 
 
 def _wrap(text: str, width: int, lines: int) -> str:

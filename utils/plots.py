@@ -184,31 +184,56 @@ def group_dots(tables: Mapping[str, pd.DataFrame], metric: str, *, title: str = 
 
 
 @styled
-def intervals(table: pd.DataFrame, metric: str = "recall@20", *, alpha: float = 0.05, title: str = "") -> Figure:
+def intervals(
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
+    metric: str = "recall@20",
+    *,
+    alpha: float = 0.05,
+    title: str = "",
+) -> Figure:
     """Draw the differences of `compare_all` with their bootstrap intervals; filled = significant after Holm.
 
     Args:
-        table: rows with a, b, difference, low, high and t_holm.
+        tables: rows with a, b, difference, low, high and t_holm; or heading -> such rows, one block under another.
     """
-    fig = Figure(figsize=(10, 1.5 + 0.55 * len(table)), layout="constrained")
+    blocks = {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
+    if not blocks:
+        raise CourseError("There is no table to draw; give at least one.")
+    names = []
+    for heading, table in blocks.items():
+        names += [heading] * bool(heading) + [f"{a} \u2212 {b}" for a, b in zip(table["a"], table["b"])]
+    fig = Figure(figsize=(10, 1.5 + (0.42 if len(names) > 12 else 0.55) * len(names)), layout="constrained")
     ax = fig.subplots()
-    for row, line in enumerate(table.itertuples()):
-        sure = line.t_holm < alpha
-        colour = HIT if sure else "#6E6E6E"
-        ax.plot([line.low, line.high], [row, row], color=colour, linewidth=3)
-        face = colour if sure else "#FFFFFF"
-        ax.plot(line.difference, row, "o", markersize=11, color=colour, markerfacecolor=face, markeredgewidth=2)
-        p = "p < .001" if line.t_holm < 0.001 else f"p = {line.t_holm:.3f}".replace("0.", ".")
-        ax.annotate(p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=13, annotation_clip=False)
+    row = 0
+    for heading, table in blocks.items():
+        row += bool(heading)
+        for line in table.itertuples():
+            _interval(ax, row, line, alpha)
+            row += 1
     ax.axvline(0, color="#000000", linewidth=1)
-    ax.set_yticks(range(len(table)), [f"{a} \u2212 {b}" for a, b in zip(table["a"], table["b"])])
-    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_yticks(range(len(names)), names)
+    for label in ax.get_yticklabels():
+        if label.get_text() in blocks:
+            label.set_fontweight("bold")
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     short = metric_label(metric).split(" (")[0]
-    ax.set_xlabel(f"Difference in {short}, 95 % interval\n(filled: Holm p < {alpha:g})")
+    ax.set_xlabel(f"Difference in {short}, 95 % interval over users\n(filled: Holm p < {alpha:g})")
     ax.grid(axis="x")
     ax.set_title(title)
     return fig
+
+
+def _interval(ax: Axes, row: int, line: Any, alpha: float) -> None:
+    """Draw one difference: its interval, its dot, and the p value at the right."""
+    sure = line.t_holm < alpha
+    colour = HIT if sure else "#6E6E6E"
+    ax.plot([line.low, line.high], [row, row], color=colour, linewidth=3)
+    face = colour if sure else "#FFFFFF"
+    ax.plot(line.difference, row, "o", markersize=10, color=colour, markerfacecolor=face, markeredgewidth=2)
+    p = "p < .001" if line.t_holm < 0.001 else f"p = {line.t_holm:.3f}".replace("0.", ".")
+    ax.annotate(p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=13, annotation_clip=False)
 
 
 @styled

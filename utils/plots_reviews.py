@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from utils.errors import CourseError
+from utils.plots import intervals
 from utils.plotstyle import HIT, LINES, MARKERS, MODALITY_COLOURS, metric_label, styled
 
 GREY = MODALITY_COLOURS["none"]
@@ -42,47 +42,16 @@ def gate_histogram(
     return fig
 
 
-@styled
 def twin_differences(
     tables: Mapping[str, pd.DataFrame], metric: str = "recall@20", *, alpha: float = 0.05, title: str = ""
 ) -> Figure:
-    """Draw EGCF minus each twin with its interval, a block for each log; filled = significant after Holm.
+    """Draw EGCF minus each twin with its interval, a block for each log; see `plots.intervals`.
 
     Args:
-        tables: log -> table with index = twin and columns difference, low, high, t_holm; the same twins in each.
+        tables: log -> table with index = twin and columns difference, low, high, t_holm.
     """
-    if not tables:
-        raise CourseError("There is no table to draw; give at least one log.")
-    n_rows = sum(len(table) + 1 for table in tables.values())
-    fig = Figure(figsize=(10, 1.3 + 0.42 * n_rows), layout="constrained")
-    ax = fig.subplots()
-    row, ticks, names = 0, [], []
-    for log, table in tables.items():
-        ticks.append(row)
-        names.append(f"{log}")
-        for twin, line in table.iterrows():
-            row += 1
-            sure = line["t_holm"] < alpha
-            colour = HIT if sure else GREY
-            ax.plot([line["low"], line["high"]], [row, row], color=colour, linewidth=3)
-            face = colour if sure else "#FFFFFF"
-            ax.plot(line["difference"], row, "o", markersize=9, color=colour, markerfacecolor=face, markeredgewidth=2)
-            ticks.append(row)
-            names.append(f"EGCF \u2212 {twin}")
-        row += 1
-    ax.axvline(0, color="#000000", linewidth=1)
-    ax.set_yticks(ticks, names)
-    for label in ax.get_yticklabels():
-        if "EGCF" not in label.get_text():
-            label.set_fontweight("bold")
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(row - 0.4, -0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(7))
-    short = metric_label(metric).split(" (")[0]
-    ax.set_xlabel(f"Difference in {short}, 95 % interval over users (filled: Holm p < {alpha:g})")
-    ax.grid(axis="x")
-    ax.set_title(title)
-    return fig
+    blocks = {log: table.assign(a="EGCF", b=table.index) for log, table in tables.items()}
+    return intervals(blocks, metric, alpha=alpha, title=title)
 
 
 @styled
