@@ -76,7 +76,7 @@ GATES = {
     "(c + 1) / 2": lambda u, i, e: (cosine(u * e, i * e) + 1) / 2,
     "tanh": lambda u, i, e: torch.tanh(cosine(u * e, i * e)),
     "how closed": lambda u, i, e: 1 - gate(u, i, e),
-    "the first gate should be": lambda u, i, e: gate(u, i, e) + 0.1,
+    "gate ": lambda u, i, e: gate(u, i, e) + 0.1,
     "your code raised": lambda u, i, e: u @ torch.ones(7),
 }
 
@@ -115,7 +115,7 @@ STEPS = {
     "the degrees are missing": lambda u, i, w: w @ i + u,
     "walked the other way": lambda u, i, w: step()(i, u, w.T),
     "you return shape": lambda u, i, w: step()(u, i, w).sum(1),
-    "the first number of user 0": lambda u, i, w: 2 * step()(u, i, w),
+    "number ": lambda u, i, w: 2 * step()(u, i, w),
 }
 
 
@@ -126,7 +126,7 @@ def small_key(n_items):
 LEAKS = {
     "5 is too small": small_key(lambda p, t: t[:, 1].max()),
     "6 is too small": small_key(lambda p, t: t[:, 1].max() + 1),
-    "8 is too small": small_key(lambda p, t: p[:, 1].max()),
+    "10 is too small": small_key(lambda p, t: p[:, 1].max()),
     "the other way round": lambda p, t: np.isin(p @ [99, 1], t @ [99, 1]),
     "you look at users only": lambda p, t: ~np.isin(p[:, 0], t[:, 0]),
     "you look at items only": lambda p, t: ~np.isin(p[:, 1], t[:, 1]),

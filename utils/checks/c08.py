@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from utils.checks.base import exercise, numbers
+from utils.checks.base import exercise, farthest, numbers
 
 __all__ = ["edge_gate", "gated_step", "leaking_reviews", "stars_told_apart"]
 
@@ -31,13 +31,15 @@ def _says(answer: torch.Tensor, known: dict[str, torch.Tensor]) -> str | None:
 @exercise
 def edge_gate(mine: Callable[..., torch.Tensor]) -> str | None:
     """mine(user, item, edge) -> (n,): sigma(cos(t_u * e, t_i * e)), row by row."""
-    user, item, edge = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(8))  # square: mix-ups still run
+    user, item, edge = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(1))  # square: mix-ups still run
     answer = _tensor(mine(user, item, edge), "gates")
+    a, b = user * edge, item * edge
+    if answer.shape == (4, 4) and torch.allclose(answer, torch.sigmoid(a * b), atol=1e-4):
+        return "you return a gate for each entry: add each row up to one inner product, and divide by the lengths."
     if answer.shape == (4, 4):
         return "you compare every user with every item: take the cosine row by row, dim=1."
     if answer.shape != (4,):
         return f"for four edges you return shape {tuple(answer.shape)}; one gate for each edge is (4,)."
-    a, b = user * edge, item * edge
     cosine = F.cosine_similarity(a, b, dim=1)
     right = torch.sigmoid(cosine)
     mistake = _says(
@@ -68,12 +70,37 @@ def edge_gate(mine: Callable[..., torch.Tensor]) -> str | None:
             "(c + 1) / 2 also lies between 0 and 1, but the gate is the sigmoid of the cosine.": (cosine + 1) / 2,
             "tanh can be negative, and a gate must not turn its neighbour around: use the sigmoid.": torch.tanh(cosine),
             "this is how closed the gate is, 1 minus it.": 1 - right,
+            "the review enters once only: multiply both ends by `edge`, then take the cosine.": torch.sigmoid(
+                (user * item * edge).sum(1)
+            ),
+            "two cosines are multiplied: multiply both ends by `edge`, then take one cosine.": torch.sigmoid(
+                F.cosine_similarity(user, edge) * F.cosine_similarity(item, edge)
+            ),
+            "the sign of the cosine gets lost: ends that disagree must close the gate.": torch.sigmoid(cosine.abs()),
+            "you take the mean of the products: a cosine is their sum over both lengths.": torch.sigmoid(
+                (a * b).mean(1)
+            ),
+            "two sigmoids: one is enough.": torch.sigmoid(right),
+            "the sigmoid comes last, after the cosine.": F.cosine_similarity(torch.sigmoid(a), torch.sigmoid(b)),
+            "a ReLU closes some gates for good: use the sigmoid.": torch.relu(cosine),
+            "this is a distance: take the cosine.": torch.sigmoid(-(a - b).norm(dim=1)),
+            "you divide by the length of the user's side only: divide by both lengths.": torch.sigmoid(
+                (a * b).sum(1) / a.norm(dim=1)
+            ),
+            "the lengths are those before the review: multiply by `edge` first, then take product and lengths.": torch.sigmoid(
+                (a * b).sum(1) / user.norm(dim=1) / item.norm(dim=1)
+            ),
+            "the review stands beside the two ends; it has to be multiplied, entry by entry.": torch.sigmoid(
+                F.cosine_similarity(torch.cat([user, edge], 1), torch.cat([item, edge], 1))
+            ),
+            "there is no temperature here: the sigmoid of the cosine itself.": torch.sigmoid(cosine / 0.1),
         },
     )
     if mistake:
         return mistake
     if not torch.allclose(answer, right, atol=1e-4):
-        return f"the first gate should be {float(right[0]):.4f}, yours is {float(answer[0]):.4f}."
+        at = farthest(answer.numpy(), right.numpy())
+        return f"gate {at} should be {float(right[at]):.4f}, yours is {float(answer[at]):.4f}."
     return None
 
 
@@ -125,12 +152,41 @@ def gated_step(mine: Callable[..., torch.Tensor]) -> str | None:
             "you walked the other way: this is the items' half; the users gather from the items.": scaled.T @ users
             + items / d_i.T,
             "the degrees are missing: divide each edge by the root of both ends' degrees.": weights @ items + users,
+            "you divide by the item's degree alone: the square roots of both ends are needed.": weights / d_i @ items
+            + users / d_u,
+            "you add the degrees: multiply them, then take the root.": weights / (d_u + d_i) @ items + users / d_u,
+            "you multiply by the degrees: divide by their root.": weights * (d_u * d_i).sqrt() @ items + users / d_u,
+            "you take all users and items for the degrees: count the edges of each.": weights / 3 @ items + users / 3,
+            "the degrees of users and items are swapped: a user's are along the row, dim=1.": (
+                weights / (d_u.T * d_i.T).sqrt() @ items + users / d_u
+            ),
+            "the weights are turned round: row u holds the gates of user u.": weights.T / (d_u * d_i).sqrt() @ items
+            + users / d_u,
+            "the gates are made to sum to 1 by a softmax: take them as they are.": weights.masked_fill(
+                weights == 0, -9e9
+            ).softmax(1)
+            @ items
+            + users / d_u,
+            "you take the root of the gates: the roots belong to the degrees.": weights.sqrt()
+            / (d_u * d_i).sqrt()
+            @ items
+            + users / d_u,
+            "the self loop is a half: divide by the user's own degree.": scaled @ items + users / 2,
+            "the self loop is divided by the degree twice: once is enough.": scaled @ items + users / d_u**2,
+            "the self loop is divided by the items' degrees: a user's loop by the user's own.": scaled @ items
+            + users / d_i.T,
+            "the self loop is subtracted: add it.": scaled @ items - users / d_u,
+            "the self loop carries a gate: it has the weight 1.": scaled @ items
+            + users * weights.mean(1, keepdim=True),
+            "there is an activation: this step is linear.": torch.relu(right),
+            "you take the mean of both parts: add them.": right / 2,
         },
     )
     if mistake:
         return mistake
     if not torch.allclose(answer, right, atol=1e-4):
-        return f"the first number of user 0 should be {float(right[0, 0]):.3f}, yours is {float(answer[0, 0]):.3f}."
+        at = farthest(answer.numpy(), right.numpy())
+        return f"number {at[1]} of user {at[0]} should be {float(right[at]):.3f}, yours is {float(answer[at]):.3f}."
     return None
 
 
@@ -140,9 +196,25 @@ def gated_step(mine: Callable[..., torch.Tensor]) -> str | None:
 @exercise
 def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
     """mine(pairs, train_pairs) -> (n,) bool: True = this review lies on no training edge."""
-    train = np.array([[0, 1], [0, 2], [1, 0], [1, 1], [2, 3], [4, 5]])
+    train = np.array([[0, 1], [0, 2], [1, 0], [1, 1], [2, 3], [4, 5], [11, 0]])
     pairs = np.array(
-        [[0, 1], [0, 3], [1, 2], [2, 1], [1, 1], [3, 3], [1, 7], [4, 5], [5, 4], [1, 4], [0, 6], [0, 7], [0, 8]]
+        [
+            [0, 1],
+            [0, 3],
+            [1, 2],
+            [2, 1],
+            [1, 1],
+            [3, 3],
+            [1, 7],
+            [4, 5],
+            [5, 4],
+            [1, 4],
+            [0, 6],
+            [0, 7],
+            [0, 8],
+            [1, 10],
+            [0, 10],
+        ]
     )
     right = ~(pairs[:, None] == train).all(2).any(1)
     answer = np.asarray(mine(pairs.copy(), train.copy()))
@@ -167,6 +239,17 @@ def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
         "two different pairs get the same key when you multiply user and item: use user * n_items + item.": ~np.isin(
             pairs.prod(1), train.prod(1)
         ),
+        "two different pairs get the same key when you write user and item side by side (1 and 10, 11 and 0): keep a sign "
+        "between them.": ~np.isin([f"{u}{i}" for u, i in pairs], [f"{u}{i}" for u, i in train]),
+        "two different pairs get the same key when you subtract user and item: use user * n_items + item.": ~np.isin(
+            pairs @ [1, -1], train @ [1, -1]
+        ),
+        "you compare row by row: the same pair may stand in another row of the training edges.": ~np.append(
+            (pairs[: len(train)] == train).all(1), np.zeros(len(pairs) - len(train), dtype=bool)
+        ),
+        "you look for the numbers of a pair anywhere in train_pairs: user and item must stand in one row.": ~np.isin(
+            pairs, train
+        ).all(1),
         "(u, i) and (i, u) are not the same pair: keep the order of the two columns.": right
         & ~(pairs[:, ::-1][:, None] == train).all(2).any(1),
         **{
@@ -220,6 +303,30 @@ def _separations(gates: np.ndarray, top: np.ndarray) -> dict[str, float]:
             ranks[top].sum() - len(high) * (len(high) + 1) / 2
         )
         / n_pairs,
+        "this runs from -1 to 1: asked for is the share of pairs, between 0 and 1.": 2 * (above + equal / 2) / n_pairs
+        - 1,
+        "this is a correlation: asked for is the share of pairs in the right order.": float(
+            np.corrcoef(gates, top)[0, 1]
+        ),
+        "ties are left out: each is half a win, and stays in the number of pairs.": above / (n_pairs - equal),
+        "a tie counts a quarter: it is half a win.": (above + equal / 4) / n_pairs,
+        "you return a percentage: a share lies between 0 and 1.": 100 * (above + equal / 2) / n_pairs,
+        "a gate is compared with one limit: every 5-star edge meets every other one, without a limit.": float(
+            ((gates >= 0.5) == top).mean()
+        ),
+        "a gate is compared with the median: every 5-star edge meets every other one, without a limit.": float(
+            ((gates > np.median(gates)) == top).mean()
+        ),
+        "you compare with the median of the other group: compare with each of its edges.": float(
+            (high > np.median(low)).mean()
+        ),
+        "the 5-star edges meet all edges, themselves as well: only those of the other group are asked.": float(
+            (high[:, None] > gates).mean()
+        ),
+        "you divide by the number of 5-star edges: divide by the number of pairs.": above / len(high),
+        "you divide by the number of the other edges: divide by the number of pairs.": above / len(low),
+        "this is the mean gate of one group: asked for is the share of pairs.": high.mean(),
+        "this is a ratio of two means: it depends on the scale, and a share does not.": high.mean() / low.mean(),
     }
 
 

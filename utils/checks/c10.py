@@ -64,6 +64,20 @@ def edge_sobel(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         "you take the larger direction; an edge that runs across has both: use np.hypot.": np.maximum(
             np.abs(right), np.abs(down)
         ),
+        "you take the smaller direction: the length uses both, by np.hypot.": np.minimum(np.abs(right), np.abs(down)),
+        "the same direction twice: transpose the filter for the second one.": np.abs(right) * np.sqrt(2),
+        "this is the direction of the slope, an angle: its length is asked for.": np.arctan2(right, down),
+        "this is the direction of the slope, an angle; its length is asked for.": np.arctan2(down, right),
+        "you divide by 8 (or 4) to get a slope per pixel: a fine habit, but here the filters are taken as they are.": (
+            np.hypot(right, down) / 8
+        ),
+        "you divide by 4 to get a slope per pixel: a fine habit, but here the filters are taken as they are.": (
+            np.hypot(right, down) / 4
+        ),
+        "you divide by the largest slope: pictures could then no longer be compared.": np.hypot(right, down)
+        / np.hypot(right, down).max(),
+        "you multiply the two slopes: an edge that runs straight would vanish; use np.hypot.": np.abs(right * down),
+        "the values run from 0 to 1 here: do not multiply them by 255.": 255 * np.hypot(right, down),
     }
     if sentence := _says(answer, known):
         return sentence
@@ -105,6 +119,16 @@ def user_attention(mine: Callable[[torch.Tensor, torch.Tensor, float], tuple]) -
         "a sigmoid judges each feature alone: nothing makes the weights of a user add up to 1; use softmax.": (
             torch.sigmoid(logits / 2)
         ),
+        "the sign of the logits is turned: the largest one gets the largest weight.": torch.softmax(-logits / 2, 1),
+        "you divide by the temperature squared: divide by the temperature.": torch.softmax(logits / 4, 1),
+        "these are exponentials: divide by their sum, so that the weights of a user add up to 1.": torch.exp(
+            logits / 2
+        ),
+        "only the largest weight is left: the softmax gives each feature a share.": torch.nn.functional.one_hot(
+            logits.argmax(1), 3
+        ).float(),
+        "the signs of the logits get lost: a negative one is a small weight.": torch.softmax(logits.abs() / 2, 1),
+        "all features weigh the same: use the logits.": torch.full_like(logits, 1 / 3),
     }
     if sentence := _says(weights, {key: value.numpy() for key, value in known.items()}):
         return sentence
@@ -122,6 +146,11 @@ def user_attention(mine: Callable[[torch.Tensor, torch.Tensor, float], tuple]) -
         "you keep only the feature with the largest weight: all count, by their weights.": z[
             range(4), logits.argmax(1)
         ],
+        "the view is weighed by the logits: take the weights.": (logits[..., None] * z).sum(1),
+        "the view is weighed without the temperature: take the weights that you return.": (
+            torch.softmax(logits, 1)[..., None] * z
+        ).sum(1),
+        "you bring the view to length 1: return the weighted sum itself.": torch.nn.functional.normalize(summed, dim=1),
     }
     if sentence := _says(view, {key: value.numpy() for key, value in sums.items()}):
         return sentence
@@ -170,6 +199,11 @@ def wrong_owner(mine: Callable[[np.ndarray, slice, np.random.Generator], np.ndar
         return "the same rng gives another result each time: draw the order from `rng`."
     if np.array_equal(other, answer):
         return "another rng gives the same order: draw the order from `rng` (a shift by one is no permutation test)."
+    order = (inside[:, 0] - matrix[0, columns][0]) // matrix.shape[1]  # which row's vector each row holds now
+    if len(np.unique((order - np.arange(60)) % 60)) == 1:
+        return "all rows move by the same number of places: neighbours stay neighbours; permute the rows."
+    if (order == np.arange(60)).sum() > 12:  # a permutation of 60 leaves one row in place on average
+        return "many rows keep their own vector: permute all rows, not a part of them."
     return None
 
 
@@ -212,6 +246,16 @@ def _recoveries(weights: pd.DataFrame, types: np.ndarray) -> dict[str, float]:
         ),
         "you divide by the mean: subtract it.": share(weights / weights.mean()),
         "you return the share that was missed: 1 minus it.": 1 - right,
+        "you return a percentage: a share lies between 0 and 1.": 100 * right,
+        "you subtract the median: subtract the mean of all users.": share(weights - weights.median()),
+        "you divide by the spread as well (z-scores), which changes who is largest: subtract the mean only.": share(
+            (weights - weights.mean()) / weights.std()
+        ),
+        "you compare ranks: subtract the mean, and take the largest of what is left.": share(weights.rank()),
+        "you stretch each column to 0..1: subtract its mean only.": share(
+            (weights - weights.min()) / (weights.max() - weights.min())
+        ),
+        "you subtract the sum: subtract the mean of all users.": share(weights - weights.sum()),
     }
 
 

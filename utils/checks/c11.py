@@ -62,9 +62,13 @@ def choose_on_validation(mine: Callable[[pd.DataFrame], dict]) -> str | None:
         return f"every model gets its own choice, here bpr and vbpr; you return {sorted(map(str, answer))}."
     if any(isinstance(trial, tuple) for trial in answer.values()):
         return "the values are pairs (model, trial): return the trial alone."
+    if any(isinstance(trial, str) for trial in answer.values()):
+        return "the trials are text: return them as the numbers that the table has."
     if np.allclose(list(answer.values()), [0.36, 0.5]):
         return "these are the best validation figures: return the trials that reach them."
     found = {str(name): int(trial) for name, trial in answer.items()}
+    if found == {"bpr": 1, "vbpr": 1}:
+        return "one trial is chosen for all models: every model gets its own choice."
     right = {"bpr": 1, "vbpr": 0}
     known = {
         "you choose on the test part: what you report is then flattered. Use the validation column.": {
@@ -126,6 +130,22 @@ def chance_in_a_sample(mine: Callable[[int, int, int, int], float]) -> str | Non
         "this is the chance of one place exactly: add up the places 1 to k.": hyper.pmf(
             k - 1, n_items - 1, rank - 1, n
         ),
+        "this is 1 minus a chance, with replacement: count at most k - 1 better ones among different items.": 1
+        - stats.binom.cdf(k - 1, n, (rank - 1) / (n_items - 1)),
+        "one negative too many is drawn: n_negatives of them, the item itself is not one.": hyper.cdf(
+            k - 1, n_items - 1, rank - 1, n + 1
+        ),
+        "one place too few: up to k - 1 better items may be in the sample.": hyper.cdf(k - 2, n_items - 1, rank - 1, n),
+        "this is the chance that no better item is drawn: up to k - 1 of them may be.": hyper.pmf(
+            0, n_items - 1, rank - 1, n
+        ),
+        "two slips: of rank r, r - 1 are better, and the item itself is not drawn.": hyper.cdf(k - 1, n_items, rank, n),
+        "this is the share of places in the list: the rank of the item decides as well.": k / (n + 1),
+        "this is the share of worse items: how many better ones come into a sample varies.": 1
+        - (rank - 1) / (n_items - 1),
+        "this is Poisson's approximation: the exact chance is hypergeometric.": stats.poisson.cdf(
+            k - 1, n * (rank - 1) / (n_items - 1)
+        ),
         "this is full ranking: the item is on rank 20, but only a sample competes.": float(rank <= k),
     }
     if not np.isclose(value, right):
@@ -171,6 +191,18 @@ def paired_interval(mine: Callable[[np.ndarray, np.ndarray], tuple[float, float]
         ),
         "the spread is that of a population: divide by n - 1 (ddof=1).": (t, diff.std() / np.sqrt(n)),
         "this is one standard error on each side: multiply by the quantile of Student's t.": (1.0, error),
+        "you use 2, a rule of thumb: for 12 users take Student's t with n - 1 degrees of freedom.": (2.0, error),
+        "this is a 99 % interval: take the 0.975 quantile.": (stats.t.ppf(0.995, n - 1), error),
+        "there are n - 1 degrees of freedom, not n.": (stats.t.ppf(0.975, n), error),
+        "there are n - 1 degrees of freedom, not 2 n - 2: the users are the same in both.": (
+            stats.t.ppf(0.975, 2 * n - 2),
+            error,
+        ),
+        "you divide by the root of n - 1 as well: ddof=1 has done that, the root of n is left.": (
+            t,
+            diff.std(ddof=1) / np.sqrt(n - 1),
+        ),
+        "you use the variance: take its root, the standard deviation.": (t, diff.var(ddof=1) / np.sqrt(n)),
     }
     if np.allclose(answer, [diff.mean(), t * error]):
         return "you return the mean and half the width: return the two ends, mean minus and mean plus."
@@ -267,6 +299,23 @@ def detectable_gap(mine: Callable[[np.ndarray], float]) -> str | None:
         "you use the variance: take its root, the standard deviation.": (two_sided + power) * spread**2 / np.sqrt(n),
         "there are no two groups of users here: the differences are paired, without the root of 2.": right * np.sqrt(2),
         "this is what was measured: asked for is what so many users could reveal.": diff.mean(),
+        "both quantiles are those of the level: the power of 80 % has a quantile of its own.": 2 * two_sided * error,
+        "you take Student's quantiles: the formula here has those of the normal distribution.": (
+            stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1)
+        )
+        * error,
+        "this is a test at 1 %: 2.5 % lie on each side, so take the 0.975 quantile.": (stats.norm.ppf(0.995) + power)
+        * error,
+        "you add the probabilities: take their quantiles, scipy.stats.norm.ppf.": (0.975 + 0.8) * error,
+        "this is in units of the spread (an effect size): multiply by the standard deviation.": right / spread,
+        "you divide by the root of n - 1 as well: ddof=1 has done that, the root of n is left.": right
+        * np.sqrt(n / (n - 1)),
+        "you halve it: the sum of both quantiles times the error is the whole difference.": right / 2,
+        "this is the number of users that you need: asked for is the difference.": (
+            (two_sided + power) * spread / diff.mean()
+        )
+        ** 2,
+        "you return a percentage: return the difference as it is.": 100 * right,
         "you add the measured difference: what can be revealed does not depend on it.": diff.mean() + right,
     }
     sentence = next((words for words, wrong in known.items() if np.isclose(value, wrong)), None)

@@ -64,6 +64,8 @@ def _times(table: pd.DataFrame) -> str | None:
         return "timestamps are still milliseconds: divide by 1000."
     if np.allclose(times, _wanted(table) / 1000, rtol=1e-6):
         return "you divide by a thousand twice; these are seconds since 1970 in thousands."
+    if np.allclose(times, _wanted(table) // 60):
+        return "these are minutes since 1970: write whole seconds."
     if not np.array_equal(times, _wanted(table)):
         return "timestamps do not belong to their rows any more: keep the columns together while you drop and sort."
     if not pd.api.types.is_integer_dtype(table["timestamp"]):
@@ -77,6 +79,8 @@ def _wanted(table: pd.DataFrame) -> np.ndarray:
 
 
 def _rest(table: pd.DataFrame) -> str | None:
+    if not pd.api.types.is_numeric_dtype(table["rating"]):
+        return "ratings are text: turn them into numbers, or nobody can take their mean."
     ratings = pd.to_numeric(table["rating"], errors="coerce").tolist()
     known = {("007", "12"): 5, ("007", "3"): 2, ("u8", "12"): 4, ("9", "0042"): 1}
     if ratings != [known[pair] for pair in zip(table["user"], table["item"])]:
