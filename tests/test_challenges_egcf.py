@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from training_helpers import make_split, planted
 
 from utils.challenges.amazon_reviews import read_amazon_reviews
 from utils.challenges.egcf import EGCF, gate, learned_gates, n_parameters
-from utils.challenges.gates import edge_ratings, separation, with_mistakes
+from utils.challenges.gates import edge_ratings, no_stars, separation, with_mistakes
 from utils.challenges.reviews import (
     EdgeReviews,
     check_reviews,
@@ -361,3 +362,21 @@ def test_the_stored_study_is_whole():
         )
         for row in found["tests"]:
             assert row["low"] <= row["difference"] <= row["high"] and row["t_p"] <= row["t_holm"], (log, row)
+
+
+def test_a_log_without_stars_is_told_from_one_with_few_and_one_with_enough():
+    n = 60
+    pairs = np.stack([np.arange(n), np.zeros(n, dtype=int)], axis=1)
+    reviews = EdgeReviews(pairs, np.ones((n, 2), np.float32), np.ones(n, dtype=bool))
+    stars = np.where(np.arange(n) < 30, 1.0, 5.0)
+    assert no_stars(reviews, stars) == ""
+    assert "comes with a rating" in no_stars(reviews, np.full(n, np.nan))
+    assert "go up to 10" in no_stars(reviews, 2 * stars)
+    assert no_stars(reviews, np.where(np.arange(n) < 3, 1.0, 5.0)).startswith(
+        "3 reviews with 1 or 2 stars and 57 with 5"
+    )
+    silent = EdgeReviews(pairs, reviews.vectors, np.arange(n) >= 30)
+    assert no_stars(silent, stars).startswith("0 reviews"), "only edges with a review count"
+    items = pd.DataFrame({"item": ["x"], "title": "", "description": "", "image": "", "audio": ""})
+    dataset = assemble("unrated", Path(), items, pd.DataFrame({"user": ["a", "b"], "item": ["x", "x"]}))
+    assert np.isnan(edge_ratings(dataset, np.array([[0, 0], [1, 0]]))).all()

@@ -140,3 +140,21 @@ def test_a_log_alone_gets_random_vectors_and_says_so(tmp_path, capsys):
     assert features["textual"].matrix.shape == (3, 64) and features["textual"].mask.all()
     with pytest.raises(CourseError, match="04_multimodal_fusion does not run on log: it fuses"):
         course.start("04_multimodal_fusion", dataset=str(dataset.path))
+
+
+def test_notebook_08_takes_a_folder_with_reviews_and_says_why_not_otherwise(tmp_path):
+    path = ROOT / "notebooks" / "08_reviews_on_edges.ipynb"
+
+    def why(name, log):
+        return why_not(path, write_folder(tmp_path / name, "item\ni1\ni2\n", log))
+
+    rows = [f"u{k}\ti{1 + k % 2}" for k in range(80)]
+    assert why("none", "user\titem\n" + "\n".join(rows) + "\n") == (
+        "it puts reviews on edges, and the log has no column review"
+    )
+    head = "user\titem\treview\n"
+    assert "none of its rows has one" in why("empty", head + "".join(f"{row}\t \n" for row in rows))
+    assert "only 3 of its rows have one" in why(
+        "few", head + "".join(f"{r}\t{'ok' * (k < 3)}\n" for k, r in enumerate(rows))
+    )
+    assert why("all", head + "".join(f"{row}\tfine\n" for row in rows)) == ""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from utils.data import load_dataset
 from utils.errors import CourseError
-from utils.features import extract, hub, image
+from utils.features import extract, fast, hub, image
 from utils.files import ROOT, sha256
 
 PHOTOS = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -78,6 +78,57 @@ def test_lite0_loads_strictly_into_torchvision_and_fusing_changes_nothing():
     torch.testing.assert_close(middle, expected, rtol=1e-3, atol=1e-3)
     names = [name for name, m in network.named_modules() if isinstance(m, torch.nn.SiLU)]
     assert not names, "Lite uses ReLU6 everywhere"
+
+
+@pytest.mark.parametrize(("kernel", "side", "groups"), [(3, 8, 1), (5, 9, 4), (3, 7, 4)])
+def test_a_convolution_takes_the_padding_before_it_over_to_the_bit(kernel, side, groups):
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(4, 4, kernel, stride=2, groups=groups)
+    traced = torch.fx.symbolic_trace(torch.nn.Sequential(image._SamePad(kernel), conv))
+    x = torch.randn(2, 4, side, side)
+    expected = traced(x)
+    absorbed = fast.absorb_padding(traced)
+    assert [node.op for node in absorbed.graph.nodes] == ["placeholder", "call_module", "output"]
+    torch.testing.assert_close(absorbed(x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_padding_that_a_convolution_cannot_take_over_stays():
+    class Odd(torch.nn.Module):
+        def __init__(self, conv, **pad):
+            super().__init__()
+            self.conv, self.pad = conv, pad
+
+        def forward(self, x):
+            return self.conv(torch.nn.functional.pad(x, (0, 1, 0, 1), **self.pad))
+
+    x = torch.randn(1, 2, 8, 8)
+    plain = torch.nn.Conv2d(2, 2, 3)
+    cases = [
+        Odd(plain, value=1.0),
+        Odd(plain, mode="reflect"),
+        Odd(torch.nn.Conv2d(2, 2, 3, padding=1)),
+        Odd(torch.nn.Conv2d(2, 2, 3, dilation=2)),
+    ]
+    for module in cases:
+        traced = torch.fx.symbolic_trace(module)
+        expected = traced(x)
+        assert torch.equal(fast.absorb_padding(traced)(x), expected)
+        assert any(node.op == "call_function" for node in traced.graph.nodes), "still there"
+
+
+def test_a_file_of_weights_is_known_by_the_digits_in_its_name(dataset, tiny_weights, tmp_path, monkeypatch):
+    _, path = tiny_weights
+    kept = tmp_path / "hub" / "checkpoints" / "shufflenet-0badc0de.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(path.read_bytes())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(hub, "weights_url", lambda _: f"http://127.0.0.1:9/{kept.name}")
+    with pytest.raises(CourseError, match="has sha256 .* and the publisher states 0badc0de"):
+        extract(dataset, "visual", "torchvision:shufflenet_v2_x0_5", size=64, progress=False)
+    whole = kept.with_name(f"shufflenet-{sha256(path)[:8]}.pth")
+    kept.rename(whole)
+    monkeypatch.setattr(hub, "weights_url", lambda _: f"http://127.0.0.1:9/{whole.name}")
+    assert extract(dataset, "visual", "torchvision:shufflenet_v2_x0_5", size=64, progress=False).dim
 
 
 def test_stride_two_pads_as_tensorflow_does():

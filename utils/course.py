@@ -268,11 +268,9 @@ def set_seed(seed: int) -> None:
 
 def device() -> str:
     """Return ``"cuda"``, ``"mps"`` or ``"cpu"``: the first that is there."""
-    import torch
+    from utils.devices import available
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return available()[0]
 
 
 def by_mode(fast: T, full: T) -> T:

@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dtype", help="float32 or float16")
     command.add_argument("--format", help="npy or safetensors")
     command.add_argument("--on-error", dest="on_error", help="mask or raise")
+    command.add_argument("--device", help="cpu, cuda, mps, or auto: the fastest that is there")
     command.add_argument("--batch-size", dest="batch_size", type=int)
     command.add_argument("--block", type=int, help="rows of a block: what a kill can cost")
     command.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the encoder")
@@ -87,9 +88,9 @@ def _typed(options: argparse.Namespace) -> dict[str, Any]:
     import yaml
 
     names = (
-        "dataset modality encoder layers out source ids language fusion dtype format on_error batch_size block".split()
+        "dataset modality encoder layers out source ids language fusion dtype format on_error device batch_size block"
     )
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in names.split() if getattr(options, name) is not None}
     if options.clean:
         given["clean"] = options.clean[0] if len(options.clean) == 1 else options.clean
     for text in options.set:

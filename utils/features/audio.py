@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features import musicnn
 from utils.features.registry import Encoder, Network, needs_network, register, register_family
@@ -63,10 +64,13 @@ def sound_network(
     layers=tuple(musicnn.LAYERS),
     options={"max_seconds": MAX_SECONDS},
     many=True,
+    placed=True,
 )
-def _load_musicnn(layer: str | tuple[str, ...], max_seconds: float) -> Network:
+def _load_musicnn(layer: str | tuple[str, ...], max_seconds: float, device: str = "cpu") -> Network:
     musicnn.load_musicnn()  # a missing or changed file is said here, before a sound is read
-    return sound_network(musicnn.patches, partial(musicnn.encode, layer=layer), max_seconds)
+    at_once = 1 if device == "cpu" else 32
+    encode = partial(musicnn.encode, layer=layer, batch_size=at_once, device=device)
+    return sound_network(musicnn.patches, encode, max_seconds)
 
 
 @register(
@@ -133,16 +137,19 @@ def _hf_audio(name: str, modality: str) -> Encoder:
         any_layer=True,
         options={"max_seconds": 30.0, "revision": "main"},
         many=True,
+        placed=True,
     )
 
 
-def _load_hf_audio(name: str, layer: str | tuple[str, ...], max_seconds: float, revision: str) -> Network:
+def _load_hf_audio(
+    name: str, layer: str | tuple[str, ...], max_seconds: float, revision: str, device: str = "cpu"
+) -> Network:
     """Load a wav2vec2-like model: the mean over time of its last states (``mean``), or of block K (``hidden.K``)."""
     from transformers import AutoFeatureExtractor, AutoModel
 
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name, revision=revision)
-        model = AutoModel.from_pretrained(name, revision=revision, use_safetensors=True).eval()
+        model = AutoModel.from_pretrained(name, revision=revision, use_safetensors=True).eval().to(device)
     except (OSError, ValueError, KeyError) as error:
         if Path(name).is_dir():
             raise CourseError(
@@ -164,13 +171,13 @@ def _load_hf_audio(name: str, layer: str | tuple[str, ...], max_seconds: float, 
     def encode(inputs: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
         # One sound at a time: some of these models normalise over the padded length, and a batch would change the row.
         rows: list[list[np.ndarray]] = [[] for _ in wanted]
-        with torch.inference_mode():
+        with torch.inference_mode(), exact(torch.device(device), 1):
             for values in inputs:
-                output = model(values, output_hidden_states=any(each != "mean" for each in wanted))
+                output = model(values.to(device), output_hidden_states=any(each != "mean" for each in wanted))
                 for each, found in zip(wanted, rows):
                     last = each == "mean"
                     states = output.last_hidden_state if last else output.hidden_states[int(each.split(".")[1])]
-                    found.append(states[0].mean(dim=0).float().numpy())
+                    found.append(states[0].mean(dim=0).float().cpu().numpy())
         return np.stack(rows[0]) if isinstance(layer, str) else [np.stack(found) for found in rows]
 
     return sound_network(prepare, encode, max_seconds, rate)
@@ -198,6 +205,7 @@ def _torchaudio(name: str, modality: str) -> Encoder:
         any_layer=True,
         options={"max_seconds": 30.0},
         many=True,
+        placed=True,
     )
 
 
@@ -220,11 +228,11 @@ def _bundles(name: str) -> tuple[Any, Any]:
     return torchaudio, getattr(pipelines, name)
 
 
-def _load_torchaudio(name: str, layer: str | tuple[str, ...], max_seconds: float) -> Network:
+def _load_torchaudio(name: str, layer: str | tuple[str, ...], max_seconds: float, device: str = "cpu") -> Network:
     """Load a wav2vec2-like bundle: the mean over time of its last layer (``mean``), or of layer K (``hidden.K``)."""
     _, bundle = _bundles(name)
     try:
-        model = bundle.get_model().eval()
+        model = bundle.get_model().eval().to(device)
     except OSError as error:
         raise needs_network(f"torchaudio:{name}", "audio", getattr(error, "reason", error)) from error
     wanted = [layer] if isinstance(layer, str) else list(layer)
@@ -233,15 +241,15 @@ def _load_torchaudio(name: str, layer: str | tuple[str, ...], max_seconds: float
     def encode(waves: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
         # One sound at a time: padding would change the row of a shorter one.
         rows: list[list[np.ndarray]] = [[] for _ in wanted]
-        with torch.inference_mode():
+        with torch.inference_mode(), exact(torch.device(device), 1):
             for wave in waves:
-                states, _ = model.extract_features(torch.from_numpy(at_least(wave, rate))[None])
+                states, _ = model.extract_features(torch.from_numpy(at_least(wave, rate))[None].to(device))
                 known = ["mean", *(f"hidden.{k}" for k in range(len(states)))]
                 for each, found in zip(wanted, rows):
                     if each not in known:
                         raise suggest(each, known, f"layer of encoder 'torchaudio:{name}'")
                     chosen = states[-1 if each == "mean" else int(each.split(".")[1])]
-                    found.append(chosen[0].mean(dim=0).float().numpy())
+                    found.append(chosen[0].mean(dim=0).float().cpu().numpy())
         return np.stack(rows[0]) if isinstance(layer, str) else [np.stack(found) for found in rows]
 
     return sound_network(lambda wave: wave, encode, max_seconds, rate)

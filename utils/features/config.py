@@ -44,6 +44,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "format": (str,),
     "fusion": (str, type(None)),
     "on_error": (str,),
+    "device": (str,),
 }
 REQUIRED = ("dataset", "modality", "out")
 OTHER_NAMES = {"image": "visual", "text": "textual", "sound": "audio", "image+text": PAIR, "visual_textual": PAIR}
@@ -143,7 +144,7 @@ def _job(settings: dict[str, Any], where: str) -> Job:
     if not all(isinstance(layer, str) for layer in layers):
         raise CourseError(f"{where}, key layers: give names, in quotes where they are numbers.")
     loose = {key: value for key, value in settings.items() if key not in KINDS}
-    plain = ("source", "ids", "language", "clean", "batch_size", "block", "dtype", "format", "on_error", "encoder")
+    plain = "source ids language clean batch_size block dtype format on_error device encoder".split()
     chosen = {key: settings[key] for key in plain if key in settings}
     chosen["options"] = {**settings.get("options", {}), **loose}
     chosen["fusion"] = settings.get("fusion") or ""

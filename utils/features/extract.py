@@ -126,9 +126,10 @@ def _compute(
     store: Store,
     batch_size: int,
     progress: bool,
+    device: str,
 ) -> Iterator[tuple[str, np.ndarray | None, BaseException | None]]:
     """Yield (digest, vector, error) for every content, writing vectors to the cache on the way, also when stopped."""
-    network = encoder.load(layer, **options)
+    network = encoder.network(layer, options, device)
     digests = list(todo)
     if network.order is not None:
         digests.sort(key=lambda digest: (network.order(todo[digest]), digest))
@@ -162,6 +163,7 @@ def extract(
     *,
     on_error: str = "mask",
     language: str | None = None,
+    device: str = "cpu",
     **preprocessing: Any,
 ) -> Features:
     """Turn every item's content into a vector (phi of the schema).
@@ -177,13 +179,15 @@ def extract(
         on_error: ``"mask"``: a file that cannot be read counts as missing, with one warning that names it;
             ``"raise"``: stop there. What was computed before is in the cache either way.
         language: for text, the suffix of ``description_<language>``.
+        device: where the network computes: ``cpu``, ``cuda``, ``mps``, or ``auto`` (the fastest that is there). It changes
+            the rounding of a vector and nothing else, so that the cache is one for all devices.
         preprocessing: options of the encoder, for example ``size=160``.
 
     Returns:
         Features of shape (n_items, dim), rows in the order of ``dataset.item_names``.
 
     Raises:
-        CourseError: unknown names, weights that cannot be had, no item with this modality.
+        CourseError: unknown names, weights or a device that cannot be had, no item with this modality.
     """
     started = time.perf_counter()
     chosen = find(encoder, modality)
@@ -191,7 +195,7 @@ def extract(
         raise CourseError(f"language={language!r} is for text; leave it out for {modality} features.")
     if batch_size < 1:
         raise CourseError(f"batch_size is {batch_size}; give 1 or more, 8 to 16 is fastest on a CPU.")
-    layer, options = chosen.settle_layer(layer), chosen.settle(preprocessing)
+    layer, options, device = chosen.settle_layer(layer), chosen.settle(preprocessing), chosen.place(device)
     problems = _Problems(dataset, modality, on_error)
 
     rows: dict[str, list[int]] = {}  # content -> the items that have it: the same picture is computed once
@@ -229,7 +233,7 @@ def extract(
     if missing and chosen.whole:
         missing = todo  # fitted on everything, or it would be another encoder
     if missing:
-        for digest, vector, error in _compute(chosen, layer, options, missing, store, batch_size, progress):
+        for digest, vector, error in _compute(chosen, layer, options, missing, store, batch_size, progress, device):
             if error is None:
                 vectors[digest] = vector
             else:
@@ -257,6 +261,7 @@ def extract(
         "licence": chosen.licence,
         "source": chosen.source,
         "n_cached": n_cached,
+        "device": device if missing else "",
         "seconds": round(time.perf_counter() - started, 3),
     }
     return Features(modality, matrix, dataset.item_names, mask, provenance)

@@ -1,9 +1,11 @@
 """Room `features`, visual: the same convolutional network with fewer passes over memory (CPU, float32).
 
-Three things cost a network on a CPU more than its arithmetic, and each is taken out without changing what it computes:
+Four things cost a network on a CPU more than its arithmetic, and each is taken out without changing what it computes:
 
 * batch norm after a convolution is another pass over a map of megabytes: folded into the convolution's weights;
 * ReLU or ReLU6 after a convolution is one more: done by the convolution (oneDNN) while the values are in registers;
+* padding by hand before a convolution (TensorFlow's, one pixel more at the end than at the start) copies the map: the
+  kernel gets that many zeros at its start instead, and the convolution pads both sides alike by itself;
 * 1 x 1 convolutions on one thread take torch's general path, which copies channels-last maps twice: oneDNN does not.
 
 The fused operator is one that torch's own compiler calls; it is no public interface. So `tighten` runs the rewritten
@@ -62,6 +64,38 @@ def fold_batchnorm(graph: fx.GraphModule) -> fx.GraphModule:
     return graph
 
 
+def absorb_padding(graph: fx.GraphModule) -> fx.GraphModule:
+    """Let convolutions do the zero padding before them, in place: the same sums, with some zeros more.
+
+    Place o of a convolution over x padded by (l, r) reads x[s o - l + j] for j = 0 ... k - 1. A kernel with r - l zeros
+    before it and padding r on both sides reads x[s o - r + j'], j' = j + r - l: the same places.
+    """
+    modules = dict(graph.named_modules())
+    for node in graph.graph.nodes:
+        before = node.args[0] if node.op == "call_module" and node.args else None
+        conv = modules.get(node.target) if isinstance(before, fx.Node) else None
+        if not (isinstance(conv, nn.Conv2d) and _fits(conv) and before.target is nn.functional.pad):
+            continue
+        left, right, top, bottom = before.args[1] if len(before.args[1]) == 4 else (0, 0, 0, 0)
+        plain = before.args[2:] in ((), ("constant",)) and not before.kwargs.get("value")
+        alone = plain and before.kwargs.get("mode", "constant") == "constant" and len(before.users) == 1
+        if not alone or min(right - left, bottom - top) < 0 or set(conv.padding) != {0} or set(conv.dilation) != {1}:
+            continue
+        wider = nn.Conv2d(
+            conv.in_channels, conv.out_channels, tuple(k + d for k, d in zip(conv.kernel_size, (bottom - top, right - left))),
+            conv.stride, (bottom, right), groups=conv.groups, bias=conv.bias is not None,
+            device="meta",  # its own weights are never drawn: they would move the random generator
+        )  # fmt: skip
+        wider.weight = nn.Parameter(nn.functional.pad(conv.weight.detach(), (right - left, 0, bottom - top, 0)))
+        wider.bias = conv.bias
+        graph.set_submodule(node.target, wider.eval())
+        node.replace_input_with(before, before.args[0])
+        graph.graph.erase_node(before)
+    graph.graph.lint()
+    graph.recompile()
+    return graph
+
+
 def _fuse_activations(graph: fx.GraphModule) -> fx.GraphModule:
     """Every convolution becomes a `FusedConv`, with the ReLU or ReLU6 after it where one follows."""
     for before, node, conv, activation in _pairs(graph, tuple(ACTIVATIONS)):
@@ -95,7 +129,7 @@ def tighten(make: Sequence[fx.GraphModule], example: torch.Tensor) -> fx.GraphMo
     try:
         with torch.inference_mode():
             expected = plain(example)
-            found = _fuse_activations(fast)(example)
+            found = _fuse_activations(absorb_padding(fast))(example)
             for name, value in expected.items():
                 scale = float(value.abs().max()) or 1.0
                 if found[name].shape != value.shape or float((found[name] - value).abs().max()) > 1e-4 * scale:

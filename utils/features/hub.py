@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from utils.devices import exact
+from utils.download import DownloadError, Patience, fetch
 from utils.errors import CourseError, suggest
 from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
 from utils.features.registry import Encoder, Network, needs_network, register_family
-from utils.features.text import CutTexts, quiet_loading
-from utils.features.weights import SECONDS, file_digest, folder_digest, hub_folder
+from utils.features.text import CutTexts, transformer
+from utils.features.weights import SECONDS, file_digest, hub_encoder
 
-
-@contextmanager
-def _short_timeout() -> Iterator[None]:
-    """A connection that does not answer within seconds fails, instead of hanging."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+PATIENCE = Patience(timeout=SECONDS, attempts=2, pause=1.0)  # without a network the message comes after seconds
 
 
 def weights_url(weights: Any) -> str:
@@ -48,6 +39,24 @@ def _torchvision_entry(name: str, weights: str) -> Any:
     return entries[weights]
 
 
+def _torchvision_file(name: str, weights: str) -> Path:
+    """The weights' file where torchvision itself keeps it; fetched, whole and checked, when it is not there.
+
+    Raises:
+        CourseError: no network, or a file whose SHA-256 does not begin as its name says.
+    """
+    url = weights_url(_torchvision_entry(name, weights))
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    begins = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    try:
+        fetch(url, file, sha256=begins[1] if begins else "", patience=PATIENCE)
+    except DownloadError as error:
+        if error.offline or error.status:
+            raise needs_network(f"torchvision:{name}", "visual", str(error).split(";")[0]) from error
+        raise
+    return file
+
+
 def _torchvision_network(name: str, weights: str) -> nn.Module:
     """A torchvision classification network with weights, in eval mode.
 
@@ -58,17 +67,8 @@ def _torchvision_network(name: str, weights: str) -> nn.Module:
 
     # These two change their input when they were trained by someone else; torchvision sets it with its own weights.
     extra = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    if Path(weights).is_file():
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    else:
-        url = weights_url(_torchvision_entry(name, weights))
-        try:
-            with _short_timeout():
-                state = torch.hub.load_state_dict_from_url(
-                    url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-                )
-        except (OSError, RuntimeError) as error:  # URLError and timeouts are OSError; a wrong hash is RuntimeError
-            raise needs_network(f"torchvision:{name}", "visual", getattr(error, "reason", error)) from error
+    file = Path(weights) if Path(weights).is_file() else _torchvision_file(name, weights)
+    state = torch.load(file, map_location="cpu", weights_only=True)
     network = get_model(name, weights=None, **extra)
     try:
         network.load_state_dict(state)
@@ -113,15 +113,14 @@ def _torchvision(name: str, modality: str) -> Encoder:
 
     def load(
         layer: str | tuple[str, ...], size: int | None, fit: str, weights: str, normalise: str = "model", mean: Any = None,
-        std: Any = None,
+        std: Any = None, device: str = "cpu",
     ) -> Network:  # fmt: skip
         look = _torchvision_entry(name, weights).transforms()
         scaling = normaliser(normalise, mean, std, (255 * np.array(look.mean), 255 * np.array(look.std)))
         network = _torchvision_network(name, weights)
         size = size or look.crop_size[0]
-        return image_network(
-            listen(network, before_classifier(network, layer), encoder, size), reader(size, fit), **scaling
-        )
+        forward = listen(network, before_classifier(network, layer), encoder, size, device)
+        return image_network(forward, reader(size, fit), device=device, **scaling)
 
     def weights_id(weights: str, **_: Any) -> str:
         own = Path(weights).is_file()
@@ -141,28 +140,30 @@ def _torchvision(name: str, modality: str) -> Encoder:
         options={"size": None, "fit": "pad", "weights": "DEFAULT"},
         extras=NORMALISE,
         many=True,
+        placed=True,
     )
+
+
+def _picture(folder: Path) -> Any:
+    """A function from a picture's file to what the model's own preprocessing makes of it, (3, h, w)."""
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+    return lambda path: processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
 
 
 def _pooled(output: Any) -> np.ndarray:
     """transformers 5 returns an object where 4 returned the tensor."""
     tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
-    return tensor.float().numpy()
+    return tensor.float().cpu().numpy()
 
 
 def _clip_image(folder: Path, model: nn.Module) -> Network:
-    from transformers import AutoImageProcessor
-
-    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
-
-    def prepare(path: Path) -> torch.Tensor:
-        return processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
-
     def encode(images: list[torch.Tensor]) -> np.ndarray:
-        with torch.inference_mode():
-            return _pooled(model.get_image_features(pixel_values=torch.stack(images)))
+        with torch.inference_mode(), exact(model.device, len(images)):
+            return _pooled(model.get_image_features(pixel_values=torch.stack(images).to(model.device)))
 
-    return Network(prepare, encode)
+    return Network(_picture(folder), encode)
 
 
 def _clip_text(folder: Path, model: nn.Module) -> Network:
@@ -177,8 +178,8 @@ def _clip_text(folder: Path, model: nn.Module) -> Network:
     def encode(texts: list[str]) -> np.ndarray:
         tokens = tokenizer(texts, padding=padding, truncation=True, max_length=longest, return_tensors="pt")
         cut.look(texts, tokens)
-        with torch.inference_mode():
-            return _pooled(model.get_text_features(**tokens))
+        with torch.inference_mode(), exact(model.device, len(texts)):
+            return _pooled(model.get_text_features(**tokens.to(model.device)))
 
     return Network(prepare=str, encode=encode, order=len)
 
@@ -190,29 +191,13 @@ def _clip_text(folder: Path, model: nn.Module) -> Network:
     source="a CLIP-like image+text model (one space for both), by hub name or folder",
 )
 def _clip(name: str, modality: str) -> Encoder:
-    encoder = f"hf-clip:{name}"
-
-    def load(layer: str) -> Network:
-        from transformers import AutoModel
-
-        folder = hub_folder(name, encoder, modality)
-        with quiet_loading():
-            model = AutoModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
+    def load(folder: Path, layer: str, device: str = "cpu") -> Network:
+        model = transformer(folder, device)
         if not hasattr(model, "get_image_features"):
-            raise CourseError(f"Encoder {encoder!r}: {name} is no image+text model; use hf:{name} for text.")
-        return _clip_image(folder, model) if modality == "visual" else _clip_text(folder, model)
+            raise CourseError(f"Encoder 'hf-clip:{name}': {name} is no image+text model; use hf:{name} for text.")
+        return (_clip_image if modality == "visual" else _clip_text)(folder, model)
 
-    return Encoder(
-        name=encoder,
-        modality=modality,
-        load=load,
-        dim=None,
-        offline=Path(name).is_dir(),
-        licence="the model's own",
-        source=f"Hugging Face image+text model {name}",
-        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
-        layers=("projection",),
-    )
+    return hub_encoder("hf-clip", name, modality, "Hugging Face image+text model", load, layers=("projection",))
 
 
 def _states(output: Any, layer: str) -> torch.Tensor:
@@ -229,44 +214,23 @@ def _states(output: Any, layer: str) -> torch.Tensor:
     "hf-vision", ["visual"], licence="the model's own", source="a Hugging Face vision model, by hub name or folder"
 )
 def _vision(name: str, modality: str) -> Encoder:
-    encoder = f"hf-vision:{name}"
-
-    def load(layer: str | tuple[str, ...]) -> Network:
-        from transformers import AutoImageProcessor, AutoModel
-
-        folder = hub_folder(name, encoder, modality)
-        with quiet_loading():
-            model = AutoModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
-        processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+    def load(folder: Path, layer: str | tuple[str, ...], device: str = "cpu") -> Network:
+        model = transformer(folder, device)
         blocks = getattr(model.config, "num_hidden_layers", None) or len(getattr(model.config, "depths", ()))
         known = ["pooled", "mean", "cls", *(f"hidden.{k}" for k in range(blocks + 1))]
         wanted = [layer] if isinstance(layer, str) else list(layer)
         for each in wanted:
             if each not in known:
-                raise suggest(each, known, f"layer of encoder {encoder!r}")
-
-        def prepare(path: Path) -> torch.Tensor:
-            return processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
+                raise suggest(each, known, f"layer of encoder 'hf-vision:{name}'")
 
         def encode(images: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
-            with torch.inference_mode():
+            with torch.inference_mode(), exact(model.device, len(images)):
                 hidden = any(each.startswith("hidden.") for each in wanted)
-                output = model(pixel_values=torch.stack(images), output_hidden_states=hidden)
-                rows = [_states(output, each).float().numpy() for each in wanted]
+                output = model(pixel_values=torch.stack(images).to(model.device), output_hidden_states=hidden)
+                rows = [_states(output, each).float().cpu().numpy() for each in wanted]
             return rows[0] if isinstance(layer, str) else rows
 
-        return Network(prepare, encode)
+        return Network(_picture(folder), encode)
 
-    return Encoder(
-        name=encoder,
-        modality=modality,
-        load=load,
-        dim=None,
-        offline=Path(name).is_dir(),
-        licence="the model's own",
-        source=f"Hugging Face vision model {name}",
-        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
-        layers=("pooled", "mean", "cls"),
-        any_layer=True,
-        many=True,
-    )
+    about = {"layers": ("pooled", "mean", "cls"), "any_layer": True, "many": True}
+    return hub_encoder("hf-vision", name, modality, "Hugging Face vision model", load, **about)

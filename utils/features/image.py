@@ -15,8 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 from torch import nn
 
+from utils.devices import exact
 from utils.errors import CourseError, suggest
-from utils.features.fast import tighten
+from utils.features.fast import fold_batchnorm, tighten
 from utils.features.registry import Network, register
 from utils.features.weights import package_path
 
@@ -202,13 +203,14 @@ def _traced(network: nn.Module, layers: Sequence[str]) -> torch.fx.GraphModule:
 
 
 def listen(
-    network: nn.Module, layer: str | Sequence[str], encoder: str, size: int = 64
+    network: nn.Module, layer: str | Sequence[str], encoder: str, size: int = 64, device: str = "cpu"
 ) -> Callable[[torch.Tensor], torch.Tensor | list[torch.Tensor]]:
     """Cut a network at a layer: a function (batch, 3, h, w) -> (batch, channels), the mean over places of a map.
 
     Args:
         layer: one name; or several, then the function returns a list, all from the same forward pass.
         size: side of the picture on which the fast network is compared with the plain one.
+        device: where it computes; the fast form is one for the processor.
 
     Raises:
         CourseError: no such layer; the nearest names.
@@ -221,8 +223,11 @@ def listen(
         if each not in names and not any(name.startswith(each + ".") for name in names):
             raise suggest(each, names, f"layer of encoder {encoder!r}")
     maps_last = type(network).__name__ == "SwinTransformer"  # its maps are (batch, h, w, channels)
-    example = torch.linspace(-2, 2, 3 * size * size).reshape(1, 3, size, size)
-    cut = tighten([_traced(network, wanted), _traced(network, wanted)], example)
+    if device == "cpu":
+        example = torch.linspace(-2, 2, 3 * size * size).reshape(1, 3, size, size)
+        cut = tighten([_traced(network, wanted), _traced(network, wanted)], example)
+    else:
+        cut = fold_batchnorm(_traced(network, wanted)).to(device, memory_format=torch.channels_last)
 
     def pooled(out: torch.Tensor) -> torch.Tensor:
         if out.ndim == 4:
@@ -239,20 +244,27 @@ def listen(
 def numbers(parts: Sequence[torch.Tensor | list[torch.Tensor]]) -> np.ndarray | list[np.ndarray]:
     """Join the outputs of several forward passes: one array, or one for each layer."""
     if isinstance(parts[0], torch.Tensor):
-        return torch.cat(list(parts)).float().numpy()
-    return [torch.cat(layer).float().numpy() for layer in zip(*parts)]
+        return torch.cat(list(parts)).float().cpu().numpy()
+    return [torch.cat(layer).float().cpu().numpy() for layer in zip(*parts)]
 
 
 def image_network(
-    forward: Callable, prepare: Callable[[Path], np.ndarray], mean: Any, scale: Any, minmax: bool = False
+    forward: Callable,
+    prepare: Callable[[Path], np.ndarray],
+    mean: Any,
+    scale: Any,
+    minmax: bool = False,
+    device: str = "cpu",
 ) -> Network:
     """Network of arrays uint8 (h, w, 3): stacked, (x - mean) / scale, channels last, no autograd.
 
     Args:
         minmax: scale each picture to 0..1 by its own darkest and brightest value instead.
+        device: where ``forward`` computes; the bytes travel there and become numbers there.
     """
-    mean = torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
-    scale = torch.tensor(scale, dtype=torch.float32).reshape(-1, 1, 1)
+    where = torch.device(device)
+    mean = torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1).to(where)
+    scale = torch.tensor(scale, dtype=torch.float32).reshape(-1, 1, 1).to(where)
 
     def scaled(part: torch.Tensor) -> torch.Tensor:
         x = part.to(torch.float32)
@@ -262,10 +274,11 @@ def image_network(
         return x.sub_(low).div_((high - low).clamp_(min=1))  # a picture of one colour becomes 0, not NaN
 
     def encode(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-        with torch.inference_mode():
+        at_once = AT_ONCE if where.type == "cpu" else len(arrays)
+        with torch.inference_mode(), exact(where, at_once):
             # (batch, h, w, 3) permuted is already channels_last in memory.
-            batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-            return numbers([forward(scaled(part)) for part in batch.split(AT_ONCE)])
+            batch = torch.from_numpy(np.stack(arrays)).to(where).permute(0, 3, 1, 2)
+            return numbers([forward(scaled(part)) for part in batch.split(at_once)])
 
     return Network(prepare, encode)
 
@@ -317,13 +330,20 @@ def _even_size(size: int) -> int:
     options={"size": 224, "fit": "pad"},
     extras=NORMALISE,
     many=True,
+    placed=True,
 )
 def _load_lite0(
-    layer: str, size: int, fit: str, normalise: str = "model", mean: Any = None, std: Any = None
+    layer: str,
+    size: int,
+    fit: str,
+    normalise: str = "model",
+    mean: Any = None,
+    std: Any = None,
+    device: str = "cpu",
 ) -> Network:
     look = normaliser(normalise, mean, std, ([127.0], [128.0]))
-    forward = listen(lite0(), layer, "efficientnet_lite0")
-    return image_network(forward, reader(_even_size(size), fit), **look)
+    forward = listen(lite0(), layer, "efficientnet_lite0", device=device)
+    return image_network(forward, reader(_even_size(size), fit), device=device, **look)
 
 
 @register(
@@ -337,13 +357,14 @@ def _load_lite0(
     any_layer=True,
     options={"size": 224, "fit": "pad", "seed": 0},
     many=True,
+    placed=True,
 )
-def _load_random(layer: str, size: int, fit: str, seed: int) -> Network:
+def _load_random(layer: str, size: int, fit: str, seed: int, device: str = "cpu") -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _settle_norms(lite0_network())
-    forward = listen(network, layer, "random_cnn")
-    return image_network(forward, reader(_even_size(size), fit), [127.0], [128.0])
+    forward = listen(network, layer, "random_cnn", device=device)
+    return image_network(forward, reader(_even_size(size), fit), [127.0], [128.0], device=device)
 
 
 @register(

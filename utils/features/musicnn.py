@@ -23,6 +23,7 @@ vocals" in everything: .92 in a drum break whose tags are drums and beat.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -34,6 +35,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import nn
 
+from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features.sound import HOP, at_least, log_mel
 from utils.features.weights import file_digest
@@ -169,6 +171,14 @@ def load_musicnn(path: str | Path = WEIGHTS, expected: str = WEIGHTS_SHA256) -> 
     return model
 
 
+@lru_cache(maxsize=1)
+def on_device(device: str) -> MusicNN:
+    """A copy of the shipped network on an accelerator, without the fast form of its filters, which is for a processor."""
+    model = copy.deepcopy(load_musicnn())
+    model.peaks = []
+    return model.to(device)
+
+
 def patches(wave: np.ndarray) -> np.ndarray:
     """Cut a sound (n_samples,) at 16 kHz into log-mel patches (n_patches, 187, 96).
 
@@ -182,7 +192,10 @@ def patches(wave: np.ndarray) -> np.ndarray:
 
 
 def encode(
-    cut: Sequence[np.ndarray], layer: str | Sequence[str] = "penultimate", batch_size: int = 1
+    cut: Sequence[np.ndarray],
+    layer: str | Sequence[str] = "penultimate",
+    batch_size: int = 1,
+    device: str = "cpu",
 ) -> np.ndarray | list[np.ndarray]:
     """Return one row per sound, (n_sounds, dim) float32: the mean of ``layer`` over the sound's patches.
 
@@ -192,6 +205,7 @@ def encode(
             of them, then the result is a list, from one forward pass.
         batch_size: patches that go through the network at once; it changes the speed, not the result. On a CPU more
             than one is slower: a patch's maps (9 MB) then leave the processor's cache.
+        device: where the network computes.
     """
     wanted = [layer] if isinstance(layer, str) else list(layer)
     for each in wanted:
@@ -200,11 +214,12 @@ def encode(
     if not cut:
         found = [np.zeros((0, LAYERS[each]), np.float32) for each in wanted]
     else:
-        model, stacked = load_musicnn(), torch.from_numpy(np.concatenate(cut))
-        with torch.inference_mode():
+        model, where = load_musicnn() if device == "cpu" else on_device(device), torch.device(device)
+        with torch.inference_mode(), exact(where, batch_size):
+            stacked = torch.from_numpy(np.concatenate(cut)).to(where)
             outputs = [model(batch) for batch in stacked.split(batch_size)]
         lengths = [len(part) for part in cut]
-        joined = [torch.cat([output[each] for output in outputs]) for each in wanted]
+        joined = [torch.cat([output[each] for output in outputs]).cpu() for each in wanted]
         found = [torch.stack([part.mean(dim=0) for part in rows.split(lengths)]).numpy() for rows in joined]
     return found[0] if isinstance(layer, str) else found
 

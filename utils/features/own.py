@@ -118,7 +118,7 @@ def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
     """An Encoder of your module, Network or factory; see the first lines of this file."""
     name = name or f"own:{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', type(thing).__name__)}"
 
-    def load(layer: str | tuple[str, ...], weights: str = "", **options: Any) -> Network:
+    def load(layer: str | tuple[str, ...], weights: str = "", device: str = "cpu", **options: Any) -> Network:
         made = _made(thing)
         if weights and not isinstance(made, nn.Module):
             raise CourseError(f"Encoder {name!r}: weights belong to a torch module, and it returned another thing.")
@@ -127,7 +127,7 @@ def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
         if isinstance(made, nn.Module) and weights:
             load_state(made, weights)
         if modality == "visual":
-            return _pictures(made, layer, name, **options)
+            return _pictures(made, layer, name, device, **options)
         if isinstance(made, nn.Module):
             made = made.eval()
         if not callable(made):
@@ -157,18 +157,19 @@ def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
         options=OPTIONS[modality],
         extras=NORMALISE if modality == "visual" else {},
         many=isinstance(thing, nn.Module),
+        placed=modality == "visual",  # functions of texts and sounds place themselves
     )
 
 
 def _pictures(
-    made: Any, layer: str | tuple[str, ...], name: str, size: int, fit: str, normalise: str = "model", mean: Any = None,
-    std: Any = None,
+    made: Any, layer: str | tuple[str, ...], name: str, device: str, size: int, fit: str, normalise: str = "model",
+    mean: Any = None, std: Any = None,
 ) -> Network:  # fmt: skip
     """A torch module at a layer, or a function of pictures; "model" preprocessing is ImageNet's mean and spread."""
     usual = tuple(255 * np.asarray(values) for values in IMAGENET)
     if isinstance(made, nn.Module):
         try:
-            forward = listen(made.eval(), before_classifier(made, layer), name, size)
+            forward = listen(made.eval(), before_classifier(made, layer), name, size, device)
         except CourseError:
             raise
         except Exception as error:  # torch.fx follows no branches that depend on the input
@@ -176,7 +177,7 @@ def _pictures(
                 f"Encoder {name!r}: layers of {type(made).__name__} cannot be listened to ({type(error).__name__}); return a "
                 "Network with your own prepare and encode instead."
             ) from error
-        return image_network(forward, reader(size, fit), **normaliser(normalise, mean, std, usual))
+        return image_network(forward, reader(size, fit), device=device, **normaliser(normalise, mean, std, usual))
     if not callable(made):
         raise CourseError(f"Encoder {name!r} made a {type(made).__name__}; return a torch module, Network or function.")
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from utils.devices import pick_device
 from utils.errors import CourseError, suggest
 from utils.features.cleaning import clean_text, steps_of
 from utils.features.extract import COLUMN, _attempt, _stream, content_digest, contents
@@ -60,6 +61,8 @@ class Job:
         dtype: ``float32`` or ``float16``, of the file; the network computes in float32.
         format: ``npy`` (with items.txt or rows.txt, mask and provenance beside it) or ``safetensors`` (one file).
         fusion: of image_text: ``concat``, ``sum``, ``mean``, ``product``, or "" for both sides apart.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``. It is no setting of the result: a job that was begun on one device
+            may go on on another; each block says where it was computed, and so does the provenance.
     """
 
     dataset: Dataset
@@ -78,6 +81,7 @@ class Job:
     format: str = "npy"
     fusion: str = ""
     on_error: str = "mask"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         _one_of(self.modality, (*MODALITIES, PAIR), "modality")
@@ -100,6 +104,7 @@ class Job:
             raise CourseError(f"language and clean are for text; leave them out for {self.modality}.")
         if self.source == "interactions" and self.language:
             raise CourseError("A review has no language column; leave language out for source: interactions.")
+        pick_device(self.device)
         object.__setattr__(self, "out", Path(self.out))
         layers = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
         if len(set(layers)) < len(layers):
@@ -279,11 +284,11 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CourseError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
 
 
-def networks(encoder: Encoder, layers: tuple[str, ...], options: Mapping[str, Any]) -> list[tuple[Network, int]]:
+def networks(plan: Plan) -> list[tuple[Network, int]]:
     """Networks and how many layers each gives: one for all where the encoder can, else one for each layer."""
-    if len(layers) > 1 and encoder.many:
-        return [(encoder.load(layers, **options), len(layers))]
-    return [(encoder.load(layer, **options), 1) for layer in layers]
+    groups = [plan.layers] if len(plan.layers) > 1 and plan.encoder.many else list(plan.layers)
+    loaded = [plan.encoder.network(each, plan.options, plan.job.device) for each in groups]
+    return [(network, 1 if isinstance(each, str) else len(each)) for network, each in zip(loaded, groups)]
 
 
 def _vectors(
@@ -343,7 +348,7 @@ class Runner:
         todo = {digest: plan.rows.values[where[0]] for digest, where in rows.items()}
         vectors: dict[str, list[np.ndarray]] = {digest: [] for digest in todo}
         if todo:
-            self.loaded = self.loaded or networks(plan.encoder, plan.layers, plan.options)
+            self.loaded = self.loaded or networks(plan)
             size = len(todo) if plan.encoder.whole else plan.job.batch_size
             for network, n_layers in self.loaded:
                 for digest, found, error in _vectors(network, n_layers, todo, size):
@@ -395,7 +400,8 @@ class Runner:
                 raise CourseError(f"The vectors of {layer} exceed what float16 holds; set dtype: float32.")
             arrays[f"layer_{k}"] = matrix.astype(plan.job.dtype)
         names = np.array(plan.rows.names[low : low + n], dtype=str)
-        about = json.dumps({"key": plan.key, "low": low, "unreadable": list(said.values())}, ensure_ascii=False)
+        about = {"key": plan.key, "low": low, "unreadable": list(said.values())}
+        about = json.dumps({**about, "device": plan.encoder.place(plan.job.device)}, ensure_ascii=False)
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
             short = np.array([digest[:16] for digest in digests], dtype=str)
             np.savez(stream, names=names, mask=mask, digests=short, about=np.array(about), **arrays)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.devices import pick_device
 from utils.errors import CourseError, suggest
 from utils.features.matrix import MODALITIES
 
@@ -47,6 +48,7 @@ class Encoder:
         extras: further settings, with defaults; they enter the cache's key only when they are set otherwise, so that
             what was computed before they existed is still found.
         many: ``load`` also takes a tuple of layers; ``encode`` then returns a list of arrays, from one forward pass.
+        placed: ``load`` also takes ``device``; the others (floors, functions) compute on the processor.
     """
 
     name: str
@@ -64,6 +66,21 @@ class Encoder:
     version: int = 1
     extras: Mapping[str, Any] = field(default_factory=dict)
     many: bool = False
+    placed: bool = False
+
+    def network(self, layer: str | tuple[str, ...], options: Mapping[str, Any], device: str = "cpu") -> Network:
+        """Load the network on a device, where the encoder knows devices.
+
+        Raises:
+            CourseError: unknown device, or one that this machine lacks; weights that cannot be had.
+        """
+        where = pick_device(device)
+        return self.load(layer, **options, **({"device": str(where)} if self.placed else {}))
+
+    def place(self, device: str) -> str:
+        """Where :meth:`network` would compute: the device's name, "cpu" for an encoder that knows none."""
+        where = pick_device(device)
+        return str(where) if self.placed else "cpu"
 
     def settle(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Defaults and given options together; an unknown option is refused with the nearest names."""

