@@ -98,7 +98,7 @@ def test_networks_and_inputs_travel_and_the_vectors_are_those_of_the_processor(d
     here = extract(dataset, "visual", size=64, cache=False, progress=False)
     assert not pretended and here.provenance["device"] == "cpu"
     there = extract(dataset, "visual", size=64, cache=False, progress=False, device="cuda:1")
-    assert "GraphModuleImpl" in pretended and "Tensor" in pretended, "network and pictures"
+    assert "EfficientNet" in pretended and "Tensor" in pretended, "network and pictures"
     assert there.provenance["device"] == "cuda:1"
     np.testing.assert_allclose(there.matrix, here.matrix, atol=1e-4 * np.abs(here.matrix).max())
     cut = next(each.cell_contents for each in image.listen(image.lite0(), "avgpool", "x", 64, "cuda").__closure__
