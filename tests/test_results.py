@@ -7,6 +7,7 @@ import pytest
 from utils import results
 from utils.data import shop_card
 from utils.files import ROOT
+from utils.published import split_table
 
 
 def means(name, metric, part="test"):
@@ -56,6 +57,16 @@ def test_what_readme_says_of_the_search_on_movielens():
     for name in ("bpr", "vbpr"):
         assert tests[name, "freedom"]["high"] < 0 and tests[name, "freedom"]["t_holm"] < 0.05
     assert "| BPR-MF | 0.274 | 0.349 | +0.075 |" in results.movielens_budget()
+
+
+def test_what_readme_says_of_the_parts_of_grcn():
+    test = {row["variant"]: row["test"] for row in results.load("grcn_parts")["rows"]}
+    recall = means("benchmark_tiktok", "recall@20")
+    assert max(test["content only"], test["GRCN"]) < recall["mostpop"]
+    assert test["GRCN"] < test["ids on the refined graph"] < test["ids, all edges equal"] < test["LightGCN"]
+    printed = split_table().query("dataset == 'tiktok'").set_index("model")["recall"]
+    assert test["ids, all edges equal"] > printed["grcn"]
+    assert all(recall[name] < printed[name] for name in ("mmgcn", "bm3", "grcn"))
 
 
 def test_one_command_fills_a_file_that_several_made():
