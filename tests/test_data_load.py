@@ -84,10 +84,11 @@ def test_missing_optional_columns_are_said_once_with_their_cost(tmp_path):
     assert "temporal splits are not possible" in "".join(notes)
 
 
-def test_no_items_file(tmp_path):
-    write_folder(tmp_path, items="", interactions=PAIRS + "u\ti1\n")  # without a split: not a prepared folder
-    text = refusal(tmp_path)
-    assert "items.tsv" in text and str(tmp_path) in text
+def test_a_log_alone_is_a_dataset_without_content(tmp_path):
+    write_folder(tmp_path, items="", interactions=PAIRS + "u\ti10\nu\ti9\nv\ti10\n")
+    data = load_dataset(tmp_path)
+    assert sorted(data.items["item"]) == ["i10", "i9"] and len(data.interactions) == 3
+    assert any("No items.tsv: the 2 items are those of the interactions" in note for note in data.notes)
 
 
 def test_no_interactions_file(tmp_path):

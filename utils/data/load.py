@@ -124,7 +124,7 @@ def _note_empty(path: Path, items: pd.DataFrame, notes: list[str]) -> None:
 def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
     """Make the items of a folder without items.tsv from its prepared features: ids 0..n-1, or features/items.txt.
 
-    Without features and item graphs, the items are those of the interactions, if these say their split.
+    Without features and item graphs, the items are those of the interactions.
     """
     sizes = {
         p.name: npy_shape(p)[0] for p in sorted((folder / "features").glob("*.npy")) if not p.stem.endswith("_mask")
@@ -151,10 +151,8 @@ def _prepared_items(folder: Path, base: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def _items_of_interactions(base: Path, notes: list[str]) -> pd.DataFrame:
-    """Make the items of a prepared folder that has interactions and nothing else; whole numbers are sorted as numbers."""
+    """Make the items of a folder that has interactions and nothing else; whole numbers are sorted as numbers."""
     table = tsv.read_table(tsv.find_table(base, "interactions"), required=("user", "item"))
-    if "split" not in table:
-        raise CourseError(f"{base} has no items.tsv; write one with a column 'item' and one row per item.")
     names = table["item"].unique().tolist()
     names.sort(key=lambda name: (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name))
     names = [name for name in names if name.strip()]
