@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from utils import measured
-from utils.files import ROOT, write_json
+from utils import measured, results
+from utils.files import write_json
 
 
 def row(**other):
@@ -16,13 +16,6 @@ def row(**other):
 
 
 META = {"command": "python -m X", "machine": "a machine"}
-
-
-def test_readme_holds_what_the_files_say():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert measured.render(text) == text, "run `python -m utils.measured`"
-    for name in ("extraction", "parsing"):
-        assert text.count(f"<!-- begin:{name} -->") == text.count(f"<!-- end:{name} -->") == 1
 
 
 def test_a_missed_bar_is_said_and_loads_are_a_range():
@@ -52,13 +45,11 @@ def test_rows_measured_again_take_the_place_of_the_old_ones(tmp_path):
 def test_the_blocks_are_filled_between_their_markers(tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "RESULTS", tmp_path)
     text = "a\n<!-- begin:parsing -->\nold\n<!-- end:parsing -->\nb\n"
-    assert measured.render(text) == text, "no file, no change"
+    assert measured.blocks() == {} and results.render(text) == text, "no file, no change"
     stage = {"rows": 100_000, "cpu_seconds": 2.0, "peak_mb": 120.4, "load": 2.0}
     rows = [{"stage": "imports only", **stage}, {"stage": "parse", **stage}]
     write_json(tmp_path / "parsing.json", {"meta": {**META, "rows": 100_000, "unpacked_mb": 55.5}, "rows": rows})
-    (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    measured.write_readme(tmp_path / "README.md")
-    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    text = results.render(text)
     assert "| from file to log | 50,000 | 120 |" in text and "old" not in text and "imports" not in text
     assert "100,000 reviews, 56 MB unpacked (a machine, load 2)" in text
 

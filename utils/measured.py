@@ -1,6 +1,6 @@
 """Helpers: README's tables of what reading and extracting cost, from the files that `tests/benchmarks` store.
 
-python -m utils.measured rewrites them. The files: data/results/extraction.json and data/results/parsing.json, by
+`python -m utils.results` puts them in. The files: data/results/extraction.json and data/results/parsing.json, by
 
     python -m tests.benchmarks.bench_extraction
     python -m tests.benchmarks.bench_parsing
@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT
 
 RESULTS = ROOT / "data" / "results"
 STAGES = {"lines": "unpack, cut into lines", "json": "and read each line (Python's json)", "orjson": "the same with orjson",
@@ -105,22 +104,3 @@ def blocks() -> dict[str, str]:
         if file.exists():
             found[name] = render(json.loads(file.read_text(encoding="utf-8")))
     return found
-
-
-def render(text: str) -> str:
-    """``text`` with the blocks between their markers filled anew."""
-    for name, block in blocks().items():
-        pattern = rf"(<!-- begin:{name} -->\n).*?(<!-- end:{name} -->)"
-        text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.S)
-    return text
-
-
-def write_readme(path: Path = ROOT / "README.md") -> None:
-    """Rewrite these blocks of README.md."""
-    text = render(path.read_text(encoding="utf-8"))
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_readme()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils import course
+from utils import course, measured
 from utils.files import ROOT, atomic_path
 
 RESULTS = ROOT / "data" / "results"
@@ -293,7 +293,7 @@ def blocks() -> dict[str, str]:
         found["grcn-parts"] = grcn_parts()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
-    return found
+    return found | measured.blocks()
 
 
 def render(text: str) -> str:

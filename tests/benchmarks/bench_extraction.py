@@ -4,7 +4,7 @@
     python -m tests.benchmarks.bench_extraction --device cuda          (the job alone, wall seconds)
 
 The figures go to data/results/extraction.json, row by row, so that it may be run in pieces while the machine is quiet;
-`python -m utils.measured` puts them into README.
+`python -m utils.results` puts them into README.
 
 Three ways, each with its network loaded and warm, timed in turn, medians of the rounds, process CPU and wall seconds:
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_parsing [--rows 1000000] [--json FILE] [--orjson FOLDER]
 
-The figures go to data/results/parsing.json; `python -m utils.measured` puts them into README.
+The figures go to data/results/parsing.json; `python -m utils.results` puts them into README.
 
 The file is made in a temporary folder (which goes away), from a seed: users and items by a Zipf law, texts of the length
 of real reviews, one row in a thousand broken on purpose. Each stage runs in a process of its own, so that its peak is its
