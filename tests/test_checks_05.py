@@ -283,7 +283,7 @@ def parts_multiplied(u, i, t, f, w):
         (content_meets_the_id, "user's id vector"),
         (parts_multiplied, "added, not multiplied"),
         (everybody_with_everything, "every user with every item"),
-        (one_number, "shape ()"),
+        (one_number, "all pairs up to one number"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -122,6 +122,10 @@ def peak_mb() -> float:
         import psutil
 
         return psutil.Process().memory_info().peak_wset / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux hands ru_maxrss on to a new program: there it would be that of this command's parent
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
