@@ -24,6 +24,8 @@ ends, everything is as before. What each habit costs, and why it is so common:
 * ``plain_adam``: the default optimiser walks the weights once for each of its eight operations, a fused one once.
 * ``fancy_indexing``: ``table[ids]`` instead of ``index_select`` or an embedding. The rows are the same; the general
   indexing code is several times slower, and its gradient is added up with sorting.
+* ``plain_gradient``: BPR as its formula is written. Users, positives and negatives are looked up one by one, each with a
+  gradient as large as its table, and autograd walks back through every square, product and sum.
 * ``dense_item_graph``: a graph between items as a full matrix, of which nearly all entries are zero. Work and memory
   grow with the square of the catalogue. Off by default, except for the models of the public framework that do so.
 """
@@ -40,7 +42,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils import evaluation, graphs, training
+from utils import evaluation, graphs, losses, training
 from utils.edges import Edges
 from utils.models.base import TrainedRecommender
 
@@ -59,6 +61,7 @@ class Habits:
     every_item: bool = False
     plain_adam: bool = False
     fancy_indexing: bool = False
+    plain_gradient: bool = False
     dense_item_graph: bool = False
 
 
@@ -270,6 +273,15 @@ def _fancy_indexing() -> Iterator[None]:
             yield
 
 
+def _plain_gradient():
+    def bpr_of_tables(users, items, user_ids, pos_ids, neg_ids, reg: float) -> torch.Tensor:
+        look_up = torch.nn.functional.embedding
+        user, pos, neg = look_up(user_ids, users), look_up(pos_ids, items), look_up(neg_ids, items)
+        return losses.bpr((user * pos).sum(1), (user * neg).sum(1)) + reg * losses.l2_reg(user, pos, neg)
+
+    return _everywhere(losses.bpr_of_tables, bpr_of_tables)
+
+
 _SWITCHES: dict[str, Callable] = {
     "loop_sampling": _loop_sampling,
     "loop_hits": _loop_hits,
@@ -279,5 +291,6 @@ _SWITCHES: dict[str, Callable] = {
     "every_item": _every_item,
     "plain_adam": _plain_adam,
     "fancy_indexing": _fancy_indexing,
+    "plain_gradient": _plain_gradient,
     "dense_item_graph": _dense_item_graph,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from utils.losses import bpr, l2_reg
+from utils.losses import bpr_of_tables
 from utils.models.base import Schema, TrainedRecommender
 
 
@@ -33,6 +33,5 @@ class BPR(TrainedRecommender):
         return self.user_table.weight, self.item_table.weight
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        # one look-up for both items: its gradient, as large as the table, is made once
-        user, (pos, neg) = self.user_table(user_ids), self.item_table(torch.cat([pos_ids, neg_ids])).chunk(2)
-        return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(user, pos, neg)
+        tables = self.user_table.weight, self.item_table.weight
+        return bpr_of_tables(*tables, user_ids, pos_ids, neg_ids, self.settings["reg"])
