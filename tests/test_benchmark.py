@@ -275,10 +275,10 @@ def test_features_that_do_not_fit_the_items_are_named(folder, prepared, tmp_path
         (data / "features").mkdir()
         np.save(data / "features" / "visual.npy", np.ones((29, 4), dtype=np.float32))
         assert run(data, out, "mostpop,vbpr") == 1
-    one, two = capsys.readouterr().err.splitlines()
-    assert "visual.npy has 29 rows but mine has 30 items" in one
-    assert "disagree on the number of items (visual.npy: 29, item_knn_textual.npz: 30)" in two
-    assert run(folder, out, "mostpop") == 0  # needs no features, so it does not read them
+    text = capsys.readouterr().err
+    assert "vbpr, seed 0: " in text and "visual.npy has 29 rows but mine has 30 items" in text
+    assert "disagree on the number of items (visual.npy: 29, item_knn_textual.npz: 30)" in text  # no dataset at all
+    assert {key[0] for key in values(out)} == {"mostpop"}  # needs no features
 
 
 def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_path):
@@ -341,3 +341,65 @@ def test_a_result_file_whose_parts_do_not_fit_is_set_aside(folder, tmp_path, cap
     assert run(folder, out, "mostpop") == 0
     assert "cannot be read: kept as out.set-aside-1.json" in capsys.readouterr().err
     assert ("mostpop", 0, "test", "recall@20") in values(out)
+
+
+def with_features(folder, matrix):
+    (folder / "features").mkdir(exist_ok=True)
+    np.save(folder / "features" / "visual.npy", matrix)
+    (folder / "features" / "items.txt").write_text("".join(f"i{i:02d}\n" for i in range(len(matrix))))
+
+
+def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(folder, tmp_path, monkeypatch):
+    from utils.models.bpr import BPR
+
+    assert run(folder, tmp_path / "whole.json", "bpr") == 0
+    real, epochs = BPR.begin_epoch, []
+
+    def counting(stop):
+        def begin_epoch(self, generator):
+            epochs.append(1)
+            if len(epochs) == stop:
+                raise KeyboardInterrupt
+            return real(self, generator)
+
+        return begin_epoch
+
+    out, n_epochs = tmp_path / "out.json", values(tmp_path / "whole.json")["bpr", 0, "valid", "epochs"]
+    monkeypatch.setattr(BPR, "begin_epoch", counting(5))
+    assert run(folder, out, "bpr") == 130
+    assert [path.name[:6] for path in (tmp_path / "out.running").iterdir()] == ["bpr-0-"]
+    epochs.clear()
+    monkeypatch.setattr(BPR, "begin_epoch", counting(0))
+    assert run(folder, out, "bpr") == 0
+    assert len(epochs) == n_epochs - 4  # the four finished ones were kept
+    measured = {"seconds", "fit_seconds", "peak_mb"}
+    one, two = values(tmp_path / "whole.json"), values(out)
+    assert all(two[key] == pytest.approx(value) for key, value in one.items() if key[3] not in measured)
+    assert not (tmp_path / "out.running").exists()
+
+
+def test_features_that_cannot_be_read_stop_only_the_models_that_use_them(folder, tmp_path, capsys):
+    with_features(folder, np.ones((30, 4), np.float32))
+    (folder / "features" / "visual.npy").write_bytes(b"no array")
+    assert run(folder, tmp_path / "out.json", "mostpop,vbpr,bm3") == 1
+    message = capsys.readouterr().err
+    assert "vbpr, seed 0: " in message and "bm3, seed 0: " in message and "visual.npy" in message
+    assert "pickle=" not in message and "allow_pickle" not in message  # NumPy's advice is not ours
+    assert {key[0] for key in values(tmp_path / "out.json")} == {"mostpop"}
+    assert run(folder, tmp_path / "other.json", "vbpr") == 1
+
+
+def test_settings_found_on_other_features_are_searched_again(folder, tmp_path, monkeypatch):
+    from utils import training
+
+    tried, real = [], training.fit
+    monkeypatch.setattr(training, "fit", lambda name, *a, **k: tried.append(name) or real(name, *a, **k))
+    rng, out = np.random.default_rng(0), tmp_path / "out.json"
+    with_features(folder, rng.normal(size=(30, 4)).astype(np.float32))
+    assert run(folder, out, "itemknn,itemknn_content", "0", "--budget", "2") == 0
+    assert tried == ["itemknn"] * 3 + ["itemknn_content"] * 3  # two trials and the run that counts
+    tried.clear()
+    with_features(folder, rng.normal(size=(30, 4)).astype(np.float32))
+    assert run(folder, out, "itemknn,itemknn_content", "0", "--budget", "2") == 0
+    assert tried == ["itemknn_content"] * 3
+    assert len(json.loads(out.read_text())["meta"]["trials"]) == 4

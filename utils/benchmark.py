@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -128,9 +129,12 @@ def _graph_key(graph: Any) -> str:
 
 
 def run_model(
-    name: str, split: Any, features: dict, seed: int, settings: dict[str, Any], device: Any = None, graphs: dict = {}  # noqa: B006
+    name: str, split: Any, features: dict, seed: int, settings: dict[str, Any], device: Any = None, graphs: dict = {},  # noqa: B006
+    checkpoint: Path | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, np.ndarray]]:  # fmt: skip
     """Train one model with one seed, and judge it on the validation part and once on the test part.
+
+    An interrupted training goes on from ``checkpoint``; "fit_seconds" then counts the epochs before, too.
 
     On a split with more than 20 cold items the rows ``cold_recall@20`` (all items compete) and ``among_cold_recall@20`` are added.
 
@@ -144,8 +148,8 @@ def run_model(
     reset_peak()
     start = time.perf_counter()
     given = {"item_graphs": graphs} if graphs else {}
-    model, history = fit(name, split, features, seed=seed, device=device, **settings, **given)
-    fit_seconds = time.perf_counter() - start
+    model, history = fit(name, split, features, seed=seed, device=device, checkpoint=checkpoint, **settings, **given)
+    fit_seconds = max(time.perf_counter() - start, 0.0 if history is None else history.seconds)
     values: dict[tuple[str, str], float] = {}
     for part in ("valid", "test"):
         report = evaluate(model, split, part=part, top_k=CUTOFFS if part == "test" else 20, metrics=METRICS)
@@ -168,14 +172,19 @@ def run_model(
     return rows, about, users | {"user_ids": report.user_ids}
 
 
-def tune_model(name: str, split: Any, features: dict, seed: int, budget: int, graphs: dict, trials: list[dict], save):
-    """Try ``budget`` settings on the validation part and return the best; ``trials`` keeps what is done already."""
+def tune_model(
+    name: str, split: Any, features: dict, seed: int, budget: int, graphs: dict, trials: list[dict], made_of: dict, save
+) -> dict[str, Any]:
+    """Try ``budget`` settings on the validation part and return the best.
+
+    ``trials`` keeps what is done already; those of other code, other features or another seed are made anew.
+    """
     from utils.models import MODELS as CLASSES
     from utils.training import fit, trial_settings, validator
 
     validate, given = validator(split, SELECT), {"item_graphs": graphs} if graphs else {}
-    code = code_hash(name)
-    trials[:] = [t for t in trials if t["model"] != name or t["code"] == code]
+    made_of = {**made_of, "seed": seed}
+    trials[:] = [t for t in trials if t["model"] != name or made_of.items() <= t.items()]
     for settings in tqdm(trial_settings(CLASSES[name], split, budget, seed), desc=f"tune {name}", leave=False):
         if any(t["model"] == name and t["settings"] == settings for t in trials):
             continue
@@ -186,7 +195,7 @@ def tune_model(name: str, split: Any, features: dict, seed: int, budget: int, gr
         except CourseError as error:  # one bad setting does not end the search
             note = str(error)
         row = {"model": name, "settings": settings, SELECT: value, "seconds": time.perf_counter() - start}
-        trials.append(row | {"note": note, "code": code})
+        trials.append(row | {"note": note} | made_of)
         save()
     own = [trial for trial in trials if trial["model"] == name]
     best = max(own, key=lambda trial: trial[SELECT])
@@ -278,7 +287,7 @@ def accuracy(
     """Run every model with every seed on one dataset, resuming what ``out`` already holds; return the exit status.
 
     The split is made once, with seed 0; the seeds are those of the models. ``out`` is rewritten after each run: first
-    one seed of every model, then the next. With ``budget`` above 1 the settings are chosen with the first seed.
+    one seed of every model, then the next; a run that was cut off goes on from its last epoch. With ``budget`` above 1 the settings are chosen with the first seed.
     """
     from utils.benchmark_report import paired_tests, write_report
     from utils.models import MODELS as CLASSES
@@ -293,13 +302,21 @@ def accuracy(
     unknown = [name for name in models if name not in CLASSES]
     known = [name for name in dict.fromkeys(models) if name not in unknown]
     content_needed = any(CLASSES[name].uses_features for name in known)
-    data, split, features, graphs = load(dataset, strategy, modalities, content_needed)
+    unreadable = ""
+    try:
+        data, split, features, graphs = load(dataset, strategy, modalities, content_needed)
+    except CourseError as error:
+        if all(CLASSES[name].uses_features for name in known):
+            raise
+        data, split, features, graphs = load(dataset, strategy, modalities, content=False)
+        unreadable = str(error)  # the models without content are compared all the same
     key = {"dataset": data.name, "fingerprint": data.fingerprint(), "strategy": split.strategy, "budget": budget}
     content = read_result(out, key)
     earlier = content["meta"].get("commands", [content["meta"]["command"]] if "command" in content["meta"] else [])
     content["meta"] |= meta(arguments) | facts(split) | {"cutoffs": list(CUTOFFS), "failures": []}
     content["meta"]["commands"] = list(dict.fromkeys([*earlier, content["meta"]["command"]]))
     users, runs = UserValues(out), content["meta"]["runs"]
+    running = out.with_name(f"{out.stem}.running")  # the checkpoint of the model in training
     failures = content["meta"]["failures"]
 
     def save() -> None:
@@ -318,15 +335,19 @@ def accuracy(
         bar.set_postfix_str(f"{name} {seed}")
         own = graphs if "item_graphs" in CLASSES[name].DEFAULTS and not features else {}
         try:
+            if unreadable and CLASSES[name].uses_features:
+                raise CourseError(unreadable)
             if CLASSES[name].needs_features and not features and not own:
                 raise CourseError(
                     f"{name} needs features, and {dataset} has none; put them into features/<modality>.npy."
                 )
             settings = (
-                tune_model(name, split, features, seeds[0], budget, own, content["meta"]["trials"], save)
+                tune_model(name, split, features, seeds[0], budget, own, content["meta"]["trials"], made_of[name], save)
                 if budget > 1 else {}
             )  # fmt: skip
-            rows, about, values = run_model(name, split, features, seed, settings, device, own)
+            of_this = hashlib.sha256(json.dumps([made_of[name], settings], sort_keys=True).encode()).hexdigest()[:12]
+            checkpoint = running / f"{name}-{seed}-{of_this}.pt"
+            rows, about, values = run_model(name, split, features, seed, settings, device, own, checkpoint)
         except (CourseError, RuntimeError, MemoryError) as error:
             failures.append({"model": name, "seed": seed, "reason": str(error) or type(error).__name__})
             save()
@@ -337,6 +358,9 @@ def accuracy(
         runs.append({"model": name, "seed": seed, **about, **where, **made_of[name]})
         users.add(name, seed, values)
         save()
+        checkpoint.unlink(missing_ok=True)
+    if not failures:
+        shutil.rmtree(running, ignore_errors=True)
     content["tests"] = paired_tests(content, users)
     save()
     print(write_report(content, out, known, seeds))

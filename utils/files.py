@@ -52,3 +52,9 @@ def sha256(path: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def why_unreadable(error: Exception) -> str:
+    """The reason why NumPy could not read a file, without its advice to switch a safeguard off."""
+    text = str(error).strip()
+    return "other bytes, or Python objects" if "pickle" in text.lower() else text or type(error).__name__

@@ -36,7 +36,7 @@ BATCH, DIM, CUTOFFS = peers.BATCH, peers.DIM, peers.CUTOFFS
 METRICS = ("recall", "ndcg", "precision", "map")
 SCALES = (1, 2, 4, 8)
 QUICK = 0.05  # share of the size, with --quick
-LIMIT = 1500  # seconds for one subprocess of the growth tasks
+LIMIT = 7200  # seconds for one subprocess of the growth tasks
 
 # ours / rival, in CPU seconds
 BARS = {"evaluation": 1 / 4, "sampling": 1 / 6, "bpr": 1 / 2.5, "lightgcn": 1 / 2, "vbpr": 1 / 2, "freedom": 1 / 3}

@@ -1,6 +1,6 @@
 """Room "evaluation": every visual recommender on every extractor, at the same width; what decides, and how much?
 
-python -m utils.challenges.extractor_study FOLDER --seeds 2   (writes data/results/feature_extractors_movielens.json)
+python -m utils.challenges.extractor_study FOLDER --seeds 3   (writes data/results/feature_extractors_movielens.json)
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def variance_shares(frame: pd.DataFrame, metric: str = "recall") -> pd.Series:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. An interrupted run goes on from its file."""
     about = "Visual recommenders on extractors of different nature."
-    return command_line("extractor_study", _study, arguments, about=about, seeds=2, out=RESULT)
+    return command_line("extractor_study", _study, arguments, about=about, seeds=3, out=RESULT)
 
 
 def _study(options: Namespace) -> None:
@@ -284,10 +284,12 @@ def _study(options: Namespace) -> None:
     cells(("bpr", "vbpr", "deepstyle"), {})  # what is quick first
     pictures = extract(dataset, "visual", "pixels", progress=False, size=32)
     frozen = {name: whole[name] for name in VISUAL}
-    end_to_end(split, pictures, frozen, known=content["end_to_end"], tick=save("end_to_end"), **common)
+    found = end_to_end(split, pictures, frozen, known=content["end_to_end"], tick=save("end_to_end"), **common)
+    content["end_to_end"] = [rounded(row) for row in found.to_dict("records")]  # in the order of the controls
     n_acf = sum(row["recommender"] == "acf" for row in content["rows"])
     cells(("acf",), part_spaces(dataset, whole) if n_acf < options.seeds * len(whole) else {})
     cells(("vnpr",), {})
+    write_json(options.out, content)
 
 
 def still_valid(stored: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from utils.data import tables as tsv
 from utils.errors import CourseError, suggest
+from utils.files import why_unreadable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -289,4 +290,4 @@ def npy_shape(path: Path) -> tuple[int, ...]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False).shape
     except (ValueError, EOFError, OSError) as error:
-        raise CourseError(f"{path} is not a numpy array file ({error}); make it again.") from error
+        raise CourseError(f"{path} is not a numpy array file ({why_unreadable(error)}); make it again.") from error

@@ -15,7 +15,7 @@ from utils.data.dataset import MODALITIES
 from utils.data.export import FEATURE_FILES
 from utils.data.tables import SPLIT_NAMES, write_table
 from utils.errors import CourseError
-from utils.files import atomic_path
+from utils.files import atomic_path, why_unreadable
 
 CARD = """# {name}
 
@@ -124,7 +124,9 @@ def _matrix(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise CourseError(f"{path} is not a plain NumPy array ({error}); write it again without pickle.") from error
+        raise CourseError(
+            f"{path} is not a plain NumPy array ({why_unreadable(error)}); write it again without pickle."
+        ) from error
 
 
 def _number(name: str) -> tuple:

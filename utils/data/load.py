@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from utils.data import tables as tsv
 from utils.data.dataset import ITEM_COLUMNS, MODALITIES, NO_TEXT, Dataset, assemble, npy_shape
 from utils.errors import CourseError, suggest
-from utils.files import ROOT
+from utils.files import ROOT, why_unreadable
 
 # What a missing optional column costs: said once, in Dataset.notes.
 COST = {
@@ -198,7 +198,9 @@ def _open_npz(path: Path) -> np.lib.npyio.NpzFile:
         archive = np.load(path, allow_pickle=False)
         archive["n_items"]
     except (ValueError, EOFError, OSError, KeyError) as error:
-        raise CourseError(f"{path} is not an item graph (row, col, value, n_items): {error}; make it again.") from error
+        raise CourseError(
+            f"{path} is not an item graph (row, col, value, n_items): {why_unreadable(error)}; make it again."
+        ) from error
     return archive
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.errors import CourseError, suggest
 from utils.features.matrix import Features
-from utils.files import atomic_path
+from utils.files import atomic_path, why_unreadable
 
 LAYOUTS = ("ducho", "npy", "safetensors")
 
@@ -99,7 +99,9 @@ def read_items(folder: str | Path, modality: str, item_names: np.ndarray | list[
             try:
                 rows[row] = np.load(files[name], allow_pickle=False).reshape(-1).astype(np.float32)
             except ValueError as error:
-                raise CourseError(f"{files[name]} is no plain array ({error}); extract that item again.") from None
+                raise CourseError(
+                    f"{files[name]} is no plain array ({why_unreadable(error)}); extract that item again."
+                ) from None
     if not rows:
         raise CourseError(f"{folder} holds no <id>.npy of these {len(names)} items; give the folder of one layer.")
     dim = len(next(iter(rows.values())))

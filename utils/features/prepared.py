@@ -15,7 +15,7 @@ from utils.features.cleaning import clean_text
 from utils.features.extract import content_digest, contents, extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.registry import check_modality
-from utils.files import atomic_path, write_json
+from utils.files import atomic_path, why_unreadable, write_json
 
 if TYPE_CHECKING:
     from utils.data import Dataset
@@ -31,7 +31,7 @@ def _load_array(path: Path) -> np.ndarray:
         return np.load(path, allow_pickle=False)
     except Exception as error:
         raise CourseError(
-            f"{path} is not a plain NumPy array ({error}); write it with numpy.save, without pickle."
+            f"{path} is not a plain NumPy array ({why_unreadable(error)}); write it with numpy.save, without pickle."
         ) from None
 
 
