@@ -1,6 +1,8 @@
 """The live path: minutes, seconds, what the shown cells need, the copies and the page of the plan."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -220,14 +222,9 @@ def test_a_broken_record_is_named(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.notebook
 @by_notebook
-def test_the_live_path_runs_without_the_rest_of_the_notebook(path, tmp_path):
+def test_the_live_path_runs_without_the_rest_of_the_notebook(path):
     """Set-up, parameters (FAST), shown cells and what they need, in a kernel of their own."""
-    folder = measure._scratch() / f"test_{path.stem}_{tmp_path.name}"
-    folder.mkdir()
-    try:
-        seconds = measure.run_path(path, folder)
-    finally:
-        for file in sorted(folder.rglob("*"), reverse=True):
-            file.unlink() if file.is_file() else file.rmdir()
-        folder.rmdir()
+    # a name of its own: pytest's tmp_path has the same last part in every run, also in one beside this one
+    with tempfile.TemporaryDirectory(dir=measure._scratch(), prefix=f"test_{path.stem}_") as folder:
+        seconds = measure.run_path(path, Path(folder))
     assert list(seconds) == [cells_of(path)[at].id for at in plan.run_order(cells_of(path))]
