@@ -14,6 +14,7 @@ from utils.graphs import (
     mean_of_layers,
     mix_graphs,
     normalised_adjacency,
+    over_hyperedges,
     propagate,
     prune_edges,
     to_scipy,
@@ -183,3 +184,16 @@ def test_graphs_are_weighed_by_the_edges_whose_items_were_taken_together():
     found = co_taken_weights({"visual": good, "textual": poor}, taken)
     assert found == pytest.approx({m: value / sum(lift.values()) for m, value in lift.items()})
     assert co_taken_weights({"visual": poor, "audio": poor}, taken) == {"visual": 0.5, "audio": 0.5}
+
+
+def test_items_meet_in_hyperedges_and_the_sums_come_back():
+    rng = np.random.default_rng(0)
+    belongs, items = rng.random((5, 2)), rng.random((3, 4))  # users 0 and 1, items 0 to 2
+    for n_layers in (1, 2):
+        own = items
+        for _ in range(n_layers):
+            sums = [sum(belongs[2 + i, k] * own[i] for i in range(3)) for k in range(2)]
+            own = np.array([sum(belongs[2 + i, k] * sums[k] for k in range(2)) for i in range(3)])
+        users = np.array([sum(belongs[u, k] * sums[k] for k in range(2)) for u in range(2)])
+        found = over_hyperedges(torch.from_numpy(belongs), torch.from_numpy(items), n_layers)
+        assert np.allclose(found.numpy(), np.concatenate([users, own]))

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from utils.losses import bpr, bpr_of_tables, info_nce, l2_reg
+from utils.losses import bpr, bpr_of_tables, info_nce, info_nce_among, l2_reg
 
 
 def test_bpr_by_hand():
@@ -45,6 +45,22 @@ def test_info_nce_symmetric_is_the_mean_of_both_directions():
     a, b = torch.randn(6, 3), torch.randn(6, 3)
     both = (info_nce(a, b, 0.3) + info_nce(b, a, 0.3)) / 2
     assert torch.isclose(info_nce(a, b, 0.3, symmetric=True), both)
+
+
+def test_info_nce_among_equals_a_loop():
+    torch.manual_seed(0)
+    a, b = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64)
+    ids, others = [1, 4], [0, 1, 4, 5]
+    total = 0.0
+    for i in ids:
+        cosine = {j: float(a[i] @ b[j] / a[i].norm() / b[j].norm()) for j in others}
+        total -= math.log(math.exp(cosine[i] / 0.3) / sum(math.exp(value / 0.3) for value in cosine.values()))
+    value = info_nce_among(a, b, torch.tensor(ids), torch.tensor(others), 0.3)
+    assert math.isclose(float(value), total / len(ids), rel_tol=1e-9)
+    everybody = torch.arange(6)
+    assert torch.isclose(info_nce_among(a, b, everybody, everybody, 0.3), info_nce(a, b, 0.3))
+    assert float(info_nce_among(a, b, everybody[:0], everybody[:0])) == 0  # nothing to contrast
+    assert float(info_nce_among(a, b, everybody[:1], everybody[:1])) == 0
 
 
 def test_bpr_of_tables_is_bpr_and_l2_reg_with_the_same_gradient():

@@ -209,6 +209,21 @@ def test_freedom():
     assert float(model.loss(USERS, POS, NEG).detach()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+def test_freedom_projects_the_difference_of_two_items(trainable):
+    model = make_model("freedom", SPLIT, FEATURES, trainable_features=trainable)
+    before = model.content("visual").detach().clone()
+    pos_ids, neg_ids = torch.randint(model.n_items, (2, 600), generator=torch.Generator().manual_seed(0))
+    weight = model.project["visual"].weight
+    projected = before @ weight.T
+    gap, expected = model.projected_gap("visual", pos_ids, neg_ids), projected[pos_ids] - projected[neg_ids]
+    assert torch.allclose(gap, expected, atol=1e-5)
+    assert torch.equal(model.content("visual"), before), "the features themselves were changed"
+    slope = torch.randn(gap.shape, generator=torch.Generator().manual_seed(1))
+    ours, plain = (torch.autograd.grad((x * slope).sum(), weight)[0] for x in (gap, expected))
+    assert torch.allclose(ours, plain, atol=1e-4)
+
+
 def test_freedom_thins_the_graph_in_training_only():
     model = make_model("freedom", SPLIT, FEATURES, drop=0.5)
     before = scores_of(model)

@@ -268,6 +268,17 @@ def test_lgmrec_options():
         make_model("lgmrec", SPLIT, FEATURES, contrast_with="bach")
 
 
+def test_lgmrec_without_hypergraph_layers_has_no_global_view():
+    plain = {**LGM, "n_hyper_layers": 0}
+    model = make_model("lgmrec", SPLIT, FEATURES, **plain)
+    assert "no hypergraph layers" in model.notes[0]
+    silent = make_model("lgmrec", SPLIT, FEATURES, **{**LGM, "alpha": 0.0, "contrast_weight": 0.0})
+    assert np.allclose(scores_of(model), scores_of(silent), atol=1e-6)
+    for one in (model, silent):
+        one.train()
+    assert loss_of(model) == pytest.approx(loss_of(silent), rel=1e-5)
+
+
 def test_lgmrec_has_noise_in_training_only():
     model = make_model("lgmrec", SPLIT, FEATURES, dropout=0.0)
     before = scores_of(model)

@@ -269,3 +269,18 @@ def mean_of_layers(
         x: (n, d) vectors of the nodes, users first.
     """
     return _MeanOfLayers.apply(adjacency, adjacency if transposed is None else transposed, x, n_layers)
+
+
+def over_hyperedges(belongs: torch.Tensor, items: torch.Tensor, n_layers: int) -> torch.Tensor:
+    """Gather the items in K hyperedges, and give the K sums back to the nodes: (n_users + n_items, d).
+
+    Args:
+        belongs: (n_users + n_items, K), users first: how much a node belongs to each hyperedge.
+        items: (n_items, d).
+        n_layers: how often the items are gathered, 1 or more; users take part in the last sums only.
+    """
+    of_users, of_items = belongs.split([len(belongs) - len(items), len(items)])
+    for _ in range(n_layers):
+        sums = of_items.T @ items
+        items = of_items @ sums
+    return torch.cat([of_users @ sums, items])

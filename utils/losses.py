@@ -91,3 +91,19 @@ def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float = 0.2, symmetr
     target = torch.arange(len(a), device=a.device)
     loss = F.cross_entropy(logits, target)
     return 0.5 * (loss + F.cross_entropy(logits.T, target)) if symmetric else loss
+
+
+def info_nce_among(
+    a: torch.Tensor, b: torch.Tensor, ids: torch.Tensor, others: torch.Tensor, temperature: float = 0.2
+) -> torch.Tensor:
+    """Contrast some rows: row i of ``a`` should be closer to row i of ``b`` than to the rows ``others`` of ``b``.
+
+    Args:
+        a, b: (n, d), rows paired by position.
+        ids: the rows i; sorted, and all of them among ``others``.
+        others: sorted. Nothing to contrast (no ids, or one other) costs zero.
+    """
+    if len(ids) == 0 or len(others) == 1:
+        return a.new_zeros(())
+    a, b = F.normalize(a.index_select(0, ids), dim=1), F.normalize(b.index_select(0, others), dim=1)
+    return F.cross_entropy(a @ b.T / temperature, torch.searchsorted(others, ids))

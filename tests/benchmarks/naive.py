@@ -45,6 +45,7 @@ import torch
 from utils import evaluation, graphs, losses, training
 from utils.edges import Edges
 from utils.models.base import TrainedRecommender
+from utils.models.freedom import FREEDOM
 
 USUAL_BLOCK = 4096  # users for each evaluation block in the public framework
 
@@ -234,9 +235,15 @@ def _every_item() -> Iterator[None]:
     def content_of(self, modality: str, item_ids: torch.Tensor) -> torch.Tensor:
         return self.content(modality)[: len(item_ids)] if _is_whole(item_ids) else ours(self, modality, item_ids)
 
+    def projected_gap(self, modality: str, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
+        projected = self.project[modality](self.content(modality))
+        pos, neg = projected.index_select(0, torch.cat([pos_ids, neg_ids])).chunk(2)
+        return pos - neg
+
     with _attribute(torch, "unique", everything), _attribute(torch.Tensor, "index_select", index_select):
         with _attribute(TrainedRecommender, "content_of", content_of):
-            yield
+            with _attribute(FREEDOM, "projected_gap", projected_gap):
+                yield
     _WHOLE.clear()
 
 

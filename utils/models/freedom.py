@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from utils.fusion import Projection
-from utils.graphs import (
-    co_taken_weights,
-    mean_of_layers,
-    mix_graphs,
-    normalised_adjacency,
-    propagate,
-    prune_edges,
-)
+from utils.graphs import co_taken_weights, mean_of_layers, mix_graphs, normalised_adjacency, propagate, prune_edges
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -37,7 +31,8 @@ class FREEDOM(TrainedRecommender):
       stored.
     * Edges between popular nodes are dropped more often (p ~ 1 / sqrt(deg_u deg_i)); scoring uses the whole graph.
     * The release trains the raw features while its graph stays as it was; here they are frozen, or ``trainable_features``.
-      They enter the score through S only, and the loss through W_m: this is why the schema says late.
+      They enter the score through S only, and the loss through W_m: this is why the schema says late. The released W_m
+      has a bias, which cancels in the difference of two scores: ours has none.
     * The release leaves cold items their random e. Here only items seen in training are neighbours, and a cold item is
       made of them alone: (S G)_i + (S e)_i. Without cold items nothing changes.
     * Without features and without ``item_graphs`` (modality -> (n_items, n_items) sparse matrix, whose edges count as
@@ -61,19 +56,16 @@ class FREEDOM(TrainedRecommender):
         self.add_warm()
         self.add_content("l2", self.settings["trainable_features"])
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
-        self.project = nn.ModuleDict(
-            {m: Projection(self.content(m).shape[1], self.settings["dim"]) for m in self.modalities}
-        )
+        dims = {m: self.content(m).shape[1] for m in self.modalities}
+        self.project = nn.ModuleDict({m: Projection(dims[m], self.settings["dim"], bias=False) for m in dims})
         full = normalised_adjacency(self.split.train, self.n_users, self.n_items)
         self.register_buffer("full", full, persistent=False)
         self.thinned = self.full
         graphs = self.item_graphs or {m: self.nearest(m) for m in self.modalities}
         if graphs:
             weights = self.settings["modality_weights"]
-            if weights == "auto":
-                weights = co_taken_weights(graphs, self.split.matrix("train"))
-            mixed = mix_graphs(graphs, weights, self.warm.numpy().ravel())
-            self.keep_graph("item_graph", mixed)
+            weights = co_taken_weights(graphs, self.split.matrix("train")) if weights == "auto" else weights
+            self.keep_graph("item_graph", mix_graphs(graphs, weights, self.warm.numpy().ravel()))
         self.has_item_graph = bool(graphs)
         if not self.modalities:
             kept = "" if graphs else " nor item graphs, so no item graph"
@@ -83,31 +75,30 @@ class FREEDOM(TrainedRecommender):
         edges = prune_edges(self.split.train, self.n_users, self.n_items, self.settings["drop"], generator)
         self.thinned = normalised_adjacency(edges, self.n_users, self.n_items).to(self.full.device)
 
-    def walk(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """G of all nodes, users first, and S e of all items."""
+    def walk(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """G of all users, G of all items, and S e of all items (None without item graphs)."""
         own = self.item_table.weight * self.warm
         nodes = torch.cat([self.user_table.weight, own])
         nodes = mean_of_layers(self.thinned if self.training else self.full, nodes, self.settings["n_layers"])
+        users, items = nodes.split([self.n_users, self.n_items])
         if not self.has_item_graph:
-            return nodes, None
+            return users, items, None
         for _ in range(self.settings["n_item_layers"]):
             own = propagate(self.item_graph, own, self.item_graph_t)
-        return nodes, own
+        return users, items, own
 
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        nodes, similar = self.walk()
-        users, items = nodes[: self.n_users], nodes[self.n_users :]
+        users, items, similar = self.walk()
         if similar is None:
             return users, items
         cold = (1 - self.warm) * propagate(self.item_graph, items, self.item_graph_t)  # no loss ever sees a cold item
         return users, items + cold + similar
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        nodes, similar = self.walk()
-        user, pos, neg = self.triples(nodes, user_ids, pos_ids, neg_ids)
-        if similar is not None:
-            more_pos, more_neg = similar.index_select(0, torch.cat([pos_ids, neg_ids])).chunk(2)
-            pos, neg = pos + more_pos, neg + more_neg
+        users, items, similar = self.walk()
+        items = items if similar is None else items + similar
+        user = F.embedding(user_ids, users)
+        pos, neg = F.embedding(torch.cat([pos_ids, neg_ids]), items).chunk(2)
         loss = bpr((user * pos).sum(1), (user * neg).sum(1))
         for m in self.modalities:
             loss = loss + self.settings["feature_weight"] * self.feature_loss(m, user, pos_ids, neg_ids)
@@ -123,7 +114,14 @@ class FREEDOM(TrainedRecommender):
             return user.new_zeros(())
         if not both.all():
             user, pos_ids, neg_ids = user[both], pos_ids[both], neg_ids[both]
-        items, place = torch.unique(torch.cat([pos_ids, neg_ids]), return_inverse=True)
-        projected = self.project[modality](self.content_of(modality, items))
-        pos, neg = projected.index_select(0, place).chunk(2)
-        return bpr((user * pos).sum(1), (user * neg).sum(1))
+        gap = self.projected_gap(modality, pos_ids, neg_ids)
+        return bpr((user * gap).sum(1), user.new_zeros(()))
+
+    def projected_gap(self, modality: str, pos_ids, neg_ids) -> torch.Tensor:
+        """W_m (x_i - x_j), (b, dim): W_m is linear, so one product serves both items."""
+        x, gap = self.content(modality), self.content_of(modality, pos_ids)
+        if x.requires_grad:
+            return self.project[modality](gap - x.index_select(0, neg_ids))
+        for rows, ids in zip(gap.split(256), neg_ids.split(256)):  # blocks that stay in the cache
+            rows -= x.index_select(0, ids)
+        return self.project[modality](gap)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from utils.errors import suggest
 from utils.fusion import Projection
-from utils.graphs import mean_of_layers, normalise, normalised_adjacency, propagate
-from utils.losses import bpr, l2_reg
+from utils.graphs import mean_of_layers, normalise, normalised_adjacency, over_hyperedges, propagate
+from utils.losses import bpr, info_nce_among, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
 
@@ -65,23 +63,23 @@ class LGMRec(TrainedRecommender):
         self.add_content(self.settings["normalise"], self.settings["trainable_features"])
         self.user_table, self.item_table = self.table(self.n_users), self.table(self.n_items)
         self.project, self.hyperedges = nn.ModuleDict(), nn.ModuleDict()  # W_m and V_m
-        self._keep("adjacency", normalised_adjacency(self.split.train, self.n_users, self.n_items))
+        kept = {"adjacency": normalised_adjacency(self.split.train, self.n_users, self.n_items)}
         for m in self.modalities:
             for maps, size in ((self.project, self.settings["dim"]), (self.hyperedges, self.settings["n_hyperedges"])):
                 maps[m] = Projection(self.content(m).shape[1], size, bias=False)
                 nn.init.xavier_uniform_(maps[m].weight)
-            taken = self.split.matrix("train") @ sp.diags(self.mask(m).numpy().astype(np.float64))
+            taken = self.split.matrix("train").multiply(self.mask(m).numpy()).tocsr()
             self.keep_graph(f"mean_{m}", normalise(taken, "row"))
-            count = torch.as_tensor(np.asarray(taken.sum(1)), dtype=torch.float32)  # items of u that have m
-            self._keep(f"count_{m}", count)
-            self._keep(f"has_{m}", torch.cat([count > 0, self.mask(m)[:, None]]))  # (n_users + n_items, 1) bool
+            kept[f"count_{m}"] = count = torch.as_tensor(taken.sum(1), dtype=torch.float32)  # items of u that have m
+            kept[f"has_{m}"] = torch.cat([count > 0, self.mask(m)[:, None]])  # (n_users + n_items, 1) bool
+        for name, tensor in kept.items():
+            self.register_buffer(name, tensor, persistent=False)
         if not self.modalities:
             self.notes.append("no features: this is LightGCN")
+        elif not self.settings["n_hyper_layers"]:
+            self.notes.append("no hypergraph layers: the global view and the contrast fall away")
         elif len(self.modalities) == 1:
             self.notes.append("one modality: the contrast between modalities falls away")
-
-    def _keep(self, name: str, tensor: torch.Tensor) -> None:
-        self.register_buffer(name, tensor, persistent=False)
 
     def views(self) -> tuple[torch.Tensor, dict, dict]:
         """G, and for each modality Z and the global view: all (n_users + n_items, d)."""
@@ -97,28 +95,24 @@ class LGMRec(TrainedRecommender):
                 z = propagate(self.adjacency, z)
             cold = F.pad((1 - self.warm) * items[:, :dim], (0, 0, self.n_users, 0))
             local[m] = (z + cold) * getattr(self, f"has_{m}")
+            if not self.settings["n_hyper_layers"]:
+                continue
             scale = getattr(self, f"count_{m}") if self.settings["user_logits"] == "sum" else 1
             logits = torch.cat([users[:, dim:] * scale, items[:, dim:]])
-            hyper[m] = self.over_hyperedges(logits, getattr(self, f"has_{m}"), ids[self.n_users :])
+            belongs = self.belonging(logits, getattr(self, f"has_{m}"))
+            hyper[m] = over_hyperedges(belongs, ids[self.n_users :], self.settings["n_hyper_layers"])
         return ids, local, hyper
 
-    def over_hyperedges(self, logits: torch.Tensor, has: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Gather the items (n_items, d) in K hyperedges, and give the K sums back to the nodes that belong to them."""
-        temperature = self.settings["temperature"]
-        belongs = F.gumbel_softmax(logits, temperature) if self.training else (logits / temperature).softmax(1)
-        belongs = F.dropout(belongs * has, self.settings["dropout"], self.training)
-        of_users, of_items = belongs.split([self.n_users, self.n_items])
-        for _ in range(self.settings["n_hyper_layers"]):
-            sums = of_items.T @ items
-            items = of_items @ sums
-        return torch.cat([of_users @ sums, items])
+    def belonging(self, logits: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
+        """H: how much each node that has the modality belongs to each of the K hyperedges."""
+        t = self.settings["temperature"]
+        belongs = F.gumbel_softmax(logits, t) if self.training else (logits / t).softmax(1)
+        return F.dropout(belongs * has, self.settings["dropout"], self.training)
 
     def fuse(self, ids: torch.Tensor, local: list, hyper: list) -> torch.Tensor:
-        """E of the rows given: ids (n, d), and for each modality (n, d) of both views."""
-        if not local:
-            return ids
+        """E of the rows given: ids (n, d), and for each modality (n, d) of both views; no hyperedges, no global view."""
         total = ids + sum(F.normalize(z, dim=1) for z in local)
-        return total + self.settings["alpha"] * F.normalize(sum(hyper), dim=1)
+        return total + self.settings["alpha"] * F.normalize(sum(hyper), dim=1) if hyper else total
 
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         ids, local, hyper = self.views()
@@ -130,20 +124,13 @@ class LGMRec(TrainedRecommender):
         parts = [[view.index_select(0, nodes) for view in views.values()] for views in (local, hyper)]
         user, pos, neg = self.fuse(ids.index_select(0, nodes), *parts).chunk(3)
         loss = bpr((user * pos).sum(1), (user * neg).sum(1))
-        pairs = list(combinations(self.modalities, 2)) if self.settings["contrast_weight"] else []
-        for first, second in pairs:
-            has = (getattr(self, f"has_{first}") & getattr(self, f"has_{second}")).ravel()
-            share = self.settings["contrast_weight"] / len(pairs)
+        pairs = list(combinations(hyper, 2)) if self.settings["contrast_weight"] else []
+        for a, b in pairs:  # a node is closer to itself in the other modality than to the others, if it has both
+            has = (getattr(self, f"has_{a}") & getattr(self, f"has_{b}")).ravel()
             for chosen, kind in ((user_ids, slice(0, self.n_users)), (pos_ids, slice(self.n_users, None))):
-                loss = loss + share * self.contrast(hyper[first][kind], hyper[second][kind], chosen, has[kind])
+                once = torch.unique(chosen[has[kind][chosen]])
+                others = has[kind].nonzero().ravel() if self.settings["contrast_with"] == "all" else once
+                contrast = info_nce_among(hyper[a][kind], hyper[b][kind], once, others, self.settings["temperature"])
+                loss = loss + self.settings["contrast_weight"] / len(pairs) * contrast
         start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
         return loss + self.settings["reg"] * l2_reg(*start)
-
-    def contrast(self, first: torch.Tensor, second: torch.Tensor, ids: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
-        """A user (item) of the batch is closer to itself in the other modality than to the others, if it has both."""
-        ids = torch.unique(ids[has[ids]])
-        others = has.nonzero().ravel() if self.settings["contrast_with"] == "all" else ids
-        if len(ids) == 0 or len(others) == 1:
-            return first.new_zeros(())
-        a, b = F.normalize(first.index_select(0, ids), dim=1), F.normalize(second.index_select(0, others), dim=1)
-        return F.cross_entropy(a @ b.T / self.settings["temperature"], torch.searchsorted(others, ids))
