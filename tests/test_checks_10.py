@@ -229,6 +229,7 @@ def mean_over_kinds(weights, types):
         (mean_of_a_user, "as it stands"),
         (by_place, "not matched"),
         (by_place_as_it_stands, "without the subtraction"),
+        (lambda w, t: recovery(w.set_axis(range(len(t) - len(w), len(t))), t), "types of the last users"),
         (lambda w, t: found(w, t, study.relative(w), least=True), "smallest weight"),
         (lambda w, t: recovery(w, t) * len(w), "you count"),
         (mean_over_kinds, "average the kinds"),

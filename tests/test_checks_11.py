@@ -116,6 +116,10 @@ def knows_one_user(split, features=None):
     return lambda user_ids: neighbours(split)(np.zeros(1, dtype=int)).repeat(len(user_ids), axis=0)
 
 
+def by_lot(seed):
+    return lambda split, features=None: np.random.default_rng(seed).random((split.n_users, split.n_items))
+
+
 def luckiest(trials):
     best = trials.loc[trials.groupby("model")["valid"].idxmax()]
     return dict(zip(best["model"], best["trial"]))
@@ -201,8 +205,9 @@ def hyper(shift_k=0, shift_rank=0, shift_items=0):
         (checks.fair_entry, lambda s, f: 3.0, "return a scorer"),
         (checks.fair_entry, transposed, "have shape"),
         (checks.fair_entry, knows_one_user, "everybody gets the same scores"),
-        (checks.fair_entry, lambda s, f: lambda ids: -neighbours(s)(ids), "less than half"),
+        (checks.fair_entry, lambda s, f: lambda ids: -neighbours(s)(ids), "half of what chance finds"),
         (checks.fair_entry, lambda s, f: lambda ids: -neighbours(s)(ids), "larger scores better"),
+        *((checks.fair_entry, by_lot(seed), "drawn by lot") for seed in range(5)),
         (
             checks.fair_entry,
             lambda s, f: np.tile(s.matrix().sum(axis=0), (s.n_users, 1)),

@@ -230,6 +230,9 @@ def _recoveries(weights: pd.DataFrame, types: np.ndarray) -> dict[str, float]:
         "users and types are not matched: the index of `weights` holds the user_ids, and some users are missing.": share(
             relative, types[: len(weights)]
         ),
+        "users and types are not matched: these are the types of the last users. The index of `weights` holds the user_ids.": (
+            share(relative, types[-len(weights) :])
+        ),
         "without the subtraction, and users and types are not matched: the index of `weights` holds the user_ids.": share(
             weights, types[: len(weights)]
         ),
@@ -262,7 +265,7 @@ def _recoveries(weights: pd.DataFrame, types: np.ndarray) -> dict[str, float]:
 @exercise(bonus=True)
 def planted_found(mine: Callable[[pd.DataFrame, np.ndarray], float]) -> str | None:
     """mine(weights, types) -> share of the users whose largest weight, relative to all users, is the planted type."""
-    rng = np.random.default_rng(2)  # a draw in which no two mistakes give the same share
+    rng = np.random.default_rng(236)  # a draw in which no two mistakes give the same share
     names = np.array(["colour", "shape", "content"])
     types = rng.choice(names, 40, p=[0.5, 0.3, 0.2])
     users = np.sort(rng.permutation(40)[:31])

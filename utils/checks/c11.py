@@ -259,8 +259,11 @@ def fair_entry(mine: Callable[..., Any]) -> str | None:
             "much better on validation than on test: it has learned the validation part. Learn from split.train only."
         )
     floor = evaluate(np.tile(shop.matrix().sum(axis=0), (shop.n_users, 1)), shop, "test", 5, ["recall"])["recall@5"]
-    if test["recall@5"] < 0.5 * floor:
-        return "it runs, but finds less than half of what popularity finds: are larger scores better, as they must be?"
+    by_chance = 5 / (shop.n_items - len(shop.train) / shop.n_users)  # the recall of a list drawn from what is left
+    if test["recall@5"] < 0.5 * by_chance:
+        return "it runs, but finds less than half of what chance finds: are larger scores better, as they must be?"
+    if test["recall@5"] < 0.75 * floor:
+        return "it runs, but finds hardly more than a list drawn by lot: the scores must come from split.train."
     return None
 
 

@@ -117,15 +117,22 @@ def shifted_rows(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | 
     for sentence, places in mistakes.items():
         if answer == places:
             return sentence
+    if sorted(answer) in ([3, 4], [3, 4, 7], [2, 3, 4, 7]):
+        return "you ask how near the own row is, with one limit for all: ask whether another item's row is nearer."
     return f"you name the rows {answer}; the rows that are more like another item are {wrong}."
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray]:
     fresh = np.array(
-        [[1, 0, 0.2], [9, 2, 1], [0, 1, 0.4], [-1, 0.3, 1], [0.2, -1, 0.5], [0.6, 0.7, -1], [0.6, 0.7, -1], [-0.4, -0.8, -0.9]],
+        [[1, 0, 0.2], [9, 2, 1], [0, 1, 0.4], [-0.3, 1, 0.6], [0.2, -1, 0.5], [0.6, 0.7, -1], [0.6, 0.7, -1], [-0.4, -0.8, -0.9]],
         dtype=np.float64,
     )  # fmt: skip
     stored = fresh[[0, 1, 3, 4, 2, 5, 6, 7]].copy()
+    stored[7] += [
+        0.4,
+        -0.3,
+        0.3,
+    ]  # coarse, and still nearest to its own: no one cosine parts the wrong rows from the right
     return stored + 0.001 * np.cos(np.arange(stored.size)).reshape(stored.shape), fresh
 
 
