@@ -86,6 +86,24 @@ def test_markdown_tables_of_a_rendered_page_are_spoken(tmp_path):
     assert "<caption>Table 1: Results</caption>" in text and re.search(r'<th scope="col"[^>]*>a</th>', text)
 
 
+def test_a_half_written_notebook_leaves_the_page_alone_and_says_so(tmp_path, capsys):
+    from utils.pages import write_page
+
+    executed, page = tmp_path / "x.ipynb", tmp_path / "x.html"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Title\n\nFirst run.")])
+    nbformat.write(notebook, executed)
+    write_page(executed, page, "Title")
+    first = page.read_text(encoding="utf-8")
+    assert "First run." in first
+    whole = executed.read_text(encoding="utf-8")
+    executed.write_text(whole[: len(whole) // 2], encoding="utf-8")
+    write_page(executed, page, "Title")
+    assert page.read_text(encoding="utf-8") == first and "x.ipynb is not whole" in capsys.readouterr().out
+    executed.write_text(whole.replace("First", "Second"), encoding="utf-8")
+    write_page(executed, page, "Title")
+    assert "Second run." in page.read_text(encoding="utf-8")
+
+
 # --- handouts ---
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from utils.benchmark import load, meta
@@ -29,31 +28,23 @@ from utils.training import train
 class ContentOnly(GRCN):
     """The content of all modalities, without the vectors of ids: (n, M d)."""
 
-    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return tuple(table[:, self.settings["dim"] :] for table in super().embeddings())
+    def parts(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return super().parts()[1:]
 
 
 class IdsOnly(GRCN):
     """The vectors of ids on the graph that content refines; content itself leaves the score: (n, d)."""
 
-    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return tuple(table[:, : self.settings["dim"]] for table in super().embeddings())
+    def parts(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return super().parts()[:1]
 
 
 class EqualEdges(GRCN):
     """The vectors of ids on a graph whose edges weigh alike, the mean over the neighbours: content takes no part."""
 
-    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        edges = self.edges
-        ones = torch.zeros_like(edges.row, dtype=torch.float32)
-        to_user, to_item = edges.softmax(ones), edges.softmax(ones, turned=True)
-        users = F.normalize(self.user_table.weight, dim=1)
-        items = F.normalize(self.item_table.weight * self.warm, dim=1)
-        all_users, all_items = users, items
-        for _ in range(self.settings["n_layers"]):
-            users, items = edges.sum(to_user, items), edges.sum(to_item, users, turned=True)
-            all_users, all_items = all_users + users, all_items + items
-        return all_users, all_items
+    def parts(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        zeros = torch.zeros_like(self.edges.row, dtype=torch.float32)
+        return [self.walk(self.edges.softmax(zeros), self.edges.softmax(zeros, turned=True))]
 
 
 VARIANTS = {

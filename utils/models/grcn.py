@@ -9,6 +9,7 @@ from torch import nn
 
 from utils.edges import Edges
 from utils.fusion import Projection
+from utils.layers import unit
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -78,33 +79,42 @@ class GRCN(TrainedRecommender):
     def route(self, modality: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Content of users and items (n, dim), and the attention (n_edges,) towards users and towards items."""
         edges, present = self.edges, getattr(self, f"has_{modality}")
-        f = F.normalize(F.leaky_relu(self.project[modality](self.content(modality))), dim=1)
+        f = unit(F.leaky_relu(self.project[modality](self.content(modality))))
         f = f * self.mask(modality)[:, None]
-        p = F.normalize(self.tastes[modality].weight, dim=1)
+        p = unit(self.tastes[modality].weight)
         for _ in range(self.settings["n_routings"]):
-            p = F.normalize(p + edges.sum(edges.softmax(edges.dots(p, f), present), f), dim=1)
+            p = unit(p + edges.sum(edges.softmax(edges.dots(p, f), present), f))
         logits = edges.dots(p, f)
         to_user, to_item = edges.softmax(logits, present), edges.softmax(logits, present, turned=True)
         return p + edges.sum(to_user, f), f + edges.sum(to_item, p, turned=True), to_user, to_item
 
-    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        edges = self.edges
-        user_content, item_content, to_user, to_item = zip(*map(self.route, self.modalities))
-        trust_user = self.user_confidence.index_select(0, edges.row)
-        trust_item = self.item_confidence.index_select(0, edges.column)
-        to_user = F.relu((torch.stack(to_user, 1) * trust_item).amax(1))  # a message from an item
-        to_item = F.relu((torch.stack(to_item, 1) * trust_user).amax(1))
-        users = F.normalize(self.user_table.weight, dim=1)
-        items = F.normalize(self.item_table.weight * self.warm, dim=1)
+    def walk(self, to_user: torch.Tensor, to_item: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """E of users and items, from the weights (n_edges,) of the edges in both directions."""
+        users, items = unit(self.user_table.weight), unit(self.item_table.weight * self.warm)
         all_users, all_items = users, items
         for _ in range(self.settings["n_layers"]):
-            users, items = edges.sum(to_user, items), edges.sum(to_item, users, turned=True)
+            users, items = self.edges.sum(to_user, items), self.edges.sum(to_item, users, turned=True)
             all_users, all_items = all_users + users, all_items + items
-        return torch.cat([all_users, *user_content], dim=1), torch.cat([all_items, *item_content], dim=1)
+        return all_users, all_items
+
+    def parts(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What is concatenated, E first, then content^m: pairs of (n_users, d) and (n_items, d)."""
+        user_content, item_content, to_user, to_item = zip(*map(self.route, self.modalities))
+        trust_user = self.user_confidence.index_select(0, self.edges.row)
+        trust_item = self.item_confidence.index_select(0, self.edges.column)
+        to_user = F.relu((torch.stack(to_user, 1) * trust_item).amax(1))  # a message from an item
+        to_item = F.relu((torch.stack(to_item, 1) * trust_user).amax(1))
+        return [self.walk(to_user, to_item), *zip(user_content, item_content)]
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        users, items = zip(*self.parts())
+        return torch.cat(users, dim=1), torch.cat(items, dim=1)
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        users, items = self.embeddings()
-        user, pos, neg = users.index_select(0, user_ids), items.index_select(0, pos_ids), items.index_select(0, neg_ids)
+        margin, both = 0.0, torch.cat([pos_ids, neg_ids])
+        for users, items in self.parts():  # the score is a sum over the parts: only the rows of the batch are needed
+            pos, neg = F.embedding(both, items).chunk(2)
+            margin = margin + (F.embedding(user_ids, users) * (pos - neg)).sum(1)
         start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
         tastes = [self.tastes[m](user_ids) for m in self.modalities]
-        return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(*start, *tastes)
+        return bpr(margin, torch.zeros_like(margin)) + self.settings["reg"] * l2_reg(*start, *tastes)
