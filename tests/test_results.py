@@ -59,6 +59,14 @@ def test_what_readme_says_of_the_search_on_movielens():
     assert "| BPR-MF | 0.274 | 0.349 | +0.075 |" in results.movielens_budget()
 
 
+def test_what_readme_says_of_trained_features():
+    rows = pd.DataFrame(results.load("frozen_features")["rows"])
+    found = rows.groupby(["model", "features"])["recall@20"].agg(["mean", "std"]).unstack()
+    gain, spread = found["mean"]["trained"] - found["mean"]["frozen"], found["std"].max(axis=1)
+    assert (gain < spread).all() and len(gain) == 10 and (rows.groupby("model")["seed"].nunique() == 3).all()
+    assert set(gain[gain < -spread].index) == {"mmgcn", "bm3", "lgmrec"}
+
+
 def test_what_readme_says_of_the_parts_of_grcn():
     test = {row["variant"]: row["test"] for row in results.load("grcn_parts")["rows"]}
     recall = means("benchmark_tiktok", "recall@20")
