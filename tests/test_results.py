@@ -71,9 +71,10 @@ def test_what_readme_says_of_the_parts_of_grcn():
     test = {row["variant"]: row["test"] for row in results.load("grcn_parts")["rows"]}
     recall = means("benchmark_tiktok", "recall@20")
     assert max(test["content only"], test["GRCN"]) < recall["mostpop"]
-    assert test["GRCN"] < test["ids on the refined graph"] < test["ids, all edges equal"] < test["LightGCN"]
+    ids = [test["ids on the refined graph"], test["ids, all edges equal"]]
+    assert 2 * test["GRCN"] < min(ids) and max(ids) < test["LightGCN"] and max(ids) - min(ids) < 0.002
     printed = split_table().query("dataset == 'tiktok'").set_index("model")["recall"]
-    assert test["ids, all edges equal"] > printed["grcn"]
+    assert min(ids) > printed["grcn"]
     assert all(recall[name] < printed[name] for name in ("mmgcn", "bm3", "grcn"))
 
 

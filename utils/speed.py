@@ -459,7 +459,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _share(value: float | None) -> str:
@@ -506,7 +508,7 @@ def markdown(content: dict[str, Any]) -> str:
         lines += ["| model | " + " | ".join(f"{n}x" for n in scales) + " |", "|---" * (len(scales) + 1) + "|"]
         for name in dict.fromkeys(task.split(":")[1] for task in sizes):
             found = [sizes.get(f"growth:{name}:{n}") for n in scales]
-            cells = [f"{row['ours_cpu_s']:.3g} s / {row['peak_mb']:,} MB" if row else "not run" for row in found]
+            cells = [f"{_cell(row['ours_cpu_s'])} s / {row['peak_mb']:,} MB" if row else "not run" for row in found]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
