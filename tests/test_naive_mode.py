@@ -145,6 +145,19 @@ def test_the_command_writes_rows_and_keeps_finished_tasks(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_later_call_without_the_peers_keeps_what_an_earlier_one_says_of_them(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "speed.json"
+    monkeypatch.setattr(speed.sys, "path", [*speed.sys.path])  # --peers adds its folder
+    monkeypatch.setattr(speed.peers, "version", lambda name: "1.2")
+    assert speed.run(options(out, peers=str(tmp_path)), ["speed"]) == 0
+    monkeypatch.setattr(speed.peers, "version", lambda name: speed.peers.ABSENT)
+    assert speed.run(options(out, force=True), ["speed"]) == 0
+    about = json.loads(out.read_text())["meta"]
+    assert about["command"].endswith("--peers FOLDER") and about["peers"]["implicit"] == "1.2"
+    assert speed._cell(3.14159) == "3.14" and speed._cell(1326.4) == "1,326"
+    capsys.readouterr()
+
+
 def test_a_missing_peer_is_said_and_is_no_failure(tmp_path, capsys, monkeypatch):
     def missing(name):
         raise speed.peers.Missing(name)

@@ -385,8 +385,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     settings = {"scale": bench.scale, "repeats": options.repeats, "threads": threads, "batch": BATCH, "dim": DIM}
     content = _previous(options.json, settings)
     rows = {row["task"]: row for row in content["rows"]}
-    # the file is filled by several calls; the command is the one that fills all of it
-    command = f"python -m utils.benchmark speed --json {options.json}{' --peers FOLDER' if options.peers else ''}"
+    # the file is filled by several calls; the command is the one that fills all of it, peers of an earlier call included
+    earlier = content["meta"]
+    with_peers = options.peers or "--peers" in earlier.get("command", "")
+    command = f"python -m utils.benchmark speed --json {options.json}{' --peers FOLDER' if with_peers else ''}"
     about = {
         **meta(arguments),
         "command": command,
@@ -394,8 +396,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         "float": "32 bits",
         "wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
     }
-    about |= {"peers": {name: peers.version(name) for name in ("implicit", "cornac", "recbole")}}
-    content["meta"] = {**content["meta"], **about, "load_before": _load(), "failures": []}
+    found = {name: peers.version(name) for name in ("implicit", "cornac", "recbole")}
+    known = {name: text for name, text in earlier.get("peers", {}).items() if found.get(name) == peers.ABSENT}
+    about |= {"peers": found | known}
+    content["meta"] = {**earlier, **about, "load_before": _load(), "failures": []}
     bar = tqdm([task for task in tasks if options.force or task not in rows])
     for task in bar:
         bar.set_description(task)

@@ -34,11 +34,15 @@ def load(name: str) -> Any:
         raise Missing(f"{name}: {type(error).__name__}: {error}") from error
 
 
+ABSENT = "not installed"
+
+
 def version(name: str) -> str:
+    """Its version, or ``ABSENT``."""
     try:
         return str(importlib.import_module(name).__version__)
     except Exception:  # noqa: BLE001
-        return "not installed"
+        return ABSENT
 
 
 # ---- implicit ----
