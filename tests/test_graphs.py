@@ -13,6 +13,7 @@ from utils.graphs import (
     knn_graph,
     mean_of_layers,
     mix_graphs,
+    nearest_in_groups,
     normalised_adjacency,
     over_hyperedges,
     propagate,
@@ -105,6 +106,19 @@ def test_candidates_limit_the_neighbours_not_the_rows():
     graph = to_scipy(knn_graph(rng.normal(size=(10, 3)), 3, candidates=np.arange(5)))
     assert (np.diff(graph.indptr) == 3).all()
     assert graph.indices.max() < 5
+
+
+@pytest.mark.parametrize("n, k, size", [(7, 3, 64), (200, 10, 4), (200, 10, 64), (5, 9, 2), (130, 1, 16)])
+def test_neighbours_by_groups_are_those_of_all_columns(n, k, size):
+    rng = np.random.default_rng(n + size)
+    unit = torch.nn.functional.normalize(torch.as_tensor(rng.normal(size=(n, 4)), dtype=torch.float32), dim=1)
+    rows, warm = torch.as_tensor(rng.random(n) < 0.8), torch.as_tensor(rng.random(n) < 0.7)
+    rows[0] = warm[0] = True
+    found = nearest_in_groups(unit, k, rows, rows & warm, chunk=8, size=size)
+    expected = to_scipy(knn_graph(unit, k, rows, candidates=warm.nonzero().ravel()))
+    np.testing.assert_array_equal(found.toarray(), expected.toarray())
+    nothing = torch.zeros(n, dtype=torch.bool)
+    assert nearest_in_groups(unit, k, nothing, nothing).nnz == 0
 
 
 def test_knn_mistakes_are_named():

@@ -87,6 +87,16 @@ class Edges(nn.Module):
         return total.index_select(0, node)
 
 
+def by_row_sums(edges: Edges, values: torch.Tensor) -> torch.Tensor:
+    """D^-1/2 S D^-1/2 with D = row sums of S, edge by edge: (n_edges,) -> (n_edges,), both with gradient.
+
+    For square graphs with weights of 0 or more; a row that sums to (nearly) nothing is divided by 1e-6.
+    """
+    sums = values.new_zeros(edges.shape[0]).index_add(0, edges.row, values)
+    root = sums.clamp(min=1e-6).rsqrt()
+    return values * root.index_select(0, edges.row) * root.index_select(0, edges.column)
+
+
 class _Dots(torch.autograd.Function):
     @staticmethod
     def forward(ctx, edges, x, y):

@@ -159,6 +159,41 @@ def knn_graph(
     return to_torch(sp.csr_matrix((values, (heads, tails)), shape=(n_items, n_items)))
 
 
+def nearest_in_groups(
+    unit: torch.Tensor, k: int, rows: torch.Tensor, columns: torch.Tensor, chunk: int = 256, size: int = 64
+) -> sp.csr_matrix:
+    """``knn_graph`` with ones for edges, for graphs that are made anew in every epoch: the same neighbours, sooner.
+
+    Looking for the k best among thousands costs more than the cosines themselves. So the columns are dealt out to
+    groups: each of the k best lies in one of the k groups with the highest maximum, and only these are searched.
+
+    Args:
+        unit: (n, d) rows of length 1.
+        k: neighbours of an item, itself among them.
+        rows, columns: (n,) bool, the items that have neighbours, and those that may be neighbours.
+        chunk: rows at once; size: columns in a group.
+    """
+    n_items, n_groups = len(unit), -(-len(unit) // size)
+    others = F.pad(unit.T, (0, n_groups * size - n_items)).contiguous()
+    closed = (~F.pad(columns, (0, n_groups * size - n_items))).nonzero().ravel()
+    n_best, heads, tails = min(k, n_groups), [], []
+    for ids in rows.nonzero().ravel().split(chunk):
+        cosines = unit[ids] @ others
+        cosines[torch.arange(len(ids)), ids] = 2.0
+        cosines[:, closed] = -2.0
+        grouped = cosines.view(len(ids), size, n_groups)  # a column belongs to group column % n_groups
+        best = grouped.amax(1).topk(n_best, dim=1).indices
+        few = grouped.gather(2, best[:, None, :].expand(-1, size, -1)).flatten(1)
+        values, places = few.topk(min(k, n_items), dim=1)
+        found = places // n_best * n_groups + best.gather(1, places % n_best)
+        heads.append(ids[:, None].expand_as(found)[values > -1.5])
+        tails.append(found[values > -1.5])
+    if not heads:
+        return sp.csr_matrix((n_items, n_items), dtype=np.float32)
+    places = torch.cat(heads).numpy(), torch.cat(tails).numpy()
+    return sp.csr_matrix((np.ones(len(places[0]), dtype=np.float32), places), shape=(n_items, n_items))
+
+
 def co_taken_weights(graphs: dict, interactions: sp.spmatrix) -> dict[str, float]:
     """Weigh each item graph by what training says of it: modality -> weight, 0 or more, sum 1.
 

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.edges import Edges
+from utils.edges import Edges, by_row_sums
 from utils.errors import suggest
 from utils.fusion import Projection
-from utils.graphs import laplacian, mean_of_layers, normalised_adjacency, to_scipy
-from utils.losses import bpr, l2_reg
+from utils.graphs import laplacian, mean_of_layers, nearest_in_groups, normalised_adjacency, to_scipy
+from utils.layers import unit
+from utils.losses import bpr_of_tables, l2_reg
 from utils.models.base import MODALITIES, Schema, TrainedRecommender
 
 
@@ -71,17 +72,21 @@ class LATTICE(TrainedRecommender):
             self.importance = nn.Parameter(torch.full((len(self.sources),), 0.5))
         if not self.modalities:
             self.notes.append("no features: the learned graph falls away, the given item graphs stay as they are")
-        self.connected: tuple | None = None
+        self.connected, self.fresh = None, 0
 
-    def connect(self) -> tuple[Edges, dict, dict]:
+    def units(self) -> dict[str, torch.Tensor]:
+        """Modality -> (n_items, dim): what W_m makes of the features, at length 1, with gradient."""
+        return {m: unit(self.project[m](self.content(m))) for m in self.modalities}
+
+    def connect(self, units: dict[str, torch.Tensor]) -> tuple[Edges, dict, dict]:
         """Which items are neighbours now: edges of all graphs, values of L(S^m) and membership in T^m by modality."""
-        with torch.no_grad():
-            learned = {m: self.nearest(m, self.project[m](self.content(m))) for m in self.modalities}
+        masks, warm, k = {m: self.mask(m).cpu() for m in units}, self.warm.cpu().ravel() > 0, self.settings["k"]
+        learned = {m: nearest_in_groups(units[m].detach().cpu(), k, masks[m], masks[m] & warm) for m in units}
         edges = Edges(sum([abs(graph) for graph in (*self.original.values(), *learned.values())])).to(self.warm.device)
         original = {m: edges.spread(graph) for m, graph in self.original.items()}
         return edges, original, {m: edges.spread(graph) for m, graph in learned.items()}
 
-    def weigh(self, edges: Edges, original: dict, learned: dict) -> torch.Tensor:
+    def weigh(self, units: dict, edges: Edges, original: dict, learned: dict) -> torch.Tensor:
         """A~, edge by edge, with gradient."""
         a = self.importance.softmax(0) if len(self.sources) > 1 else self.warm.new_ones(1)
         fixed = sum(a[self.sources.index(m)] * values for m, values in original.items())
@@ -89,25 +94,23 @@ class LATTICE(TrainedRecommender):
             return fixed
         total = 0.0
         for m, member in learned.items():
-            unit = F.normalize(self.project[m](self.content(m)), dim=1)
-            total = total + a[self.sources.index(m)] * F.relu(edges.dots(unit, unit)) * member
-        root = total.new_zeros(self.n_items).index_add(0, edges.row, total).clamp(min=1e-6).rsqrt()
-        laplace = total * root.index_select(0, edges.row) * root.index_select(0, edges.column)
-        return self.settings["keep"] * fixed + (1 - self.settings["keep"]) * laplace
+            total = total + a[self.sources.index(m)] * F.relu(edges.dots(units[m], units[m])) * member
+        return self.settings["keep"] * fixed + (1 - self.settings["keep"]) * by_row_sums(edges, total)
 
     def begin_epoch(self, generator: torch.Generator) -> None:
-        self.connected, self.fresh = self.connect(), max(1, self.settings["graph_batches"])
+        self.connected, self.fresh = None, max(1, self.settings["graph_batches"])
 
     def item_graph(self) -> tuple[Edges, torch.Tensor]:
-        if not self.training or self.connected is None:
-            connected = self.connect()
-            return connected[0], self.weigh(*connected)
-        if self.fresh > 0:
-            self.fresh -= 1
-            values = self.weigh(*self.connected)
-            self.constant = values.detach()
-            return self.connected[0], values
-        return self.connected[0], self.constant
+        """The edges and their weights: of the present W_m when scoring and in the first batches, then as they were."""
+        if self.training and self.connected is not None and self.fresh <= 0:
+            return self.connected[0], self.constant
+        units = self.units()
+        connected = self.connected if self.training else None
+        connected = self.connect(units) if connected is None else connected
+        values = self.weigh(units, *connected)
+        if self.training:
+            self.connected, self.constant, self.fresh = connected, values.detach(), self.fresh - 1
+        return connected[0], values
 
     def walk(self) -> tuple[torch.Tensor, torch.Tensor]:
         """G of all nodes, users first, and L2norm(h) of all items."""
@@ -117,16 +120,14 @@ class LATTICE(TrainedRecommender):
             h = edges.sum(values, h)
         start = torch.cat([self.user_table.weight, own])
         nodes = mean_of_layers(self.adjacency, start, self.settings["n_layers"], self.adjacency_t)
-        return nodes, F.normalize(h, dim=1)
+        return nodes, unit(h)
 
     def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         nodes, content = self.walk()
-        return nodes[: self.n_users], nodes[self.n_users :] + content
+        users, items = nodes.split([self.n_users, self.n_items])
+        return users, items + content
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:
-        nodes, content = self.walk()
-        user, pos, neg = self.triples(nodes, user_ids, pos_ids, neg_ids)
-        more_pos, more_neg = content.index_select(0, torch.cat([pos_ids, neg_ids])).chunk(2)
-        pos, neg = pos + more_pos, neg + more_neg
-        start = self.user_table(user_ids), self.item_table(pos_ids), self.item_table(neg_ids)
-        return bpr((user * pos).sum(1), (user * neg).sum(1)) + self.settings["reg"] * l2_reg(*start)
+        users, items = self.embeddings()
+        start = self.user_table(user_ids), self.item_table(torch.cat([pos_ids, neg_ids]))
+        return bpr_of_tables(users, items, user_ids, pos_ids, neg_ids, 0.0) + self.settings["reg"] * l2_reg(*start)
