@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.benchmarks import naive as mode
-from tests.benchmarks.naive import ALL, Habits, naive
+from tests.benchmarks.naive import ALL, LATTICES, Habits, naive
 from tests.training_helpers import planted
 from utils import evaluation, graphs, speed, training
 from utils.edges import Edges
@@ -56,7 +56,7 @@ def test_same_loss_gradients_and_scores(world, name):
     ours = loss_and_gradients(name, split, features, batch)
     model = make_model(name, split, features, dim=8)
     scores = model.score(np.arange(split.n_users)).clone()
-    with naive(replace(ALL, dense_item_graph=True)):
+    with naive(LATTICES):
         theirs = loss_and_gradients(name, split, features, batch)
         slow = model.score(np.arange(split.n_users))
     assert theirs[0] == pytest.approx(ours[0], rel=1e-5)
@@ -104,7 +104,7 @@ def test_one_epoch_of_every_habit_ends_where_ours_ends(world):
 def test_leaving_restores_everything(failing):
     before = state()
     try:
-        with naive(Habits(**{field.name: True for field in fields(Habits)})):
+        with naive(LATTICES):
             assert state() != before
             if failing:
                 raise RuntimeError
@@ -142,6 +142,25 @@ def test_the_command_writes_rows_and_keeps_finished_tasks(tmp_path, capsys):
     assert json.loads(out.read_text())["rows"] == first["rows"]
     assert speed.run(options(out, repeats=2), ["speed"]) == 0  # other settings: the old file is set aside
     assert json.loads(out.with_suffix(".1.json").read_text())["rows"] == first["rows"]
+    capsys.readouterr()
+
+
+def test_each_habit_has_a_price_of_its_own(tmp_path, capsys):
+    out = tmp_path / "speed.json"
+    assert speed.run(options(out, tasks="habits:bpr,habits:evaluation"), ["speed"]) == 0
+    rows = {row["task"]: row for row in json.loads(out.read_text())["rows"]}
+    assert set(rows["habits:bpr"]["habits_cpu_s"]) == set(speed.TRAINING_HABITS)
+    assert set(rows["habits:evaluation"]["habits_cpu_s"]) == {"loop_hits", "wide_ranking"}
+    assert all(seconds > 0 for row in rows.values() for seconds in row["habits_cpu_s"].values())
+    table = out.with_suffix(".md").read_text()
+    assert (
+        "| task | ours | loop_hits | wide_ranking | loop_sampling |" in table
+        and "| bpr | " in table
+        and "habits:" not in table
+    )
+    assert set(speed.chosen("habits", True)) == {f"habits:{name}" for name in ("evaluation", *speed.PAIRED)}
+    known = {field.name for field in fields(Habits)}
+    assert known >= {habit for habits in (speed.TRAINING_HABITS, *speed.HABITS.values()) for habit in habits}
     capsys.readouterr()
 
 

@@ -35,6 +35,11 @@ THREADS = 2
 BATCH, DIM, CUTOFFS = peers.BATCH, peers.DIM, peers.CUTOFFS
 METRICS = ("recall", "ndcg", "precision", "map")
 SCALES = (1, 2, 4, 8)
+TRAINING_HABITS = ("loop_sampling", "coo_products", "every_item", "plain_adam", "fancy_indexing", "plain_gradient")
+HABITS = {
+    "evaluation": ("loop_hits", "wide_ranking"),
+    "lattice": (*TRAINING_HABITS, "dense_item_graph", "dense_degrees"),
+}
 QUICK = 0.05  # share of the size, with --quick
 LIMIT = 7200  # seconds for one subprocess of the growth tasks
 
@@ -144,15 +149,38 @@ def alternate(ours: Run, rival: Run | None, repeats: int, less: Run | None = Non
     return row
 
 
-def naive_habits(name: str) -> Any:
-    """The habits of a task's rival; LATTICE's released code also keeps its item graph as a full matrix."""
+def naive_mode() -> Any:
     try:
         from tests.benchmarks import naive
     except ImportError:
         raise CourseError("The naive mode lies in tests/benchmarks; run this from the root of the course.") from None
-    from dataclasses import replace
+    return naive
 
-    return naive.naive(replace(naive.ALL, dense_item_graph=name == "lattice"))
+
+def naive_habits(name: str) -> Any:
+    """The habits of a task's rival; LATTICE's released code also treats its item graph as a full matrix."""
+    mode = naive_mode()
+    return mode.naive(mode.LATTICES if name == "lattice" else mode.ALL)
+
+
+def priced(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
+    """What each habit costs: seconds with this one alone, in turns with ours and the other habits, medians."""
+    name, mode = task.split(":")[1], naive_mode()
+    habits = HABITS.get(name, TRAINING_HABITS)
+    run, seconds = bench.epoch(name) if name != "evaluation" else bench.evaluation(), {}
+    run()
+    for _ in range(repeats):
+        for habit in ("ours", *habits):
+            with mode.naive(mode.Habits(**{} if habit == "ours" else {habit: True})):
+                seconds.setdefault(habit, []).append(timed(run))
+    row = {"rival": None, "ours_cpu_s": None, "ours_wall_s": None, "habits_cpu_s": {}}
+    for habit, pairs in seconds.items():
+        cpu, wall = (round(statistics.median(pair[k] for pair in pairs), 4) for k in (0, 1))
+        if habit == "ours":
+            row |= {"ours_cpu_s": cpu, "ours_wall_s": wall}
+        else:
+            row["habits_cpu_s"][habit] = cpu
+    return row
 
 
 def against_naive(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
@@ -337,12 +365,16 @@ def all_tasks(quick: bool) -> list[str]:
     paired = ["evaluation", "sampling", *(name for name in PAIRED if name in MODELS)]
     alone = [name for name in ALONE if name in MODELS]
     scales = SCALES[:2] if quick else SCALES
-    return [*paired, *PEERS, *RECALL, *alone, *COUNTED, *(f"growth:{name}:{n}" for n in scales for name in trained)]
+    prices = [f"habits:{name}" for name in paired if name != "sampling"]
+    growths = [f"growth:{name}:{n}" for n in scales for name in trained]
+    return [*paired, *PEERS, *RECALL, *alone, *COUNTED, *prices, *growths]
 
 
 def measure(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
     if task.startswith("growth:"):
         return grown(task, bench.scale, bench.threads)
+    if task.startswith("habits:"):
+        return priced(bench, task, repeats)
     if task in RECALL:
         return to_recall(bench, task)
     if task in PEERS:
@@ -355,13 +387,14 @@ def measure(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
 
 
 def chosen(names: str | None, quick: bool) -> list[str]:
-    """The tasks asked for; "growth" and "peers" stand for all of their kind."""
+    """The tasks asked for; "growth", "habits" and "peers" stand for all of their kind."""
     known = all_tasks(quick)
     if names is None:
         return known
     result = []
     for name in (part.strip() for part in names.split(",") if part.strip()):
-        groups = {"growth": [t for t in known if t.startswith("growth:")], "peers": list(PEERS + RECALL)}
+        groups = {kind: [t for t in known if t.startswith(f"{kind}:")] for kind in ("growth", "habits")}
+        groups["peers"] = list(PEERS + RECALL)
         if name not in known and name not in groups:
             raise suggest(name, [*known, *groups], "task")
         result += groups.get(name, [name])
@@ -395,6 +428,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         **settings,
         "float": "32 bits",
         "wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+        "spin_count": os.environ.get("GOMP_SPINCOUNT", ""),
     }
     found = {name: peers.version(name) for name in ("implicit", "cornac", "recbole")}
     known = {name: text for name, text in earlier.get("peers", {}).items() if found.get(name) == peers.ABSENT}
@@ -473,10 +507,23 @@ def _share(value: float | None) -> str:
     return "" if not value else f"1/{1 / value:.1f}" if value < 1 else f"{value:.1f}"
 
 
+def prices_table(rows: list[dict[str, Any]]) -> list[str]:
+    """What one habit costs: a row for each task, a column for each habit."""
+    habits = list(dict.fromkeys(habit for row in rows for habit in row["habits_cpu_s"]))
+    if not rows:
+        return []
+    lines = ["", "One habit at a time: CPU seconds of an epoch (of one evaluation) with this habit alone.", ""]
+    lines += ["| task | ours | " + " | ".join(habits) + " |", "|---" * (len(habits) + 2) + "|"]
+    for row in rows:
+        cells = [row["task"].split(":")[1], row["ours_cpu_s"], *(row["habits_cpu_s"].get(habit) for habit in habits)]
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return lines
+
+
 def markdown(content: dict[str, Any]) -> str:
-    """Two tables: the ratios, and how time and memory grow."""
+    """Three tables: the ratios, what each habit costs, and how time and memory grow."""
     about, rows = content["meta"], content["rows"]
-    loads = [load for row in rows if not row["task"].startswith("growth:") for load in row.get("load") or () if load]
+    loads = [load for row in rows if ":" not in row["task"] for load in row.get("load") or () if load]
     load = f"load of the machine {min(loads):.1f} to {max(loads):.1f}" if loads else "load of the machine unknown"
     lines = [
         f"Speed, {about.get('machine')}, {about.get('threads')} threads, batch {BATCH}, {DIM} factors, float32, medians of "
@@ -488,7 +535,7 @@ def markdown(content: dict[str, Any]) -> str:
         "| task | ours cpu | ours wall | rival | rival cpu | rival wall | ratio | bar | met | public |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for row in (row for row in rows if not row["task"].startswith("growth:")):
+    for row in (row for row in rows if ":" not in row["task"]):
         met = "" if not row.get("bar") or not row.get("ratio") else "yes" if row["ratio"] <= row["bar"] else "no"
         cells = [row["task"], row["ours_cpu_s"], row["ours_wall_s"], row.get("rival"), row.get("rival_cpu_s")]
         cells += [
@@ -501,6 +548,7 @@ def markdown(content: dict[str, Any]) -> str:
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     lines += [f"\n{row['task']}: {row['note']}." for row in rows if row.get("note")]
     lines += [f"\n{failure['task']}: {failure['reason']}" for failure in about.get("failures", [])]
+    lines += prices_table([row for row in rows if row["task"].startswith("habits:")])
     sizes = {row["task"]: row for row in rows if row["task"].startswith("growth:")}
     if sizes:
         scales = sorted({int(task.split(":")[2]) for task in sizes})

@@ -20,14 +20,19 @@ ends, everything is as before. What each habit costs, and why it is so common:
   what a CSR matrix has in order, and its gradient transposes the list each time. The layers are kept in a list and
   averaged at the end, which holds all of them in memory.
 * ``every_item``: each batch projects the features of all items (up to the largest id of the batch), also of the many
-  that do not occur in it. On thousands of columns this product is most of an epoch.
+  that do not occur in it. On thousands of columns this product is most of an epoch. LATTICE's released code does so at
+  every step, and uses the result once in an epoch.
 * ``plain_adam``: the default optimiser walks the weights once for each of its eight operations, a fused one once.
 * ``fancy_indexing``: ``table[ids]`` instead of ``index_select`` or an embedding. The rows are the same; the general
   indexing code is several times slower, and its gradient is added up with sorting.
 * ``plain_gradient``: BPR as its formula is written. Users, positives and negatives are looked up one by one, each with a
   gradient as large as its table, and autograd walks back through every square, product and sum.
-* ``dense_item_graph``: a graph between items as a full matrix, of which nearly all entries are zero. Work and memory
-  grow with the square of the catalogue. Off by default, except for the models of the public framework that do so.
+* ``dense_item_graph``: a graph between items as a full matrix, of which nearly all entries are zero, and neighbours
+  looked for in the whole matrix of similarities. Work and memory grow with the square of the catalogue.
+* ``dense_degrees``: to divide each edge by the roots of two row sums, the graph is multiplied from both sides by a full
+  matrix with these roots on its diagonal. Work grows with the cube of the catalogue, and its gradient costs twice that.
+
+The last two are off by default: they are habits of LATTICE's released code and of no other model here.
 """
 
 from __future__ import annotations
@@ -40,19 +45,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
-from utils import evaluation, graphs, losses, training
+from utils import edges, evaluation, graphs, losses, training
 from utils.edges import Edges
 from utils.models.base import TrainedRecommender
 from utils.models.freedom import FREEDOM
+from utils.models.lattice import LATTICE
 
 USUAL_BLOCK = 4096  # users for each evaluation block in the public framework
 
 
 @dataclass(frozen=True)
 class Habits:
-    """Which habits are on; all but one by default off, `ALL` switches on the usual ones."""
+    """Which habits are on; by default none. `ALL` switches on the usual ones."""
 
     loop_sampling: bool = False
     loop_hits: bool = False
@@ -64,9 +71,11 @@ class Habits:
     fancy_indexing: bool = False
     plain_gradient: bool = False
     dense_item_graph: bool = False
+    dense_degrees: bool = False
 
 
-ALL = Habits(**{field.name: field.name != "dense_item_graph" for field in fields(Habits)})
+ALL = Habits(**{field.name: not field.name.startswith("dense") for field in fields(Habits)})
+LATTICES = Habits(**{field.name: True for field in fields(Habits)})
 
 
 @contextmanager
@@ -210,8 +219,24 @@ def _dense_item_graph() -> Iterator[None]:
             matrix = kept[0][1]
         return (matrix.T if turned else matrix) @ y
 
+    def nearest(unit: torch.Tensor, k: int, rows: torch.Tensor, columns: torch.Tensor) -> sp.csr_matrix:
+        similarities = (unit @ unit.T).fill_diagonal_(2.0).masked_fill(~columns, -2.0)
+        values, places = similarities.topk(min(k, len(unit)), dim=1)
+        values = (values > -1.5).float() * rows[:, None]
+        return sp.csr_matrix(torch.zeros_like(similarities).scatter(1, places, values).numpy())
+
     with _attribute(Edges, "dots", dots), _attribute(Edges, "sum", sums):
-        yield
+        with _everywhere(graphs.nearest_in_groups, nearest):
+            yield
+
+
+def _dense_degrees():
+    def by_row_sums(graph: Edges, values: torch.Tensor) -> torch.Tensor:
+        matrix = values.new_zeros(graph.shape).index_put((graph.row, graph.column), values)
+        roots = torch.diag(matrix.sum(1).clamp(min=1e-6).rsqrt())
+        return (roots @ matrix @ roots)[graph.row, graph.column]
+
+    return _everywhere(edges.by_row_sums, by_row_sums)
 
 
 # ---- batches ----
@@ -220,6 +245,7 @@ def _dense_item_graph() -> Iterator[None]:
 @contextmanager
 def _every_item() -> Iterator[None]:
     unique, select, ours = torch.unique, torch.Tensor.index_select, TrainedRecommender.content_of
+    item_graph = LATTICE.item_graph
 
     def everything(ids: torch.Tensor, *arguments: Any, **options: Any):
         if arguments or set(options) != {"return_inverse"} or ids.is_floating_point() or ids.ndim != 1:
@@ -240,8 +266,14 @@ def _every_item() -> Iterator[None]:
         pos, neg = projected.index_select(0, torch.cat([pos_ids, neg_ids])).chunk(2)
         return pos - neg
 
+    def used_or_not(self) -> tuple:
+        if self.training and self.connected is not None:
+            for m in self.modalities:
+                self.project[m](self.content(m))
+        return item_graph(self)
+
     with _attribute(torch, "unique", everything), _attribute(torch.Tensor, "index_select", index_select):
-        with _attribute(TrainedRecommender, "content_of", content_of):
+        with _attribute(TrainedRecommender, "content_of", content_of), _attribute(LATTICE, "item_graph", used_or_not):
             with _attribute(FREEDOM, "projected_gap", projected_gap):
                 yield
     _WHOLE.clear()
@@ -300,4 +332,5 @@ _SWITCHES: dict[str, Callable] = {
     "fancy_indexing": _fancy_indexing,
     "plain_gradient": _plain_gradient,
     "dense_item_graph": _dense_item_graph,
+    "dense_degrees": _dense_degrees,
 }
