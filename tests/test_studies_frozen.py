@@ -41,6 +41,7 @@ def test_a_second_run_makes_only_what_is_missing_or_stale(tmp_path, monkeypatch)
     assert made[2:] == [("vbpr", 1, False), ("vbpr", 1, True)]
     content = json.loads(out.read_text(encoding="utf-8"))
     assert len(content["rows"]) == 4
+    assert " --models vbpr --seeds 0,1 --json " in content["meta"]["command"]
     content["rows"][0]["code"] = "older"  # the code of this run has changed since
     out.write_text(json.dumps(content), encoding="utf-8")
     assert main(["--models", "vbpr", "--seeds", "0,1", "--json", str(out)]) == 0
@@ -49,3 +50,14 @@ def test_a_second_run_makes_only_what_is_missing_or_stale(tmp_path, monkeypatch)
     out.write_text(json.dumps(content), encoding="utf-8")
     assert main(["--models", "vbpr", "--seeds", "0", "--json", str(out)]) == 0
     assert made[5:] == [("vbpr", 0, False), ("vbpr", 0, True)]
+
+
+def test_the_command_of_the_result_makes_the_rows_of_all_calls(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        study, "compare", lambda name, split, features, seed, _: {"model": name, "seed": seed, "features": ""}
+    )
+    out = tmp_path / "out.json"
+    for model, seeds in (("vbpr", "1,0"), ("bm3", "0")):
+        assert main(["--models", model, "--seeds", seeds, "--json", str(out)]) == 0
+    command = json.loads(out.read_text(encoding="utf-8"))["meta"]["command"]
+    assert " --dataset sticker_shop --models vbpr,bm3 --seeds 0,1 --json " in command

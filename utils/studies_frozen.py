@@ -59,6 +59,14 @@ def earlier(path: Path, fingerprint: str) -> list[dict[str, Any]]:
         return []
 
 
+def save(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write the result; its command is the one that makes all rows, those of earlier calls included."""
+    names, seeds = (dict.fromkeys(str(row[key]) for row in rows) for key in ("model", "seed"))
+    options = f"--dataset {about['dataset']} --models {','.join(names)} --seeds {','.join(sorted(seeds, key=int))}"
+    command = f"python -m utils.studies_frozen {options} --json {path}"
+    write_json(path, {"meta": about | {"command": command}, "rows": rows})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m utils.studies_frozen", description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
@@ -72,8 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CourseError(f"{unknown[0]} has no features to train; choose among {', '.join(trainable())}.")
         data, split, features, _ = load(options.dataset, None, None)
         words = sys.argv[1:] if arguments is None else arguments
-        about = meta(words) | {"command": f"python -m utils.studies_frozen {' '.join(words)}"}
-        about |= {"dataset": options.dataset, "fingerprint": data.fingerprint()}
+        about = meta(words) | {"dataset": options.dataset, "fingerprint": data.fingerprint()}
         rows = earlier(options.json, about["fingerprint"])
         done = {(row["model"], row["seed"], row["features"]) for row in rows}
         for seed in tqdm([int(seed) for seed in options.seeds.split(",")], desc="seeds"):
@@ -81,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for kind in (kind for kind in ("frozen", "trained") if (name, seed, kind) not in done):
                     row = compare(name, split, features, seed, kind == "trained")
                     rows.append(row | {"code": code_hash(name)})
-                    write_json(options.json, {"meta": about, "rows": rows})
+                    save(options.json, about, rows)
+        if rows:
+            save(options.json, about, rows)
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
