@@ -90,7 +90,7 @@ class Edges(nn.Module):
 def by_row_sums(edges: Edges, values: torch.Tensor) -> torch.Tensor:
     """D^-1/2 S D^-1/2 with D = row sums of S, edge by edge: (n_edges,) -> (n_edges,), both with gradient.
 
-    For square graphs with weights of 0 or more; a row that sums to (nearly) nothing is divided by 1e-6.
+    For square graphs with weights of 0 or more; a row sum below 1e-6 counts as 1e-6.
     """
     sums = values.new_zeros(edges.shape[0]).index_add(0, edges.row, values)
     root = sums.clamp(min=1e-6).rsqrt()
