@@ -97,11 +97,6 @@ def test_a_run_of_older_code_is_done_anew(folder, tmp_path, monkeypatch):
     assert len(keys) == len(set(keys))
 
 
-def test_the_hash_of_the_code_sees_what_a_model_uses_and_no_comment():
-    before = {name: benchmark.code_hash(name) for name in ("bpr", "lightgcn", "itemknn")}
-    assert len(set(before.values())) == 3 and before["bpr"] == benchmark.code_hash("bpr")
-
-
 @pytest.mark.parametrize("text", ['{"meta": {"dataset": "mine"', "", "[]", '{"meta": 3}'])
 def test_a_corrupt_result_file_is_set_aside(folder, tmp_path, capsys, text):
     out = tmp_path / "out.json"

@@ -7,10 +7,8 @@ python -m utils.benchmark speed --json OUT
 from __future__ import annotations
 
 import argparse
-import ast
 import gc
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -18,7 +16,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +26,7 @@ from tqdm.auto import tqdm
 
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path
+from utils.sources import code_hash
 
 CUTOFFS = (10, 20)
 DEVICES = ("cpu", "cuda", "mps")
@@ -80,38 +78,6 @@ def peak_mb() -> float:
 
 
 # ---- what a run depends on ----
-
-
-def code_hash(*names: str) -> str:
-    """Hash the code that decides the numbers of the models ``names`` (all by default).
-
-    Follows the names from the model, the training loop and the evaluation through every function and class of the
-    course that they use; comments and docstrings do not count.
-    """
-    from utils import evaluation, models, training
-
-    queue = [training.fit, training.trial_settings, evaluation.evaluate, evaluation.evaluate_cold]
-    queue += [models.MODELS[name] for name in names or models.MODELS]
-    seen: dict[str, str] = {}
-    while queue:
-        thing = queue.pop()
-        key = f"{thing.__module__}.{thing.__qualname__}"
-        if key in seen:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        seen[key] = ast.unparse(tree)
-        known = vars(sys.modules[thing.__module__])
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        found = [known[name] for name in used if name in known]
-        queue += [x for x in found if inspect.isroutine(x) or inspect.isclass(x) if _ours(x)]
-    return hashlib.sha256("\n".join(seen[key] for key in sorted(seen)).encode()).hexdigest()[:16]
-
-
-def _ours(thing: Any) -> bool:
-    return str(getattr(thing, "__module__", "")).startswith("utils.") and hasattr(thing, "__qualname__")
 
 
 def _feature_key(features: Any) -> str:

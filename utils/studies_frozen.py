@@ -17,11 +17,12 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from utils.benchmark import code_hash, load, meta
+from utils.benchmark import load, meta
 from utils.errors import CourseError
 from utils.evaluation import evaluate
 from utils.files import write_json
 from utils.models import MODELS
+from utils.sources import code_hash
 from utils.training import fit
 
 

@@ -172,8 +172,9 @@ def shop_hash(hidden: pd.DataFrame) -> str:
 
 def run(folder: str, seeds: list[int], budget: int, out: Path, command: list[str], only: str = "") -> dict[str, Any]:
     """Fill the rows that ``out`` lacks, write it after each, and return its content. ``only``: rows to run (comma list)."""
-    from utils.benchmark import code_hash, meta
+    from utils.benchmark import meta
     from utils.features.prepared import load_features
+    from utils.sources import code_hash
 
     raw, hidden = content(folder)
     key = {"budget": budget, "shop": shop_hash(hidden), "code": code_hash()}
