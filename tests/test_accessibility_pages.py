@@ -119,7 +119,7 @@ def test_every_formula_of_the_handouts_renders():
 
 
 def test_the_cheat_sheet_has_every_model_and_every_metric():
-    from utils.metrics import OVERALL, PER_USER
+    from utils.evaluation.metrics import OVERALL, PER_USER
     from utils.models import MODELS
     from utils.results import MODEL_NAMES
 

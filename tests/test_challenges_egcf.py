@@ -14,7 +14,6 @@ import torch
 from training_helpers import make_split, planted
 
 from utils.challenges.amazon_reviews import read_amazon_reviews
-from utils.challenges.egcf import EGCF, gate, learned_gates, n_parameters
 from utils.challenges.gates import edge_ratings, no_stars, separation, with_mistakes
 from utils.challenges.reviews import (
     EdgeReviews,
@@ -31,6 +30,7 @@ from utils.errors import CourseError
 from utils.evaluation import evaluate
 from utils.files import ROOT
 from utils.models import make_model
+from utils.models.egcf import EGCF, gate, learned_gates, n_parameters
 from utils.training import train
 
 TRAIN = [(0, 0), (0, 1), (1, 1), (1, 2), (2, 0), (2, 2), (2, 3)]

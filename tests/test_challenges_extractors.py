@@ -9,14 +9,14 @@ import torch
 from training_helpers import make_features, make_split, planted
 
 from utils.challenges import extractor_study as study
-from utils.challenges.acf import ACF
-from utils.challenges.dvbpr import DVBPR
 from utils.challenges.parts import colour_counts, part_features, tiles
 from utils.challenges.planted_taste import liked, one_taste_shop, taste_recovery
 from utils.challenges.visual_diversity import distance_to_history, reference_space, tsne_distance
-from utils.challenges.vnpr import VNPR
 from utils.data import load_dataset, truth
 from utils.errors import CourseError
+from utils.models.acf import ACF
+from utils.models.dvbpr import DVBPR
+from utils.models.vnpr import VNPR
 from utils.training import train
 
 TRAIN = [(0, 0), (0, 1), (0, 4), (1, 1), (1, 2), (2, 3), (3, 0), (3, 5)]

@@ -8,9 +8,9 @@ import pytest
 
 from utils import plots_fair
 from utils.challenges import fair_study as fs
-from utils.challenges import leaderboard as lb
 from utils.data import Split
 from utils.errors import CourseError
+from utils.evaluation import leaderboard as lb
 
 
 def toy(n_users=400, n_items=60, per_user=14, seed=0):

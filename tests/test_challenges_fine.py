@@ -11,9 +11,9 @@ from training_helpers import make_split
 
 from utils.challenges import fine_features as fine
 from utils.challenges import fine_study as study
-from utils.challenges.content_style import ContentStyle
 from utils.errors import CourseError
 from utils.features import Features
+from utils.models.content_style import ContentStyle
 
 
 def drawn(kind, colour, size=(96, 96)):

@@ -5,7 +5,7 @@ import torch
 from exercise_helpers import table_tests
 
 from utils import checks
-from utils.neighbours import nearest_items, shared_label
+from utils.graphs import nearest_items, shared_label
 
 
 def unit(m, axis=1):

@@ -10,10 +10,10 @@ import torch
 from utils import checks, plots_evaluation
 from utils.errors import CourseError
 from utils.evaluation import kendall_tau
-from utils.metrics import discount, short_head
+from utils.evaluation.metrics import discount, short_head
+from utils.evaluation.published import tors_table
+from utils.evaluation.statistics import holm
 from utils.plotstyle import png
-from utils.published import tors_table
-from utils.statistics import holm
 
 RECALL, NDCG, TAIL = checks.recall_of_list, checks.ndcg_of_list, checks.long_tail_share
 HOLM, EVEN = checks.holm_correction, checks.evenness_of_places

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 from utils import checks
-from utils.challenges.egcf import gate
 from utils.challenges.gates import separation
 from utils.errors import CourseError
+from utils.models.egcf import gate
 from utils.plots_reviews import gate_histogram, layer_lines, twin_differences
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from utils import checks, course
 from utils.challenges.fine_features import SOBEL
-from utils.metrics import short_head
+from utils.evaluation.metrics import short_head
 
 NAMES = [path.stem for path in course.notebook_paths()]
 CASES = [pytest.param(name, mine, check, id=f"{name[:2]}-{mine}") for name in NAMES for mine, check in exercises(name)]

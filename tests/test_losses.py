@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from utils.losses import bpr, bpr_of_tables, info_nce, info_nce_among, l2_reg
+from utils.kernels import bpr_of_tables
+from utils.losses import bpr, info_nce, info_nce_among, l2_reg
 
 
 def test_bpr_by_hand():

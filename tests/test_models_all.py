@@ -12,7 +12,7 @@ from training_helpers import make_features, make_split, planted
 
 from utils.errors import CourseError
 from utils.evaluation import evaluate, evaluate_cold
-from utils.models import MODELS, TrainedRecommender, make_model, schema_table
+from utils.models import ALL, MODELS, TrainedRecommender, make_model, schema_table
 from utils.training import NegativeSampler, fit
 
 TRAINED = [name for name, model in MODELS.items() if issubclass(model, TrainedRecommender)]
@@ -233,7 +233,8 @@ def test_vbpr_options():
 
 def test_schema_table():
     table = schema_table()
-    assert list(table.index) == list(MODELS)
+    assert list(table.index) == list(ALL) and list(ALL)[: len(MODELS)] == list(MODELS)
+    assert set(ALL) - set(MODELS) == {"egcf", "acf", "vnpr", "dvbpr", "content_style"}  # part 2's own
     assert list(table.columns) == ["modalities", "extraction", "representation", "fusion", "loss"]
     for _, row in table.iterrows():
         assert row["representation"] in ("none", "joint", "coordinate") and row["fusion"] in ("none", "early", "late")

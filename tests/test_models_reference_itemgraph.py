@@ -24,8 +24,8 @@ from test_models_reference import (
     squares,
 )
 
-from utils.edges import Edges
 from utils.errors import CourseError
+from utils.graphs.edges import Edges
 from utils.models import make_model
 from utils.training import fit
 

@@ -115,16 +115,16 @@ def test_dropout_is_redrawn_in_training_and_absent_from_scores(name):
 
 
 def test_dropped_messages_have_the_right_share_and_mean():
-    from utils.layers import drop
+    from utils.kernels import dropout
 
     torch.manual_seed(0)
     x = torch.ones(1001, 63)
-    kept = drop(x, 0.1)
+    kept = dropout(x, 0.1)
     assert abs(float((kept == 0).float().mean()) - 0.1) < 0.01 and abs(float(kept.mean()) - 1) < 0.01
     assert len(kept[kept > 0].unique()) == 1
     columns, rows = (kept == 0).float().mean(0), (kept == 0).float().mean(1)
     assert 0.05 < columns.min() and columns.max() < 0.15 and rows.max() < 0.35  # no entry is dropped more often
-    assert drop(x, 0.0) is x
+    assert dropout(x, 0.0) is x
 
 
 def test_ngcf_names_its_mistakes():

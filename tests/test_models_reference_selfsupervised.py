@@ -29,7 +29,7 @@ from training_helpers import make_features, planted
 
 from utils.errors import CourseError
 from utils.evaluation import evaluate_cold
-from utils.layers import drop
+from utils.kernels import dropout
 from utils.models import make_model
 from utils.training import fit
 
@@ -118,7 +118,7 @@ def test_bm3_gives_the_targets_no_gradient_and_drops_out_in_training_only():
     share = (model.target(torch.ones(1000, 64)) == 0).float().mean()
     assert 0.48 < float(share) < 0.52
     for share in (0.0, 0.3, 0.9):
-        dropped = drop(torch.ones(999, 33), share)
+        dropped = dropout(torch.ones(999, 33), share)
         assert abs(float((dropped == 0).float().mean()) - share) < 0.01
         assert abs(float(dropped.mean()) - 1) < 0.06  # what stays is as much longer
         assert abs(np.corrcoef(dropped[:-1].ravel(), dropped[1:].ravel())[0, 1]) < 0.02 or not share

@@ -12,8 +12,8 @@ from tests.benchmarks import naive as mode
 from tests.benchmarks.naive import ALL, LATTICES, Habits, naive
 from tests.training_helpers import planted
 from utils import evaluation, graphs, speed, training
-from utils.edges import Edges
 from utils.errors import CourseError
+from utils.graphs.edges import Edges
 from utils.models import MODELS, TrainedRecommender, make_model
 from utils.speed_data import synthetic
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.errors import CourseError
-from utils.neighbours import nearest_items, shared_label
+from utils.graphs import nearest_items, shared_label
 
 
 def test_nearest_items_equal_a_loop_and_skip_self_and_missing():

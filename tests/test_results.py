@@ -6,8 +6,8 @@ import pytest
 
 from utils import results
 from utils.data import shop_card
+from utils.evaluation.published import split_table
 from utils.files import ROOT
-from utils.published import split_table
 
 
 def means(name, metric, part="test"):

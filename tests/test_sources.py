@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from utils import models
+from utils.evaluation.metrics import short_head
 from utils.files import ROOT
 from utils.losses import bpr, info_nce
-from utils.metrics import short_head
 from utils.sources import code_hash, source_hash
 
 SOME = ("bpr", "freedom", "lgmrec", "itemknn_multimodal")

@@ -11,7 +11,7 @@ from scipy import stats
 
 from utils.errors import CourseError
 from utils.evaluation import compare, compare_all, holm, kendall_tau, mean_spread, repeat
-from utils.statistics import bootstrap_interval
+from utils.evaluation.statistics import bootstrap_interval
 
 
 def report(values, name="recall@20", index=None):

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils.errors import CourseError, suggest
+from utils.kernels import Projection
 
 Masks = Sequence[torch.Tensor] | None
 
@@ -56,31 +57,6 @@ def whitening(matrix: torch.Tensor, mask: torch.Tensor | None = None, dim: int |
 
 
 # ---- mu ----
-
-
-class Projection(nn.Linear):
-    """nn.Linear for wide features: the same numbers, but the gradient of the weight is (x^T g)^T and not g^T x.
-
-    The product with x first is faster on the CPU, and this gradient is a large part of an epoch of many models.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.requires_grad or x.device.type != "cpu":
-            return super().forward(x)
-        product = _Project.apply(x, self.weight)
-        return product if self.bias is None else product + self.bias
-
-
-class _Project(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight):
-        ctx.save_for_backward(x)
-        return F.linear(x, weight)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x,) = ctx.saved_tensors
-        return None, (x.T @ grad).T
 
 
 class Joint(nn.Module):

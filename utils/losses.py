@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch.autograd.function import once_differentiable
 
 
 def bpr(pos_scores: torch.Tensor, neg_scores: torch.Tensor) -> torch.Tensor:
@@ -31,48 +30,6 @@ def l2_reg(*tensors: torch.Tensor) -> torch.Tensor:
     Some public code uses the norm instead of its square: its weights are not comparable with ours.
     """
     return 0.5 * sum(tensor.square().sum() for tensor in tensors) / tensors[0].shape[0]
-
-
-class _BPROfRows(torch.autograd.Function):
-    """``bpr`` and ``l2_reg`` of the rows of a batch, with their gradient written by hand."""
-
-    @staticmethod
-    def forward(ctx, user: torch.Tensor, both: torch.Tensor, reg: float) -> torch.Tensor:
-        pos, neg = both.chunk(2)
-        gap = neg - pos
-        x = torch.linalg.vecdot(user, gap)  # (b,) negative minus positive score
-        ctx.save_for_backward(user, both, gap, x)
-        ctx.reg = reg
-        squares = user.ravel().dot(user.ravel()) + both.ravel().dot(both.ravel())
-        return F.softplus(x).mean() + 0.5 * reg / len(x) * squares
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
-        user, both, gap, x = ctx.saved_tensors
-        slope, pull = (x.sigmoid() * (grad / len(x)))[:, None], grad * ctx.reg / len(x)
-        push, to_both = user * slope, both * pull
-        to_both[: len(x)] -= push
-        to_both[len(x) :] += push
-        return (gap * slope).add_(user * pull), to_both, None
-
-
-def bpr_of_tables(users: torch.Tensor, items: torch.Tensor, user_ids, pos_ids, neg_ids, reg: float) -> torch.Tensor:
-    """``bpr`` of the inner products of rows of two tables, plus ``reg`` times ``l2_reg`` of these rows.
-
-    The same numbers as these two give, in less time: few passes over the batch, and one over each table, since both
-    items of a pair are looked up together. With x = e_u . (e_j - e_i) and b pairs, the gradients are
-    e_u: sigmoid(x) / b (e_j - e_i) + reg / b e_u;  e_i: -sigmoid(x) / b e_u + reg / b e_i;  e_j: sigmoid(x) / b e_u + reg / b e_j.
-
-    Args:
-        users, items: (n_users, d) and (n_items, d).
-        user_ids, pos_ids, neg_ids: (b,) int64, pair by pair.
-
-    Returns:
-        A scalar that can be differentiated once.
-    """
-    both = F.embedding(torch.cat([pos_ids, neg_ids]), items)
-    return _BPROfRows.apply(F.embedding(user_ids, users), both, reg)
 
 
 def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float = 0.2, symmetric: bool = False) -> torch.Tensor:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.errors import CourseError, suggest
-from utils.metrics import HEAD_SHARE, short_head
+from utils.evaluation.metrics import HEAD_SHARE, short_head
 from utils.pictures import _ink, _light, gallery, neighbours, recommendation_lists
 from utils.plotstyle import (
     HIT,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.errors import CourseError
-from utils.metrics import discount
+from utils.evaluation.metrics import discount
 from utils.pictures import _ink
 from utils.plotstyle import HIT, MARKERS, colour_of, metric_label, styled
 

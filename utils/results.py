@@ -167,7 +167,7 @@ def against_published(dataset: str, file: str) -> pd.DataFrame:
 
     Columns: Recall@20, published, ratio, nDCG@20, published, ratio.
     """
-    from utils.published import split_table
+    from utils.evaluation.published import split_table
 
     rows = pd.DataFrame(load(file)["rows"])
     rows = rows[rows["split"] == "test"]

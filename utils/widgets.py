@@ -24,8 +24,8 @@ from utils.errors import CourseError
 from utils.evaluation import evaluate, top_items
 from utils.features import load_features
 from utils.fusion import late_fusion
+from utils.graphs import nearest_items, shared_label
 from utils.models import make_model
-from utils.neighbours import nearest_items, shared_label
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TOP_K = 7  # pictures in a row

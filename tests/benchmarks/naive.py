@@ -48,8 +48,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from utils import edges, evaluation, graphs, losses, training
-from utils.edges import Edges
+from utils import evaluation, graphs, kernels, losses, training
+from utils.graphs.edges import Edges
 from utils.models.base import TrainedRecommender
 from utils.models.freedom import FREEDOM
 from utils.models.lattice import LATTICE
@@ -236,7 +236,7 @@ def _dense_degrees():
         roots = torch.diag(matrix.sum(1).clamp(min=1e-6).rsqrt())
         return (roots @ matrix @ roots)[graph.row, graph.column]
 
-    return _everywhere(edges.by_row_sums, by_row_sums)
+    return _everywhere(graphs.by_row_sums, by_row_sums)
 
 
 # ---- batches ----
@@ -318,7 +318,7 @@ def _plain_gradient():
         user, pos, neg = look_up(user_ids, users), look_up(pos_ids, items), look_up(neg_ids, items)
         return losses.bpr((user * pos).sum(1), (user * neg).sum(1)) + reg * losses.l2_reg(user, pos, neg)
 
-    return _everywhere(losses.bpr_of_tables, bpr_of_tables)
+    return _everywhere(kernels.bpr_of_tables, bpr_of_tables)
 
 
 _SWITCHES: dict[str, Callable] = {

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from utils.challenges.acf import ACF
 from utils.challenges.command import command_line, earlier, rounded
-from utils.challenges.dvbpr import DVBPR
 from utils.challenges.parts import GRID, part_features
 from utils.challenges.visual_diversity import distance_to_history, reference_space
-from utils.challenges.vnpr import VNPR
 from utils.errors import CourseError, suggest
 from utils.evaluation import evaluate, evaluate_cold
 from utils.features import Features, extract
 from utils.files import ROOT, write_json
 from utils.models import MODELS
+from utils.models.acf import ACF
+from utils.models.dvbpr import DVBPR
+from utils.models.vnpr import VNPR
 from utils.training import train
 
 if TYPE_CHECKING:

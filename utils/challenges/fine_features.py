@@ -8,7 +8,6 @@ Idea: Deldjoo, Di Noia, Malitesta, Merra, "Leveraging Content-Style Item Represe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from utils.errors import CourseError, suggest
 from utils.features import Features, load_features
 from utils.features.cache import cache_root
 from utils.features.image import on_white, open_image, square
+from utils.models.content_style import blocks
 
 BLOCKS = ("colour", "shape", "content")
 SIDE = 96  # pixels of the square picture that colour and shape are measured on
@@ -107,21 +107,6 @@ def fine_features(dataset, content: Features | None = None, *, cache: bool = Tru
     return Features(
         "visual", np.concatenate(list(parts.values()), 1).astype(np.float32), dataset.item_names, mask, about
     )
-
-
-def blocks(features: Features) -> dict[str, slice]:
-    """Columns of each descriptor in the matrix of ``fine_features``.
-
-    Raises:
-        CourseError: the features have no blocks, or their widths do not add up.
-    """
-    widths: Mapping[str, int] = features.provenance.get("blocks") or {}
-    if not widths or sum(widths.values()) != features.matrix.shape[1]:
-        raise CourseError(
-            f"These {features.modality} features are not made of blocks; make them with fine_features(dataset)."
-        )
-    ends = np.cumsum(list(widths.values()))
-    return {name: slice(int(end - width), int(end)) for (name, width), end in zip(widths.items(), ends)}
 
 
 def permuted(features: Features, block: str, seed: int = 0) -> Features:

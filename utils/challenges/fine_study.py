@@ -20,13 +20,13 @@ import pandas as pd
 import torch
 
 from utils.challenges.command import command_line, earlier, rounded
-from utils.challenges.content_style import ContentStyle
 from utils.challenges.fine_features import blocks, fine_features, permuted
 from utils.challenges.planted_taste import plant as plant  # handed on to the notebook
 from utils.challenges.planted_taste import truth_labels as truth_labels
 from utils.data import Split
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, write_json
+from utils.models.content_style import ContentStyle
 from utils.training import fit, train
 
 RESULT = ROOT / "data" / "results" / "fine_features_movielens.json"

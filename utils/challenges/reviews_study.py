@@ -18,7 +18,6 @@ import pandas as pd
 
 from utils.challenges.amazon_reviews import read_amazon_reviews
 from utils.challenges.command import command_line, earlier
-from utils.challenges.egcf import EGCF, learned_gates, n_parameters
 from utils.challenges.gates import edge_ratings, probe_stars, separation
 from utils.challenges.reviews import EdgeReviews, once_per_text, profile_scores, repeated_reviews, training_reviews
 from utils.data import Dataset, Split, iterative_k_core, split_dataset
@@ -26,6 +25,7 @@ from utils.errors import CourseError
 from utils.evaluation import compare_all, evaluate
 from utils.files import ROOT, write_json
 from utils.models import Recommender, make_model
+from utils.models.egcf import EGCF, learned_gates, n_parameters
 from utils.training import train
 
 RESULT = ROOT / "data" / "results" / "reviews_on_edges.json"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from utils.checks.base import Mistake, exercise, numbers
-from utils.metrics import short_head
-from utils.statistics import holm
+from utils.evaluation.metrics import short_head
+from utils.evaluation.statistics import holm
 
 __all__ = ["evenness_of_places", "holm_correction", "long_tail_share", "ndcg_of_list", "recall_of_list"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.challenges.leaderboard import Z_LIMIT, blind, checked_scores, exchange
 from utils.checks.base import exercise, numbers
 from utils.data import Split
 from utils.errors import CourseError
 from utils.evaluation import evaluate
+from utils.evaluation.leaderboard import Z_LIMIT, blind, checked_scores, exchange
 
 __all__ = ["chance_in_a_sample", "choose_on_validation", "detectable_gap", "fair_entry", "paired_interval"]
 

@@ -145,7 +145,7 @@ def two_users() -> tuple[str, str]:
 def _views() -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Five nearest items by clicks, image, text and both; the categories. As in notebook 01."""
     from utils.features import load_features
-    from utils.neighbours import nearest_items
+    from utils.graphs import nearest_items
 
     clicks = _random_split().matrix("train")
     features = load_features(shop())
@@ -158,7 +158,7 @@ def _views() -> tuple[dict[str, np.ndarray], np.ndarray]:
 @figure
 def by_takers() -> tuple[Figure, str]:
     """Share of neighbours in the same category, by the number of takers: clicks against content."""
-    from utils.neighbours import shared_label
+    from utils.graphs import shared_label
 
     near, category = _views()
     takers = np.asarray(_random_split().matrix("train").sum(axis=0)).ravel()

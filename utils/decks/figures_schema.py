@@ -349,7 +349,7 @@ def trap_bars() -> tuple[Figure, str]:
 @figure
 def accurate_or_fair() -> tuple[Figure, str]:
     """Ten published models on one Amazon shop: Recall against the share of the list that is long tail."""
-    from utils.published import tors_table
+    from utils.evaluation.published import tors_table
 
     rows = tors_table()
     names = {"bpr": "BPR", "ngcf": "NGCF", "lightgcn": "LightGCN", "sgl": "SGL", "vbpr": "VBPR"}

@@ -115,7 +115,7 @@ def _one_kind(name: str, rows: list[dict[str, Any]], column: str) -> None:
 
 
 def _published(words: list[str]) -> tuple[Any, str]:
-    from utils import published
+    from utils.evaluation import published
 
     dataset, model, metric, form = _words(words, "dataset, model, metric", 3)
     for frame in (published.tors_table(), published.split_table()):

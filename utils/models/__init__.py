@@ -1,6 +1,8 @@
 """rho, the recommenders of the course: one file each, one name each, one row of the schema each.
 
-To add one: write ``utils/models/NAME.py`` with a class that has ``name = "NAME"``; it is found by its file.
+To add one: write ``utils/models/NAME.py`` with a class that has ``name = "NAME"``, a ``title`` and an ``order``. It is
+found by its file, by benchmark, tables, speed and decks. A class with a ``challenge`` belongs to one notebook of part 2,
+needs what a plain dataset lacks (reviews on edges, patches, pictures) and stands in the schema's table only.
 """
 
 from __future__ import annotations
@@ -16,27 +18,27 @@ import pandas as pd
 from utils.errors import CourseError, suggest
 from utils.models.base import Recommender, Schema, TrainedRecommender
 
-__all__ = ["MODELS", "Recommender", "Schema", "TrainedRecommender", "make_model", "schema_table"]
-
-# The order of every table: without content, then with it, each from simple to elaborate. Other files come last.
-ORDER = ("random", "mostpop", "itemknn", "itemknn_content", "itemknn_multimodal", "bpr", "lightgcn", "ngcf", "vbpr",
-         "deepstyle", "ngcf_m", "mmgcn", "grcn", "lattice", "slmrec", "bm3", "freedom", "mgcn", "lgmrec")  # fmt: skip
+__all__ = ["ALL", "MODELS", "Recommender", "Schema", "TrainedRecommender", "make_model", "schema_table", "title_of"]
 
 
 def _find() -> dict[str, type[Recommender]]:
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
-    names.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     found = {}
-    for name in names:
+    for name in [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]:
         classes = vars(importlib.import_module(f"{__name__}.{name}")).values()
         own = [c for c in classes if isinstance(c, type) and issubclass(c, Recommender) and vars(c).get("name") == name]
         if not own:
             raise CourseError(f'utils/models/{name}.py has no recommender with name = "{name}"; add that line.')
         found[name] = own[0]
-    return found
+    return dict(sorted(found.items(), key=lambda pair: (pair[1].order, pair[0])))
 
 
-MODELS: dict[str, type[Recommender]] = _find()
+ALL: dict[str, type[Recommender]] = _find()
+MODELS = {name: model for name, model in ALL.items() if not model.challenge}  # those that run on any dataset
+
+
+def title_of(name: str) -> str:
+    """What tables and figures call a model; the name itself when no file has it."""
+    return ALL[name].title if name in ALL else name
 
 
 def make_model(name: str, split, features: Mapping | None = None, seed: int = 0, **settings: Any) -> Recommender:
@@ -51,10 +53,10 @@ def make_model(name: str, split, features: Mapping | None = None, seed: int = 0,
 
 
 def schema_table(names: Iterable[str] | None = None) -> pd.DataFrame:
-    """Return the schema's rows of ``names`` (all models by default), one row for each model."""
+    """Return the schema's rows of ``names`` (all models by default, the challenges' own last), one row for each model."""
     rows = []
-    for name in MODELS if names is None else names:
-        if name not in MODELS:
-            raise suggest(name, MODELS, "model")
-        rows.append({"model": name, **asdict(MODELS[name].schema)})
+    for name in ALL if names is None else names:
+        if name not in ALL:
+            raise suggest(name, ALL, "model")
+        rows.append({"model": name, **asdict(ALL[name].schema)})
     return pd.DataFrame(rows).set_index("model")

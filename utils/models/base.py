@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,13 @@ from utils.graphs import knn_graph, to_scipy, to_torch
 
 MODALITIES = ("visual", "textual", "audio")
 LARGE_FROM = 50_000  # training interactions
+
+
+class ItemFeatures(Protocol):
+    """What a model reads of a modality: ``utils.features.Features`` has it, and so may a class of your own."""
+
+    matrix: np.ndarray  # (n_items, dim), row = item_id
+    mask: np.ndarray  # (n_items,) bool, True = this item has the modality
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,10 @@ class Recommender:
         CourseError: an unknown setting or modality, features that do not fit the items, an empty train part.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # of the file
+    title: ClassVar[str] = ""  # in tables and figures; the class's name where a model states none
+    order: ClassVar[int] = 1000  # in tables: without content first, then from simple to elaborate
+    challenge: ClassVar[str] = ""  # the part of the lecture that a model belongs to when it needs special data
     schema: ClassVar[Schema]
     DEFAULTS: ClassVar[dict[str, Any]] = {}
     LARGE: ClassVar[dict[str, Any]] = {}  # takes the place of DEFAULTS from LARGE_FROM training interactions on
@@ -55,7 +65,13 @@ class Recommender:
     uses_features: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
 
-    def __init__(self, split, features: Mapping | None = None, *, seed: int = 0, **settings: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.title = vars(cls).get("title", cls.__name__)
+
+    def __init__(
+        self, split, features: Mapping[str, ItemFeatures] | None = None, *, seed: int = 0, **settings: Any
+    ) -> None:
         for key in settings:
             if key not in self.DEFAULTS:
                 raise suggest(key, self.DEFAULTS, f"setting of {self.name}")
@@ -101,7 +117,9 @@ class TrainedRecommender(Recommender, nn.Module):
     Subclasses write ``build``, ``embeddings`` and ``loss``; ``begin_epoch`` where an epoch starts with something new.
     """
 
-    def __init__(self, split, features: Mapping | None = None, *, seed: int = 0, **settings: Any) -> None:
+    def __init__(
+        self, split, features: Mapping[str, ItemFeatures] | None = None, *, seed: int = 0, **settings: Any
+    ) -> None:
         nn.Module.__init__(self)
         self._final: tuple | None = None
         self._rows: dict[str, torch.Tensor] = {}
@@ -211,7 +229,7 @@ class TrainedRecommender(Recommender, nn.Module):
         return nodes.index_select(0, places).chunk(3)
 
 
-def content(feature, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]:
+def content(feature: ItemFeatures, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]:
     """Return a modality as (n_items, dim) float32 and its mask (n_items,) bool; rows that are missing are zero."""
     mask = torch.as_tensor(np.asarray(feature.mask, dtype=bool))
     matrix = torch.as_tensor(np.array(feature.matrix, dtype=np.float32))
@@ -235,7 +253,7 @@ def check_graphs(graphs: Mapping | None, n_items: int) -> dict:
     return {modality: graphs[modality] for modality in MODALITIES if modality in graphs}
 
 
-def check_features(features: Mapping | None, n_items: int) -> dict:
+def check_features(features: Mapping[str, ItemFeatures] | None, n_items: int) -> dict:
     """Return the features in the fixed order of modalities, or say what does not fit."""
     features = dict(features or {})
     for modality, feature in features.items():

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.fusion import Projection
 from utils.graphs import mean_of_layers, normalised_adjacency
-from utils.layers import drop
+from utils.kernels import Projection, dropout
 from utils.losses import l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -40,6 +39,8 @@ class BM3(TrainedRecommender):
     """
 
     name = "bm3"
+    title = "BM3"
+    order = 160
     schema = Schema("any", "pretrained", "coordinate", "late", "cosine to the other side, no negatives")
     DEFAULTS = {"dim": 64, "n_layers": 1, "dropout": 0.5, "content_weight": 2.0, "reg": 1e-3}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
@@ -82,7 +83,7 @@ class BM3(TrainedRecommender):
 
     def target(self, h: torch.Tensor) -> torch.Tensor:
         """What a prediction is compared with: h after dropout, at length 1, without gradient."""
-        h = drop(h.detach(), self.settings["dropout"]) if self.training else h.detach()
+        h = dropout(h.detach(), self.settings["dropout"]) if self.training else h.detach()
         return F.normalize(h, dim=1)
 
     def loss(self, user_ids: torch.Tensor, pos_ids: torch.Tensor, neg_ids: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from utils.losses import bpr_of_tables
+from utils.kernels import bpr_of_tables
 from utils.models.base import Schema, TrainedRecommender
 
 
@@ -21,6 +21,8 @@ class BPR(TrainedRecommender):
     """
 
     name = "bpr"
+    title = "BPR-MF"
+    order = 60
     schema = Schema("none", "none", "none", "none", "BPR")
     DEFAULTS = {"dim": 64, "reg": 1e-1, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
     SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [3e-1, 1e-1, 3e-2, 1e-2]}

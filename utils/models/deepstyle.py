@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from utils.errors import CourseError
-from utils.fusion import Projection
+from utils.kernels import Projection
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -34,6 +34,8 @@ class DeepStyle(TrainedRecommender):
     """
 
     name = "deepstyle"
+    title = "DeepStyle"
+    order = 100
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
     DEFAULTS = {"dim": 64, "reg": 1e-1, "categories": None, "normalise": "centred", "trainable_features": False}
     DEFAULTS |= {"lr": 5e-3, "batch_size": 1024, "n_epochs": 200}

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.fusion import Projection
 from utils.graphs import co_taken_weights, mean_of_layers, mix_graphs, normalised_adjacency, propagate, prune_edges
+from utils.kernels import Projection
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -42,6 +42,8 @@ class FREEDOM(TrainedRecommender):
     """
 
     name = "freedom"
+    title = "FREEDOM"
+    order = 170
     schema = Schema("any", "pretrained", "coordinate", "late", "BPR + BPR on features")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "drop": 0.5, "feature_weight": 1e-3}
     DEFAULTS |= {"modality_weights": None, "item_graphs": None, "trainable_features": False}

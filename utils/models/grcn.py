@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.edges import Edges
-from utils.fusion import Projection
-from utils.layers import unit
+from utils.graphs.edges import Edges
+from utils.kernels import Projection, unit
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -46,6 +45,8 @@ class GRCN(TrainedRecommender):
     """
 
     name = "grcn"
+    title = "GRCN"
+    order = 130
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_routings": 3, "confidence": None}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False}

@@ -23,6 +23,8 @@ class ItemKNN(Recommender):
     """
 
     name = "itemknn"
+    title = "ItemKNN"
+    order = 30
     schema = Schema("none", "none", "none", "none", "none")
     DEFAULTS = {"k": 100, "shrink": 20.0}
     SEARCH = {"k": [20, 50, 100, 200], "shrink": [0.0, 5.0, 20.0]}

@@ -27,6 +27,8 @@ class ItemKNNContent(Recommender):
     """
 
     name = "itemknn_content"
+    title = "Content kNN"
+    order = 40
     schema = Schema("any", "pretrained", "joint", "none", "none")
     DEFAULTS = {"k": 20, "normalise": "centred", "weights": None, "item_graphs": None}
     SEARCH = {"k": [5, 10, 20, 50, 100], "normalise": ["l2", "centred"]}

@@ -22,6 +22,8 @@ class ItemKNNMultimodal(Recommender):
     """
 
     name = "itemknn_multimodal"
+    title = "ItemKNN + content"
+    order = 50
     schema = Schema("any", "pretrained", "coordinate", "late", "none")
     DEFAULTS = {"k": 100, "shrink": 20.0, "k_content": 50, "content_weight": 0.15, "normalise": "centred"}
     SEARCH = {"shrink": [0.0, 20.0], "k_content": [20, 50], "content_weight": [0.05, 0.1, 0.15, 0.2, 0.3]}

@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.edges import Edges, by_row_sums
 from utils.errors import suggest
-from utils.fusion import Projection
 from utils.graphs import laplacian, mean_of_layers, nearest_in_groups, normalised_adjacency, to_scipy
-from utils.layers import unit
-from utils.losses import bpr_of_tables, l2_reg
+from utils.graphs.edges import Edges, by_row_sums
+from utils.kernels import Projection, bpr_of_tables, unit
+from utils.losses import l2_reg
 from utils.models.base import MODALITIES, Schema, TrainedRecommender
 
 
@@ -44,6 +43,8 @@ class LATTICE(TrainedRecommender):
     """
 
     name = "lattice"
+    title = "LATTICE"
+    order = 140
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "keep": 0.9, "graph_batches": 2}
     DEFAULTS |= {"adjacency": "symmetric", "normalise": "l2", "trainable_features": False, "item_graphs": None}

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils.errors import suggest
-from utils.fusion import Projection
 from utils.graphs import mean_of_layers, normalise, normalised_adjacency, over_hyperedges, propagate
+from utils.kernels import Projection
 from utils.losses import bpr, info_nce_among, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -46,6 +46,8 @@ class LGMRec(TrainedRecommender):
     """
 
     name = "lgmrec"
+    title = "LGMRec"
+    order = 190
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR + InfoNCE between modalities")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_modality_layers": 2, "n_hyper_layers": 1, "n_hyperedges": 4, "alpha": 0.3}
     DEFAULTS |= {"dropout": 0.5, "temperature": 0.2, "contrast_weight": 0.02, "contrast_with": "batch"}

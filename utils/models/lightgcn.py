@@ -25,6 +25,8 @@ class LightGCN(TrainedRecommender):
     """
 
     name = "lightgcn"
+    title = "LightGCN"
+    order = 70
     schema = Schema("none", "none", "none", "none", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 3, "reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
     SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [1e-2, 1e-3, 1e-4], "n_layers": [1, 2, 3]}

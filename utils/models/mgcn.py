@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from utils.fusion import Attention, Projection
+from utils.fusion import Attention
 from utils.graphs import laplacian, mean_of_layers, normalised_adjacency, propagate, to_scipy
+from utils.kernels import Projection
 from utils.losses import bpr, info_nce, l2_reg
 from utils.models.base import MODALITIES, Schema, TrainedRecommender
 
@@ -42,6 +43,8 @@ class MGCN(TrainedRecommender):
     """
 
     name = "mgcn"
+    title = "MGCN"
+    order = 180
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR + InfoNCE")
     DEFAULTS = {"dim": 64, "n_layers": 2, "k": 10, "contrast": 1e-2, "temperature": 0.2, "average": True}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False, "item_graphs": None}

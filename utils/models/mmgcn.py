@@ -6,9 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
-from utils.fusion import Projection
 from utils.graphs import normalised_adjacency, propagate, to_scipy, to_torch
-from utils.layers import unit
+from utils.kernels import Projection, unit
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -65,6 +64,8 @@ class MMGCN(TrainedRecommender):
     """
 
     name = "mmgcn"
+    title = "MMGCN"
+    order = 120
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {"dim": 64, "latent": 64, "n_layers": 1, "slope": 0.2}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False}

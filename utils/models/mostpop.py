@@ -12,6 +12,8 @@ class MostPop(Recommender):
     """score(u, i) = number of training interactions of i: the baseline that every personal model has to beat."""
 
     name = "mostpop"
+    title = "Popularity"
+    order = 20
     schema = Schema("none", "none", "none", "none", "none")
 
     def build(self) -> None:

@@ -8,7 +8,7 @@ from torch.nn.functional import leaky_relu
 
 from utils.errors import suggest
 from utils.graphs import normalised_adjacency, propagate, to_scipy
-from utils.layers import drop, unit
+from utils.kernels import dropout, unit
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -38,6 +38,8 @@ class NGCF(TrainedRecommender):
     """
 
     name = "ngcf"
+    title = "NGCF"
+    order = 80
     schema = Schema("none", "none", "none", "none", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 1, "dropout": 0.1, "adjacency": "symmetric", "combine": "concat"}
     DEFAULTS |= {"reg": 1e-1, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
@@ -81,7 +83,7 @@ class NGCF(TrainedRecommender):
                 near, ego = pick(near), layers[0] if depth == 1 else pick(ego)
             messages = torch.addmm(transform(near + ego if self.own_message else near), near * ego, interact.weight.T)
             ego = leaky_relu(messages, 0.2)
-            ego = drop(ego, self.settings["dropout"]) if self.training else ego
+            ego = dropout(ego, self.settings["dropout"]) if self.training else ego
             layers.append(unit(ego if last else pick(ego)))
         return torch.cat(layers, 1) if self.settings["combine"] == "concat" else torch.stack(layers).mean(0)
 

@@ -33,6 +33,8 @@ class NGCFM(NGCF):
     """
 
     name = "ngcf_m"
+    title = "NGCF-M"
+    order = 110
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
     DEFAULTS = NGCF.DEFAULTS | {"reg": 1e-2, "content_init": "xavier", "normalise": "centred"}
     DEFAULTS |= {"trainable_features": False}

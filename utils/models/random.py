@@ -16,6 +16,8 @@ class Random(Recommender):
     """
 
     name = "random"
+    title = "Random"
+    order = 10
     schema = Schema("none", "none", "none", "none", "none")
 
     def build(self) -> None:

@@ -37,6 +37,8 @@ class SLMRec(TrainedRecommender):
     """
 
     name = "slmrec"
+    title = "SLMRec"
+    order = 150
     schema = Schema("any", "pretrained", "coordinate", "early", "InfoNCE + InfoNCE between modalities")
     DEFAULTS = {"dim": 64, "n_layers": 2, "temperature": 0.4, "ssl_weight": 0.01, "ssl_temperature": 0.5, "reg": 1e-3}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}

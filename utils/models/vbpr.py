@@ -32,6 +32,8 @@ class VBPR(TrainedRecommender):
     """
 
     name = "vbpr"
+    title = "VBPR"
+    order = 90
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {
         "dim": 64,

@@ -37,6 +37,9 @@ class ACF(TrainedRecommender):
     """
 
     name = "acf"
+    title = "ACF"
+    order = 210
+    challenge = "2.3"
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
     DEFAULTS = {"dim": 64, "hidden": 16, "parts": 1, "keep_target": False, "reg": 3e-2}
     DEFAULTS |= {"lr": 5e-3, "batch_size": 1024, "n_epochs": 200}

@@ -1,6 +1,6 @@
 """Graphs whose edges have weights that are learned: dot products, softmax and weighted sums along the edges.
 
-``utils.graphs`` walks on graphs with fixed weights; here the gradient also reaches the weight of every edge, and no
+``propagation`` walks on graphs with fixed weights; here the gradient also reaches the weight of every edge, and no
 tensor of shape (n_edges, d) is ever made.
 """
 
@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.graphs import to_torch
+from utils.graphs.adjacency import to_torch
+from utils.kernels import EdgeDots, EdgeSoftmax, EdgeSum
 
 
 class Edges(nn.Module):
@@ -53,18 +54,18 @@ class Edges(nn.Module):
 
     def dots(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """x_r . y_c for each edge (r, c): (n_rows, d), (n_columns, d) -> (n_edges,)."""
-        return _Dots.apply(self, x, y)
+        return EdgeDots.apply(self, x, y)
 
     def sum(self, values: torch.Tensor, y: torch.Tensor, turned: bool = False) -> torch.Tensor:
         """Sum over the edges of row r of value * y_c: (n_rows, d); ``turned``: over those of column c, (n_columns, d)."""
-        return _Sum.apply(self, values, y, turned)
+        return EdgeSum.apply(self, values, y, turned)
 
     def softmax(self, logits: torch.Tensor, present: torch.Tensor | None = None, turned: bool = False) -> torch.Tensor:
         """exp / sum of exp over the edges of a row (a column if ``turned``), without those where ``present`` is 0.
 
         For logits of moderate size, as cosines are: no maximum is subtracted.
         """
-        return _Softmax.apply(self, logits, present, turned)
+        return EdgeSoftmax.apply(self, logits, present, turned)
 
     def _dots(self, x, y):
         if x.device.type == "mps":  # no sparse product there
@@ -95,51 +96,3 @@ def by_row_sums(edges: Edges, values: torch.Tensor) -> torch.Tensor:
     sums = values.new_zeros(edges.shape[0]).index_add(0, edges.row, values)
     root = sums.clamp(min=1e-6).rsqrt()
     return values * root.index_select(0, edges.row) * root.index_select(0, edges.column)
-
-
-class _Dots(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, edges, x, y):
-        ctx.edges = edges
-        ctx.save_for_backward(x, y)
-        return edges._dots(x, y)
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, y = ctx.saved_tensors
-        return None, ctx.edges._sum(grad, y.contiguous(), False), ctx.edges._sum(grad, x.contiguous(), True)
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, edges, values, y, turned):
-        ctx.edges, ctx.turned = edges, turned
-        ctx.save_for_backward(values, y)
-        return edges._sum(values, y.contiguous(), turned)
-
-    @staticmethod
-    def backward(ctx, grad):
-        values, y = ctx.saved_tensors
-        grad_values = grad_y = None
-        grad = grad.contiguous()
-        if ctx.needs_input_grad[1]:
-            grad_values = ctx.edges._dots(*((y, grad) if ctx.turned else (grad, y)))
-        if ctx.needs_input_grad[2]:
-            grad_y = ctx.edges._sum(values, grad, not ctx.turned)
-        return None, grad_values, grad_y, None
-
-
-class _Softmax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, edges, logits, present, turned):
-        weights = logits.exp() if present is None else logits.exp() * present
-        weights = weights / edges._shares(weights, turned).clamp_(min=1e-12)
-        ctx.edges, ctx.turned = edges, turned
-        ctx.save_for_backward(weights)
-        return weights
-
-    @staticmethod
-    def backward(ctx, grad):
-        (weights,) = ctx.saved_tensors
-        grad = weights * grad
-        return None, grad - weights * ctx.edges._shares(grad, ctx.turned), None, None

@@ -36,6 +36,9 @@ class DVBPR(TrainedRecommender):
     """
 
     name = "dvbpr"
+    title = "DVBPR"
+    order = 230
+    challenge = "2.3"
     schema = Schema("any", "trained end to end", "joint", "none", "BPR")
     DEFAULTS = {"dim": 32, "channels": (8, 16, 32), "network": "conv", "trained": "all", "normalise": "centred"}
     DEFAULTS |= {"reg": 3e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 60, "eval_every": 4, "patience": 8}

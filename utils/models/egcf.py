@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.edges import Edges
 from utils.errors import CourseError, suggest
 from utils.graphs import normalised_adjacency, propagate
+from utils.graphs.edges import Edges
 from utils.losses import bpr, l2_reg
 from utils.models.base import Schema, TrainedRecommender
 
@@ -42,6 +42,9 @@ class EGCF(TrainedRecommender):
     """
 
     name = "egcf"
+    title = "EGCF"
+    order = 200
+    challenge = "2.2"
     schema = Schema("textual, on edges", "pretrained", "coordinate", "late", "BPR")
     DEFAULTS = {"dim": 32, "n_layers": 2, "reg": 1e-2, "gate": "reviews", "reviews": None,
                 "lr": 5e-3, "batch_size": 2048, "n_epochs": 100}  # fmt: skip

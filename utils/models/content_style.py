@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from utils.challenges.fine_features import blocks
 from utils.errors import CourseError, suggest
 from utils.losses import bpr, l2_reg
-from utils.models.base import Schema, TrainedRecommender
+from utils.models.base import ItemFeatures, Schema, TrainedRecommender
 
 COMBINE = {"product": torch.mul, "sum": torch.add}
 ATTENTION = ("network", "table", "uniform")
@@ -49,6 +48,9 @@ class ContentStyle(TrainedRecommender):
     """
 
     name = "content_style"
+    title = "Content-style"
+    order = 240
+    challenge = "2.4"
     schema = Schema("visual", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {"dim": 32, "hidden": 64, "reg": 1e-1, "parts": None, "attention": "table", "combine": "product"}
     DEFAULTS |= {"temperature": 1.0, "flat": 0.02, "scorer": "dot", "dropout": 0.2}
@@ -163,3 +165,18 @@ class ContentStyle(TrainedRecommender):
         rows = [self.attention(ids, user, z) for ids, user, _, z in self._blocks_of(user_ids)]
         self.train(was_training)
         return torch.cat(rows)
+
+
+def blocks(features: ItemFeatures) -> dict[str, slice]:
+    """Columns of each descriptor in the matrix of ``fine_features``.
+
+    Raises:
+        CourseError: the features have no blocks, or their widths do not add up.
+    """
+    widths: dict[str, int] = features.provenance.get("blocks") or {}
+    if not widths or sum(widths.values()) != features.matrix.shape[1]:
+        raise CourseError(
+            f"These {features.modality} features are not made of blocks; make them with fine_features(dataset)."
+        )
+    ends = np.cumsum(list(widths.values()))
+    return {name: slice(int(end - width), int(end)) for (name, width), end in zip(widths.items(), ends)}

@@ -37,6 +37,9 @@ class VNPR(TrainedRecommender):
     """
 
     name = "vnpr"
+    title = "VNPR"
+    order = 220
+    challenge = "2.3"
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
     DEFAULTS = {"dim": 32, "hidden": (32, 16), "towers": 1, "dropout": 0.2, "spread": 0.1, "reg": 3e-2}
     DEFAULTS |= {"normalise": "centred", "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}

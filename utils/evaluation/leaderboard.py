@@ -30,8 +30,9 @@ import pandas as pd
 
 from utils.data.study import random_twin
 from utils.errors import CourseError
-from utils.evaluation import evaluate, recommend
-from utils.statistics import compare, holm
+from utils.evaluation.protocol import evaluate
+from utils.evaluation.ranking import recommend
+from utils.evaluation.statistics import compare, holm
 
 Z_LIMIT = 4.0  # one honest entry in some sixteen thousand is flagged by chance
 REDRAW_SEED = 20_000
