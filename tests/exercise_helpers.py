@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from utils.course import NOTEBOOKS
+from utils.course.address import NOTEBOOKS
 
 FOLD = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.S)
 TITLES = ["Hint 1: a nudge", "Hint 2: nearly there", "Answer", "Answer in words"]

@@ -116,7 +116,7 @@ def run_alone(
     answer = subprocess.run(command, cwd=box.content, env=environment, capture_output=True, text=True)
     if answer.returncode:
         return [f"papermill ended with {answer.returncode}: {answer.stderr.strip()[-2000:]}"]
-    (course,) = [path.parents[1] for path in box.content.glob("*/utils/course.py")]
+    (course,) = [path.parents[2] for path in box.content.glob("*/utils/course/__init__.py")]
     return [] if setup_only else different(course, notebook.stem[:2])
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from training_helpers import planted
 
 from utils import checks
-from utils.course import NOTEBOOKS
+from utils.course.address import NOTEBOOKS
 from utils.losses import bpr, l2_reg
 from utils.models import make_model
 from utils.models.base import content

@@ -3,6 +3,8 @@
 import importlib
 import json
 import re
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from utils import checks, course
 from utils.errors import CourseError
+from utils.files import ROOT
 
 memory = importlib.import_module("utils.checks.progress")  # the package gives the name to the function
 
@@ -108,7 +111,7 @@ def test_exercises_are_counted_in_the_order_of_the_notebook(path):
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if "check" in cell.metadata.get("tags", []))
     called = re.findall(r"checks\.(\w+)\(", code)
-    assert called == list(memory.EXERCISES[path.stem[:2]])
+    assert called == list(memory.progress(path.stem).exercises)
     boxes = re.findall(r"\*\*Exercise (\d+) - ", "\n".join(c.source for c in cells if c.cell_type == "markdown"))
     assert [int(number) for number in boxes] == list(range(1, len(called) + 1))
 
@@ -139,3 +142,12 @@ def test_an_answer_of_a_kind_nobody_expected_is_told_politely():
     for odd in ("a word", {"a": 1}, [[1.0], [1.0, 2.0]], np.array(["x"])):
         verdict = checks.user_profile(lambda vectors, liked, odd=odd: odd)
         assert verdict.passed is False and "Traceback" not in verdict.message
+
+
+def test_a_check_is_read_when_it_is_asked_for_and_no_other():
+    code = "import sys; from utils import checks; checks.top_k_list; print(*sorted(m for m in sys.modules if '.checks.c' in m))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["utils.checks.c00"]
+    with pytest.raises(AttributeError, match="did you mean top_k_list"):
+        checks.top_k_lst  # noqa: B018
+    assert "top_k_list" in dir(checks)

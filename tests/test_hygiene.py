@@ -197,7 +197,8 @@ def test_models_fit_on_a_page():
         source = path.read_text(encoding="utf-8")
         text = {line for node in ast.walk(ast.parse(source)) for line in _docstring_lines(node)}
         code = [n for n, line in enumerate(source.splitlines(), 1) if line.strip() and n not in text]
-        assert len(code) <= 105 and len(source.splitlines()) <= 150, f"{path.name}: {len(code)} lines of code"
+        most = (125, 170) if "\n    challenge = " in source else (105, 150)  # part 2's own explain more of their data
+        assert len(code) <= most[0] and len(source.splitlines()) <= most[1], f"{path.name}: {len(code)} lines of code"
 
 
 def _docstring_lines(node: ast.AST) -> range:

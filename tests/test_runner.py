@@ -47,7 +47,7 @@ def small_course(tmp_path, monkeypatch):
     notebook(folder, "00_good", "print('fine')")
     notebook(folder, "01_bad", "raise ValueError('on purpose')")
     notebook(folder, "02_shop", "print('shop only')", datasets="sticker_shop")
-    monkeypatch.setattr(course, "NOTEBOOKS", folder)
+    monkeypatch.setattr(course.address, "NOTEBOOKS", folder)
     monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
     data = tmp_path / "mine"
     data.mkdir()

@@ -9,6 +9,7 @@ import pytest
 import standalone
 
 from utils import course
+from utils.course import __main__ as door
 from utils.errors import CourseError
 from utils.files import ROOT
 
@@ -143,5 +144,5 @@ def test_readme_has_the_badges_of_every_notebook():
 
 
 def test_the_command_line_explains_itself(capsys):
-    assert course.main(["home", "only-one"]) == 2 and "usage" in capsys.readouterr().err
-    assert course.main(["home", "x", "v1"]) == 2 and "owner/name" in capsys.readouterr().err
+    assert door.main(["home", "only-one"]) == 2 and "usage" in capsys.readouterr().err
+    assert door.main(["home", "x", "v1"]) == 2 and "owner/name" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from utils.errors import CourseError, suggest
 from utils.features import Features, load_features
 from utils.features.cache import cache_root
 from utils.features.image import on_white, open_image, square
-from utils.models.content_style import blocks
+from utils.models.base import blocks
 
 BLOCKS = ("colour", "shape", "content")
 SIDE = 96  # pixels of the square picture that colour and shape are measured on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import json
 import os
 import re
@@ -62,7 +63,9 @@ def progress(notebook: str, *, fresh: bool = False) -> Progress:
     Raises:
         CourseError: no notebook with exercises has this number.
     """
-    number = notebook[:2]
+    number, module = notebook[:2], f"{__package__}.c{notebook[:2]}"
+    if number_of(module) and importlib.util.find_spec(module):
+        importlib.import_module(module)  # its checks put themselves on the list
     if number not in EXERCISES:
         raise suggest(number, EXERCISES, "notebook")
     if fresh:

@@ -37,7 +37,7 @@ def run_path(path: Path, folder: Path) -> dict[str, float]:
 def measure(only: Sequence[str] = ()) -> dict[str, Any]:
     """Measure the notebooks whose number is in ``only`` (all by default); rewrite the record and the cells' metadata."""
     content = plan.record()
-    content |= {"mode": "FAST mode", "environment": course._environment(), "load": _load()}
+    content |= {"mode": "FAST mode", "environment": course.records.environment(), "load": _load()}
     for path in plan.notebooks():
         if only and path.stem[:2] not in only:
             continue

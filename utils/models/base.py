@@ -271,3 +271,18 @@ def check_features(features: Mapping[str, ItemFeatures] | None, n_items: int) ->
         if len(bad):
             raise CourseError(f"The {modality} features hold NaN or infinity in row {bad[0]}; extract them again.")
     return {modality: features[modality] for modality in MODALITIES if modality in features}
+
+
+def blocks(features: ItemFeatures) -> dict[str, slice]:
+    """Columns of each descriptor in a matrix that is made of several, as that of ``fine_features``.
+
+    Raises:
+        CourseError: the features have no blocks, or their widths do not add up.
+    """
+    widths: dict[str, int] = features.provenance.get("blocks") or {}
+    if not widths or sum(widths.values()) != features.matrix.shape[1]:
+        raise CourseError(
+            f"These {features.modality} features are not made of blocks; make them with fine_features(dataset)."
+        )
+    ends = np.cumsum(list(widths.values()))
+    return {name: slice(int(end - width), int(end)) for (name, width), end in zip(widths.items(), ends)}

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from utils.errors import CourseError, suggest
 from utils.losses import bpr, l2_reg
-from utils.models.base import ItemFeatures, Schema, TrainedRecommender
+from utils.models.base import Schema, TrainedRecommender, blocks
 
 COMBINE = {"product": torch.mul, "sum": torch.add}
 ATTENTION = ("network", "table", "uniform")
@@ -165,18 +165,3 @@ class ContentStyle(TrainedRecommender):
         rows = [self.attention(ids, user, z) for ids, user, _, z in self._blocks_of(user_ids)]
         self.train(was_training)
         return torch.cat(rows)
-
-
-def blocks(features: ItemFeatures) -> dict[str, slice]:
-    """Columns of each descriptor in the matrix of ``fine_features``.
-
-    Raises:
-        CourseError: the features have no blocks, or their widths do not add up.
-    """
-    widths: dict[str, int] = features.provenance.get("blocks") or {}
-    if not widths or sum(widths.values()) != features.matrix.shape[1]:
-        raise CourseError(
-            f"These {features.modality} features are not made of blocks; make them with fine_features(dataset)."
-        )
-    ends = np.cumsum(list(widths.values()))
-    return {name: slice(int(end - width), int(end)) for (name, width), end in zip(widths.items(), ends)}

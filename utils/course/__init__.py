@@ -1,0 +1,49 @@
+"""What every notebook starts and ends with: environment, seeds, mode, claims and records; and where the course lives."""
+
+from utils.course.address import (
+    BADGE,
+    SETUP_CELL,
+    home,
+    notebook_paths,
+    run_online,
+    set_home,
+    write_badges,
+)
+from utils.course.notebook import (
+    Claim,
+    by_mode,
+    claim,
+    claim_holds,
+    device,
+    record,
+    seeds,
+    set_seed,
+    start,
+)
+from utils.course.records import content_hash, dataset_folder, is_side_road, record_path
+from utils.course.setup import check_environment, hosted
+
+__all__ = [
+    "BADGE",
+    "SETUP_CELL",
+    "Claim",
+    "by_mode",
+    "check_environment",
+    "claim",
+    "claim_holds",
+    "content_hash",
+    "dataset_folder",
+    "device",
+    "home",
+    "hosted",
+    "is_side_road",
+    "notebook_paths",
+    "record",
+    "record_path",
+    "run_online",
+    "seeds",
+    "set_home",
+    "set_seed",
+    "start",
+    "write_badges",
+]
