@@ -17,7 +17,7 @@ import http_server as web
 import pytest
 
 from utils import archives, download
-from utils.download import DownloadError, Patience, fetch, find_md5, text_of
+from utils.download import DownloadError, RetryPolicy, fetch, find_md5, text_of
 from utils.errors import CourseError
 from utils.files import ROOT
 
@@ -39,7 +39,7 @@ def waits():
 
 @pytest.fixture
 def quick(waits):
-    return Patience(timeout=0.5, attempts=3, pause=1.0, sleep=waits.append)
+    return RetryPolicy(timeout=0.5, attempts=3, pause=1.0, sleep=waits.append)
 
 
 def parts(folder):
@@ -54,32 +54,32 @@ def absent(target):
 def test_a_good_file_arrives_whole_with_a_receipt(server, tmp_path, quick):
     server.behaviours["/good.gz"] = web.file(PACKED)
     target = tmp_path / "deep" / "good.gz"
-    receipt = fetch(server.url("/good.gz"), target, kind="gzip", size=len(PACKED), md5=MD5, patience=quick)
+    receipt = fetch(server.url("/good.gz"), target, kind="gzip", size=len(PACKED), md5=MD5, retry=quick)
     assert target.read_bytes() == PACKED
     assert receipt["checked"] == ["bytes", "md5", "gzip"] and receipt["sha256"] == hashlib.sha256(PACKED).hexdigest()
     assert parts(target.parent) == ["good.gz", "good.gz.receipt.json"]
     assert "teaching" in server.asked("/good.gz")[0]["User-Agent"]
-    fetch(server.url("/good.gz"), target, kind="gzip", patience=quick)
+    fetch(server.url("/good.gz"), target, kind="gzip", retry=quick)
     assert len(server.asked("/good.gz")) == 1, "a file that is there is not asked for again"
 
 
 def test_a_file_put_there_by_hand_counts_when_it_is_whole(tmp_path, quick):
     target = tmp_path / "hand.gz"
     target.write_bytes(PACKED)
-    assert fetch("http://127.0.0.1:9/hand.gz", target, kind="gzip", patience=quick)["checked"] == ["gzip"]
+    assert fetch("http://127.0.0.1:9/hand.gz", target, kind="gzip", retry=quick)["checked"] == ["gzip"]
     half = tmp_path / "half.gz"
     half.write_bytes(PACKED[:1000])
     with pytest.raises(CourseError, match="half.gz is not a whole gzip file"):
-        fetch("http://127.0.0.1:9/half.gz", half, kind="gzip", patience=quick)
+        fetch("http://127.0.0.1:9/half.gz", half, kind="gzip", retry=quick)
 
 
 def test_a_file_that_changed_after_its_receipt_is_not_trusted(server, tmp_path, quick):
     server.behaviours["/changed.gz"] = web.file(PACKED)
     target = tmp_path / "changed.gz"
-    fetch(server.url("/changed.gz"), target, patience=quick)
+    fetch(server.url("/changed.gz"), target, retry=quick)
     target.write_bytes(PACKED[:-5])
     with pytest.raises(DownloadError, match="changed since.*delete it"):
-        fetch(server.url("/changed.gz"), target, patience=quick)
+        fetch(server.url("/changed.gz"), target, retry=quick)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_asked_for_once(server, tmp_path, quick, waits, cod
     path = f"/status{code}"
     server.behaviours[path] = web.status(code)
     with pytest.raises(DownloadError, match=f"answers {code} for file.gz .{words}.*by hand") as error:
-        fetch(server.url(path), tmp_path / "file.gz", patience=quick)
+        fetch(server.url(path), tmp_path / "file.gz", retry=quick)
     assert error.value.gone and error.value.status == code
     assert len(server.asked(path)) == 1 and not waits and absent(tmp_path / "file.gz")
 
@@ -97,32 +97,32 @@ def test_what_is_not_there_is_asked_for_once(server, tmp_path, quick, waits, cod
 def test_the_second_mirror_is_tried(server, tmp_path, quick):
     server.behaviours["/mirror.gz"] = web.file(PACKED)
     urls = [server.url("/nowhere.gz"), server.url("/mirror.gz")]
-    assert fetch(urls, tmp_path / "m.gz", kind="gzip", patience=quick)["url"] == urls[1]
+    assert fetch(urls, tmp_path / "m.gz", kind="gzip", retry=quick)["url"] == urls[1]
 
 
 def test_when_all_mirrors_fail_the_first_reason_is_told(server, tmp_path, quick):
     server.behaviours["/m403"] = web.status(403)
     with pytest.raises(DownloadError, match="403"):
-        fetch([server.url("/m403"), server.url("/nowhere")], tmp_path / "m.gz", patience=quick)
+        fetch([server.url("/m403"), server.url("/nowhere")], tmp_path / "m.gz", retry=quick)
 
 
 def test_429_waits_as_long_as_it_is_asked_to(server, tmp_path, quick, waits):
     server.behaviours["/busy.gz"] = web.first(2, web.status(429, Retry_After=7), web.file(PACKED))
-    fetch(server.url("/busy.gz"), tmp_path / "busy.gz", patience=quick)
+    fetch(server.url("/busy.gz"), tmp_path / "busy.gz", retry=quick)
     assert waits == [7.0, 7.0]
 
 
 def test_429_understands_a_date(server, tmp_path, quick, waits):
     later = email.utils.formatdate(time.time() + 20, usegmt=True)
     server.behaviours["/date.gz"] = web.first(1, web.status(429, Retry_After=later), web.file(PACKED))
-    fetch(server.url("/date.gz"), tmp_path / "date.gz", patience=quick)
+    fetch(server.url("/date.gz"), tmp_path / "date.gz", retry=quick)
     assert 15 < waits[0] <= 20
 
 
 def test_a_wait_of_an_hour_is_told_and_not_waited(server, tmp_path, quick, waits):
     server.behaviours["/hour.gz"] = web.status(429, Retry_After=3600)
     with pytest.raises(DownloadError, match="asks to wait 60 minutes"):
-        fetch(server.url("/hour.gz"), tmp_path / "hour.gz", patience=quick)
+        fetch(server.url("/hour.gz"), tmp_path / "hour.gz", retry=quick)
     assert not waits
 
 
@@ -130,35 +130,35 @@ def test_a_wait_of_an_hour_is_told_and_not_waited(server, tmp_path, quick, waits
 def test_server_errors_are_tried_again_with_growing_pauses(server, tmp_path, quick, waits, code):
     path = f"/error{code}.gz"
     server.behaviours[path] = web.first(2, web.status(code), web.file(PACKED))
-    fetch(server.url(path), tmp_path / "e.gz", patience=quick)
+    fetch(server.url(path), tmp_path / "e.gz", retry=quick)
     assert waits == [1.0, 2.0]
 
 
 def test_a_server_that_keeps_failing_is_told(server, tmp_path, quick):
     server.behaviours["/always500.gz"] = web.status(500)
     with pytest.raises(DownloadError, match="answers 500.*3 times in a row.*again later"):
-        fetch(server.url("/always500.gz"), tmp_path / "e.gz", patience=quick)
+        fetch(server.url("/always500.gz"), tmp_path / "e.gz", retry=quick)
     assert len(server.asked("/always500.gz")) == 3 and absent(tmp_path / "e.gz")
 
 
 def test_a_silent_server_times_out(server, tmp_path, waits):
     server.behaviours["/silent.gz"] = web.silent(1.0)
-    patience = Patience(timeout=0.1, attempts=2, sleep=waits.append)
+    policy = RetryPolicy(timeout=0.1, attempts=2, sleep=waits.append)
     with pytest.raises(DownloadError, match="(no answer in time|cut), 2 times in a row"):
-        fetch(server.url("/silent.gz"), tmp_path / "s.gz", patience=patience)
+        fetch(server.url("/silent.gz"), tmp_path / "s.gz", retry=policy)
 
 
 def test_a_server_that_sends_a_byte_now_and_then_is_left(server, tmp_path, waits):
     server.behaviours["/slow.gz"] = web.first(1, web.trickle(PACKED, 0.02), web.file(PACKED))
-    patience = Patience(timeout=1, attempts=3, slowest=1000, window=0.2, sleep=waits.append)
-    receipt = fetch(server.url("/slow.gz"), tmp_path / "slow.gz", kind="gzip", patience=patience)
+    policy = RetryPolicy(timeout=1, attempts=3, slowest=1000, window=0.2, sleep=waits.append)
+    receipt = fetch(server.url("/slow.gz"), tmp_path / "slow.gz", kind="gzip", retry=policy)
     assert receipt["bytes"] == len(PACKED) and len(waits) == 1
     assert "Range" in server.asked("/slow.gz")[1], "what had come was kept"
 
 
 def test_a_cut_is_resumed_where_it_happened(server, tmp_path, quick):
     server.behaviours["/cut.gz"] = web.file(PACKED, cut_at=100_000)
-    fetch(server.url("/cut.gz"), tmp_path / "cut.gz", kind="gzip", patience=quick)
+    fetch(server.url("/cut.gz"), tmp_path / "cut.gz", kind="gzip", retry=quick)
     first, second = server.asked("/cut.gz")
     assert "Range" not in first and second["Range"] == "bytes=100000-" and second["If-Range"].startswith('"')
     assert (tmp_path / "cut.gz").read_bytes() == PACKED
@@ -166,13 +166,13 @@ def test_a_cut_is_resumed_where_it_happened(server, tmp_path, quick):
 
 def test_progress_starts_the_count_of_tries_again(server, tmp_path, quick):
     server.behaviours["/often.gz"] = web.file(PACKED, cut_at=40_000, cuts=7)
-    fetch(server.url("/often.gz"), tmp_path / "often.gz", kind="gzip", patience=quick)
+    fetch(server.url("/often.gz"), tmp_path / "often.gz", kind="gzip", retry=quick)
     assert len(server.asked("/often.gz")) == 8 > quick.attempts
 
 
 def test_a_server_that_ignores_range_starts_over(server, tmp_path, quick):
     server.behaviours["/norange.gz"] = web.file(PACKED, ranges=False, cut_at=100_000)
-    fetch(server.url("/norange.gz"), tmp_path / "n.gz", kind="gzip", patience=quick)
+    fetch(server.url("/norange.gz"), tmp_path / "n.gz", kind="gzip", retry=quick)
     assert (tmp_path / "n.gz").read_bytes() == PACKED
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_changed_between_two_parts_is_not_glued(server, tmp_path, qu
     other = gzip.compress(os.urandom(250_000), mtime=0)
     path = f"/glue{etag}.gz"
     server.behaviours[path] = web.first(1, web.file(PACKED, etag=etag, cut_at=100_000), web.file(other, etag=etag))
-    fetch(server.url(path), tmp_path / "glue.gz", kind="gzip", patience=quick)
+    fetch(server.url(path), tmp_path / "glue.gz", kind="gzip", retry=quick)
     assert (tmp_path / "glue.gz").read_bytes() == other
 
 
@@ -195,14 +195,14 @@ def test_a_206_with_another_version_is_refused_even_if_the_server_ignores_if_ran
 
     steps = web.first(1, web.file(PACKED, cut_at=100_000), web.first(2, careless, web.file(other)))
     server.behaviours["/careless.gz"] = steps
-    fetch(server.url("/careless.gz"), tmp_path / "c.gz", kind="gzip", patience=quick)
+    fetch(server.url("/careless.gz"), tmp_path / "c.gz", kind="gzip", retry=quick)
     assert (tmp_path / "c.gz").read_bytes() == other
 
 
 def test_a_file_that_became_shorter_starts_over(server, tmp_path, quick):
     shorter = gzip.compress(b"shorter", mtime=0)
     server.behaviours["/shorter.gz"] = web.first(1, web.file(PACKED, etag=False, cut_at=200_000), web.file(shorter))
-    fetch(server.url("/shorter.gz"), tmp_path / "s.gz", kind="gzip", patience=quick)
+    fetch(server.url("/shorter.gz"), tmp_path / "s.gz", kind="gzip", retry=quick)
     assert (tmp_path / "s.gz").read_bytes() == shorter
     assert ["Range" in headers for headers in server.asked("/shorter.gz")] == [False, True, False], (
         "416, then all of it"
@@ -214,33 +214,33 @@ def test_a_wrong_length_never_becomes_a_file(server, tmp_path, quick, length):
     path = f"/length{length}"
     server.behaviours[path] = web.states(length, PACKED)
     with pytest.raises(CourseError, match="cut after|not a whole gzip|something else"):
-        fetch(server.url(path), tmp_path / "l.gz", kind="gzip", patience=quick)
+        fetch(server.url(path), tmp_path / "l.gz", kind="gzip", retry=quick)
     assert absent(tmp_path / "l.gz")
 
 
 def test_without_a_length_the_structure_decides(server, tmp_path, quick):
     server.behaviours["/endless.gz"] = web.endless(PACKED)
     server.behaviours["/endless_cut.gz"] = web.endless(PACKED[:50_000])
-    assert fetch(server.url("/endless.gz"), tmp_path / "a.gz", kind="gzip", patience=quick)["bytes"] == len(PACKED)
+    assert fetch(server.url("/endless.gz"), tmp_path / "a.gz", kind="gzip", retry=quick)["bytes"] == len(PACKED)
     with pytest.raises(CourseError, match="b.gz is not a whole gzip file.*get it again"):
-        fetch(server.url("/endless_cut.gz"), tmp_path / "b.gz", kind="gzip", patience=quick)
+        fetch(server.url("/endless_cut.gz"), tmp_path / "b.gz", kind="gzip", retry=quick)
     assert parts(tmp_path) == ["a.gz", "a.gz.receipt.json"]
 
 
 def test_a_web_page_instead_of_the_file(server, tmp_path, quick):
     server.behaviours["/portal.gz"] = web.page()
     with pytest.raises(DownloadError, match="sent a web page instead of p.gz"):
-        fetch(server.url("/portal.gz"), tmp_path / "p.gz", kind="gzip", patience=quick)
+        fetch(server.url("/portal.gz"), tmp_path / "p.gz", kind="gzip", retry=quick)
     server.behaviours["/other.gz"] = web.file(b"just some text, no gzip" * 10)
     with pytest.raises(DownloadError, match="sent something else"):
-        fetch(server.url("/other.gz"), tmp_path / "p.gz", kind="gzip", patience=quick)
+        fetch(server.url("/other.gz"), tmp_path / "p.gz", kind="gzip", retry=quick)
     assert absent(tmp_path / "p.gz")
 
 
 def test_an_empty_answer_is_no_file(server, tmp_path, quick):
     server.behaviours["/empty.gz"] = web.file(b"")
     with pytest.raises(DownloadError, match="the answer is empty"):
-        fetch(server.url("/empty.gz"), tmp_path / "e.gz", patience=quick)
+        fetch(server.url("/empty.gz"), tmp_path / "e.gz", retry=quick)
     assert absent(tmp_path / "e.gz")
 
 
@@ -251,31 +251,31 @@ def test_an_empty_answer_is_no_file(server, tmp_path, quick):
 def test_what_the_publisher_states_must_agree(server, tmp_path, quick, stated, words):
     server.behaviours["/sum.gz"] = web.file(PACKED)
     with pytest.raises(DownloadError, match=f"has {words} .* the publisher states"):
-        fetch(server.url("/sum.gz"), tmp_path / "sum.gz", patience=quick, **stated)
+        fetch(server.url("/sum.gz"), tmp_path / "sum.gz", retry=quick, **stated)
     assert parts(tmp_path) == [], "a wrong file is no start for the next try"
 
 
 def test_a_file_larger_than_stated_is_stopped_early(server, tmp_path, quick):
     server.behaviours["/large.gz"] = web.endless(PACKED)
     with pytest.raises(DownloadError, match="larger than the 1,000 bytes"):
-        fetch(server.url("/large.gz"), tmp_path / "large.gz", max_bytes=1000, patience=quick)
+        fetch(server.url("/large.gz"), tmp_path / "large.gz", max_bytes=1000, retry=quick)
     with pytest.raises(DownloadError, match="publisher states 1,000"):
-        fetch(server.url("/large.gz"), tmp_path / "large.gz", size=1000, patience=quick)
+        fetch(server.url("/large.gz"), tmp_path / "large.gz", size=1000, retry=quick)
 
 
 def test_redirects_are_followed_but_not_in_circles_and_not_anywhere(server, tmp_path, quick):
     server.behaviours["/real.gz"] = web.file(PACKED)
     server.behaviours["/moved.gz"] = web.redirect("/real.gz")
-    assert fetch(server.url("/moved.gz"), tmp_path / "a.gz", patience=quick)["bytes"] == len(PACKED)
+    assert fetch(server.url("/moved.gz"), tmp_path / "a.gz", retry=quick)["bytes"] == len(PACKED)
     server.behaviours["/ping"] = web.redirect("/pong")
     server.behaviours["/pong"] = web.redirect("/ping")
     with pytest.raises(DownloadError, match="round in circles"):
-        fetch(server.url("/ping"), tmp_path / "b.gz", patience=quick)
+        fetch(server.url("/ping"), tmp_path / "b.gz", retry=quick)
     server.behaviours["/file"] = web.redirect("file:///etc/hostname")
     server.behaviours["/ftp"] = web.redirect("ftp://127.0.0.1/x")
     for path in ("/file", "/ftp"):
         with pytest.raises(DownloadError, match="not safe"):
-            fetch(server.url(path), tmp_path / "c.gz", patience=quick)
+            fetch(server.url(path), tmp_path / "c.gz", retry=quick)
     assert absent(tmp_path / "b.gz") and absent(tmp_path / "c.gz")
 
 
@@ -285,7 +285,7 @@ def test_no_network_is_said_in_one_sentence(tmp_path, quick, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", nothing)
     with pytest.raises(DownloadError, match="there seems to be no network; connect and run the same command") as error:
-        fetch("http://data.invalid/x.gz", tmp_path / "x.gz", patience=quick)
+        fetch("http://data.invalid/x.gz", tmp_path / "x.gz", retry=quick)
     assert error.value.offline and "put x.gz at" in str(error.value) and str(error.value).count(". ") == 0
 
 
@@ -294,13 +294,13 @@ def test_nobody_listens(tmp_path, quick):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(DownloadError, match="refuses the connection"):
-        fetch(f"http://127.0.0.1:{port}/x.gz", tmp_path / "x.gz", patience=quick)
+        fetch(f"http://127.0.0.1:{port}/x.gz", tmp_path / "x.gz", retry=quick)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "no address", "ftp://127.0.0.1/x"])
 def test_only_web_addresses(tmp_path, quick, url):
     with pytest.raises(DownloadError):
-        fetch(url, tmp_path / "x", patience=quick)
+        fetch(url, tmp_path / "x", retry=quick)
     assert absent(tmp_path / "x")
 
 
@@ -317,12 +317,12 @@ def test_ctrl_c_and_again(server, tmp_path, quick, monkeypatch):
 
     monkeypatch.setattr(download._Job, "_judge", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        fetch(server.url("/stop.gz"), target, kind="gzip", patience=quick)
+        fetch(server.url("/stop.gz"), target, kind="gzip", retry=quick)
     monkeypatch.setattr(download._Job, "_judge", judge)
     assert absent(target) and parts(tmp_path) == ["stop.gz.part", "stop.gz.part.json"]
     kept = (tmp_path / "stop.gz.part").stat().st_size
     assert 0 < kept < len(PACKED)
-    receipt = fetch(server.url("/stop.gz"), target, kind="gzip", patience=quick)
+    receipt = fetch(server.url("/stop.gz"), target, kind="gzip", retry=quick)
     assert target.read_bytes() == PACKED and receipt["resumed"] == kept
     assert server.asked("/stop.gz")[1]["Range"] == f"bytes={kept}-"
 
@@ -346,19 +346,19 @@ def test_killed_and_again(server, tmp_path, quick):
     child.kill()
     child.wait()
     assert absent(target) and parts(tmp_path) == ["killed.gz.part", "killed.gz.part.json"]
-    receipt = fetch(server.url("/killed.gz"), target, kind="gzip", patience=quick)
+    receipt = fetch(server.url("/killed.gz"), target, kind="gzip", retry=quick)
     assert target.read_bytes() == PACKED and 100_000 < receipt["resumed"] < len(PACKED)
 
 
 def test_a_part_without_its_state_or_of_another_address_is_not_trusted(server, tmp_path, quick):
     server.behaviours["/fresh.gz"] = web.file(PACKED)
     (tmp_path / "f.gz.part").write_bytes(b"something of somebody else")
-    fetch(server.url("/fresh.gz"), tmp_path / "f.gz", kind="gzip", patience=quick)
+    fetch(server.url("/fresh.gz"), tmp_path / "f.gz", kind="gzip", retry=quick)
     assert "Range" not in server.asked("/fresh.gz")[0] and (tmp_path / "f.gz").read_bytes() == PACKED
     (tmp_path / "g.gz.part").write_bytes(PACKED[:1000])
     state = {"url": server.url("/elsewhere.gz"), "etag": "", "modified": "", "total": len(PACKED)}
     (tmp_path / "g.gz.part.json").write_text(json.dumps(state), encoding="utf-8")
-    fetch(server.url("/fresh.gz"), tmp_path / "g.gz", kind="gzip", patience=quick)
+    fetch(server.url("/fresh.gz"), tmp_path / "g.gz", kind="gzip", retry=quick)
     assert (tmp_path / "g.gz").read_bytes() == PACKED
 
 
@@ -367,7 +367,7 @@ def test_a_full_disk_is_said_before_and_during(server, tmp_path, quick, monkeypa
     usage = download.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(CourseError, match="needs 0 MB more.*free some space and run again"):
-        fetch(server.url("/disk.gz"), tmp_path / "d.gz", patience=quick)
+        fetch(server.url("/disk.gz"), tmp_path / "d.gz", retry=quick)
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
     opened = open
 
@@ -382,10 +382,10 @@ def test_a_full_disk_is_said_before_and_during(server, tmp_path, quick, monkeypa
 
     monkeypatch.setattr(download, "open", full, raising=False)
     with pytest.raises(CourseError, match="Cannot write .*d.gz: No space left.*what was fetched is kept"):
-        fetch(server.url("/disk.gz"), tmp_path / "d.gz", patience=quick)
+        fetch(server.url("/disk.gz"), tmp_path / "d.gz", retry=quick)
     assert absent(tmp_path / "d.gz")
     monkeypatch.setattr(download, "open", opened, raising=False)
-    fetch(server.url("/disk.gz"), tmp_path / "d.gz", kind="gzip", patience=quick)
+    fetch(server.url("/disk.gz"), tmp_path / "d.gz", kind="gzip", retry=quick)
     assert (tmp_path / "d.gz").read_bytes() == PACKED and "Range" in server.asked("/disk.gz")[-1]
 
 
@@ -404,12 +404,12 @@ def test_a_zip_is_checked_and_a_bomb_is_refused(server, tmp_path, quick, monkeyp
     server.behaviours["/torn.zip"] = web.file(good[:-30])
     server.behaviours["/bomb.zip"] = web.file(zipped(zeros=bytes(2 << 20)))
     server.behaviours["/bomb.gz"] = web.file(gzip.compress(bytes(2 << 20)))
-    assert fetch(server.url("/good.zip"), tmp_path / "good.zip", kind="zip", patience=quick)["checked"] == ["zip"]
+    assert fetch(server.url("/good.zip"), tmp_path / "good.zip", kind="zip", retry=quick)["checked"] == ["zip"]
     with pytest.raises(CourseError, match="torn.zip is not a whole zip"):
-        fetch(server.url("/torn.zip"), tmp_path / "torn.zip", kind="zip", patience=quick)
+        fetch(server.url("/torn.zip"), tmp_path / "torn.zip", kind="zip", retry=quick)
     for name, kind in (("bomb.zip", "zip"), ("bomb.gz", "gzip")):
         with pytest.raises(CourseError, match=f"{name} unpacks to more than 1 MB"):
-            fetch(server.url(f"/{name}"), tmp_path / name, kind=kind, patience=quick)
+            fetch(server.url(f"/{name}"), tmp_path / name, kind=kind, retry=quick)
     assert parts(tmp_path) == ["good.zip", "good.zip.receipt.json"]
 
 

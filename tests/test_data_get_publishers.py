@@ -20,11 +20,11 @@ from utils.data import Dataset, check_media, check_split, load_dataset, publishe
 from utils.data.__main__ import main
 from utils.data.catalogue import CAME, COMPLETE, JOINED, PAIRS, READ, find_entry
 from utils.data.images import Manners
-from utils.download import Patience
+from utils.download import RetryPolicy
 from utils.errors import CourseError
 
 CATALOGUE = sys.modules["utils.data.catalogue"].CATALOGUE
-QUICK = {"patience": Patience(timeout=1, attempts=2, sleep=lambda _: None), "manners": Manners(interval=0, pause=0.01)}
+QUICK = {"retry": RetryPolicy(timeout=1, attempts=2, sleep=lambda _: None), "manners": Manners(interval=0, pause=0.01)}
 EDITIONS = pytest.mark.parametrize("edition", NAMES)
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from utils.data.media import image_problem
-from utils.download import DownloadError, Patience, fetch
+from utils.download import DownloadError, RetryPolicy, fetch
 from utils.errors import CourseError
 
 OK, GONE, WRONG, FAILED, NOT_ASKED = "ok", "gone", "not a picture", "failed", "not asked"
@@ -199,8 +199,8 @@ def _one(item: str, urls: list[str], folder: Path, pace: _Pace, manners: Manners
         for attempt in range(manners.tries):
             pace.turn()
             try:
-                patience = Patience(timeout=manners.timeout, attempts=1, longest=manners.longest)
-                fetch(url, incoming, max_bytes=MAX_BYTES, receipt=False, patience=patience)
+                policy = RetryPolicy(timeout=manners.timeout, attempts=1, longest=manners.longest)
+                fetch(url, incoming, max_bytes=MAX_BYTES, receipt=False, retry=policy)
                 pace.well()
                 return (item, *_keep(item, incoming, folder, url))
             except DownloadError as error:

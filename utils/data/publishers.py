@@ -20,7 +20,7 @@ from utils.data.movielens import scan_movielens
 from utils.data.split import STRATEGIES
 from utils.data.streams import BadRows, Log, Shelf, Sieve, write_interactions
 from utils.data.tables import write_table
-from utils.download import Patience, fetch, find_md5, text_of
+from utils.download import RetryPolicy, fetch, find_md5, text_of
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path, write_json
 
@@ -91,7 +91,7 @@ def get(
     limit: int | None = None,
     progress: bool = True,
     say: Callable[[str], None] = print,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     manners: Manners | None = None,
     **choices: Any,
 ) -> Got:
@@ -110,7 +110,7 @@ def get(
         limit: read only so many reviews (a first look).
         progress: show bars.
         say: what prints.
-        patience, manners: waits for files and for pictures.
+        retry, manners: waits for files and for pictures.
         choices: single fields of the recipe, for example ``k=10``.
 
     Returns:
@@ -126,7 +126,7 @@ def get(
     raw = Path(source) if source else DOWNLOADS / "raw" / entry.family / entry.edition
     if not source:
         _agree(entry, raw, accept, say)
-    files = _files(entry, raw, bool(source), progress, patience, say)
+    files = _files(entry, raw, bool(source), progress, retry, say)
     bad = BadRows()
     with _workshop(folder) as shop, Log(shop / "log") as log, Shelf(shop / "items") as shelf:
         sieve = _read(entry, files, shop, log, shelf, bad, limit, say)
@@ -222,7 +222,7 @@ def _somebody_there() -> bool:
 
 
 def _files(
-    entry: Entry, raw: Path, local: bool, progress: bool, patience: Patience | None, say: Callable[[str], None]
+    entry: Entry, raw: Path, local: bool, progress: bool, retry: RetryPolicy | None, say: Callable[[str], None]
 ) -> dict[str, Path]:
     """Have the publisher's files in ``raw``; return part -> path."""
     paths = {}
@@ -232,17 +232,17 @@ def _files(
             raise CourseError(f"{raw} holds no {source.name}; put it there, or leave --from out to download it.")
         if not local:
             had = path.is_file()
-            md5 = source.md5 or (find_md5(text_of(source.md5_url, patience)) if source.md5_url and not had else "")
-            receipt = _fetch(source, path, md5, progress, patience)
+            md5 = source.md5 or (find_md5(text_of(source.md5_url, retry)) if source.md5_url and not had else "")
+            receipt = _fetch(source, path, md5, progress, retry)
             what = "is there" if had else f"{receipt['bytes']:,} bytes"
             say(f"{source.name}: {what}; checked: {', '.join(receipt['checked']) or 'its length'}")
         paths[part] = path
     return paths
 
 
-def _fetch(source: Source, path: Path, md5: str, progress: bool, patience: Patience | None) -> dict[str, Any]:
+def _fetch(source: Source, path: Path, md5: str, progress: bool, retry: RetryPolicy | None) -> dict[str, Any]:
     return fetch(
-        source.urls, path, kind=source.kind, size=source.size, md5=md5, progress=progress, patience=patience
+        source.urls, path, kind=source.kind, size=source.size, md5=md5, progress=progress, retry=retry
     )  # fmt: skip
 
 
