@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -263,6 +264,120 @@ def test_a_file_larger_than_stated_is_stopped_early(server, tmp_path, quick):
         fetch(server.url("/large.gz"), tmp_path / "large.gz", size=1000, retry=quick)
 
 
+def test_of_a_file_that_is_too_large_no_part_stays(server, tmp_path, quick):
+    def then_endless(handler):
+        handler.head(200)
+        handler.wfile.write(PACKED[:1000])
+        handler.wfile.flush()
+        time.sleep(0.1)
+        handler.wfile.write(PACKED)
+
+    server.behaviours["/grows.gz"] = then_endless
+    for limit in ({"max_bytes": 2000}, {"size": 2000}):
+        with pytest.raises(DownloadError, match="larger than the 2,000 bytes|publisher states 2,000"):
+            fetch(server.url("/grows.gz"), tmp_path / "g.gz", retry=quick, **limit)
+        assert parts(tmp_path) == []
+
+
+def packed_on_the_way(body, encoding="gzip"):
+    return lambda handler: handler.answer(200, gzip.compress(body, mtime=0), Content_Encoding=encoding)
+
+
+@pytest.mark.parametrize("kind", ["", "zip", "gzip"])
+def test_a_file_that_the_server_packs_on_the_way_is_refused(server, tmp_path, quick, kind):
+    body = {"": b'{"a": 1}\n' * 100, "zip": b"PK\x03\x04" + bytes(100), "gzip": PACKED}[kind]
+    server.behaviours["/packed"] = packed_on_the_way(body)
+    with pytest.raises(DownloadError, match="sent (a copy packed on the way|something else)"):
+        fetch(server.url("/packed"), tmp_path / "packed", kind=kind, retry=quick)
+    assert parts(tmp_path) == [] and server.asked("/packed")[-1]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity"])
+def test_a_server_that_calls_the_packing_of_a_gz_file_its_encoding(server, tmp_path, quick, encoding):
+    server.behaviours["/label.gz"] = packed_on_the_way(TEXT, encoding)
+    fetch(server.url("/label.gz"), tmp_path / "label.gz", kind="gzip", retry=quick)
+    assert (tmp_path / "label.gz").read_bytes() == PACKED
+
+
+def test_a_part_is_not_continued_in_another_packing(server, tmp_path, quick):
+    def packed_rest(handler):
+        handler.head(206, Content_Length=len(PACKED) - 100_000, ETag=web._etag(PACKED), Content_Encoding="gzip",
+                     Content_Range=f"bytes 100000-{len(PACKED) - 1}/{len(PACKED)}")  # fmt: skip
+        handler.wfile.write(bytes(len(PACKED) - 100_000))
+
+    good = web.file(PACKED)
+    server.behaviours["/rest"] = web.first(1, web.file(PACKED, cut_at=100_000), web.first(2, packed_rest, good))
+    fetch(server.url("/rest"), tmp_path / "rest", retry=quick)
+    assert (tmp_path / "rest").read_bytes() == PACKED
+
+
+def test_the_head_of_an_answer_has_to_come_within_the_timeout(server, tmp_path, waits):
+    server.behaviours["/slow_head.gz"] = web.slow_head(0.05)
+    policy, started = RetryPolicy(timeout=0.3, attempts=2, sleep=waits.append), time.monotonic()
+    with pytest.raises(DownloadError, match="no answer in time, 2 times in a row"):
+        fetch(server.url("/slow_head.gz"), tmp_path / "s.gz", retry=policy)
+    assert time.monotonic() - started < 3, "about a minute, if only each byte has to come in time"
+    server.behaviours["/then_good.gz"] = web.first(1, web.slow_head(0.05), web.file(PACKED))
+    assert fetch(server.url("/then_good.gz"), tmp_path / "t.gz", retry=policy)["bytes"] == len(PACKED)
+
+
+def test_the_body_of_a_refusal_or_a_redirect_is_not_read(server, tmp_path, quick, waits):
+    for code, words in ((503, "answers 404"), (404, "answers 404"), (302, "answers 404")):
+        server.behaviours[f"/no_end{code}"] = web.without_end(code, 1, Location=f"/no_end{code}")
+        started = time.monotonic()
+        with pytest.raises(DownloadError, match=words):
+            fetch(server.url(f"/no_end{code}"), tmp_path / "n.gz", retry=quick)
+        assert time.monotonic() - started < 5
+    assert waits == [1.0]
+
+
+def test_a_retry_after_that_says_nothing_is_passed_over(server, tmp_path, quick, waits):
+    for number, said in enumerate(("soon", "", "-5", "1e3", "9" * 5000, "Mon, 99 Foo 20 25:61:61 GMT")):
+        server.behaviours[f"/said{number}"] = web.first(1, web.status(503, Retry_After=said), web.file(PACKED))
+        fetch(server.url(f"/said{number}"), tmp_path / f"{number}.gz", retry=quick)
+    assert waits == [1.0] * 6, "the pause of the policy"
+
+
+def test_a_failing_answer_a_cut_and_silence_share_one_count(server, tmp_path, waits):
+    faults = [web.status(500), web.file(PACKED, cut_at=0, cuts=9), web.silent(0.5), web.file(PACKED)]
+    server.behaviours["/mixed.gz"] = lambda handler: faults[handler.times_asked() - 1](handler)
+    with pytest.raises(DownloadError, match="3 times in a row"):
+        fetch(server.url("/mixed.gz"), tmp_path / "m.gz", retry=RetryPolicy(0.2, 3, 1.0, sleep=waits.append))
+    assert len(server.asked("/mixed.gz")) == 3 and waits == [1.0, 2.0]
+
+
+def test_no_password_of_netrc_leaves_the_machine(server, tmp_path, quick, monkeypatch):
+    (tmp_path / "netrc").write_text("default login me password secret\n", encoding="utf-8")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server.behaviours |= {"/here.gz": web.redirect("/there.gz"), "/there.gz": web.file(PACKED)}
+    fetch(server.url("/here.gz"), tmp_path / "h.gz", retry=quick)
+    assert all("Authorization" not in headers for path in ("/here.gz", "/there.gz") for headers in server.asked(path))
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate by openssl")
+def test_a_certificate_of_this_machine_is_trusted_and_a_safe_connection_stays_safe(
+    server, tmp_path, quick, monkeypatch
+):
+    both, cert = tmp_path / "both.pem", tmp_path / "cert.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", both, "-out", cert,
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   check=True, capture_output=True)  # fmt: skip
+    both.write_text(both.read_text() + cert.read_text())
+    server.behaviours["/open.gz"] = web.file(PACKED)
+    with web.serving(both) as safe:
+        safe.behaviours |= {"/safe.gz": web.file(PACKED), "/leads_out.gz": web.redirect(server.url("/open.gz"))}
+        with pytest.raises(DownloadError, match="its certificate cannot be checked"):
+            fetch(safe.url("/safe.gz"), tmp_path / "s.gz", retry=quick)
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        download._machine_certificates.cache_clear()
+        fetch(safe.url("/safe.gz"), tmp_path / "s.gz", retry=quick)
+        with pytest.raises(DownloadError, match="not safe"):
+            fetch(safe.url("/leads_out.gz"), tmp_path / "o.gz", retry=quick)
+        assert not server.asked("/open.gz") and absent(tmp_path / "o.gz")
+    download._machine_certificates.cache_clear()
+
+
 def test_redirects_are_followed_but_not_in_circles_and_not_anywhere(server, tmp_path, quick):
     server.behaviours["/real.gz"] = web.file(PACKED)
     server.behaviours["/moved.gz"] = web.redirect("/real.gz")
@@ -418,3 +533,21 @@ def test_checksum_files(server):
     assert find_md5(text_of(server.url("/sum.md5"))) == "0e33842e24a9c977be4e0107933c0723"
     assert find_md5("c4d9eecfca2ab87c1945afe126590906  ml-1m.zip") == "c4d9eecfca2ab87c1945afe126590906"
     assert text_of(server.url("/none.md5")) == "" and find_md5("<html>") == ""
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
+def test_a_checksum_is_asked_of_web_addresses_only(tmp_path, scheme):
+    (tmp_path / "local.md5").write_text("0" * 32, encoding="utf-8")
+    address = {"file": (tmp_path / "local.md5").as_uri(), "ftp": "ftp://127.0.0.1/x", "data": "data:,x"}[scheme]
+    assert text_of(address) == ""
+
+
+def test_a_checksum_file_that_is_slow_or_large_is_left(server, waits):
+    policy, started = (
+        RetryPolicy(timeout=0.3, attempts=3, slowest=1000, window=0.2, sleep=waits.append),
+        time.monotonic(),
+    )
+    server.behaviours |= {"/slow.md5": web.trickle(b"0" * 1000, 0.02), "/slow_head.md5": web.slow_head(0.05)}
+    server.behaviours["/large.md5"] = web.without_end(200, 9)
+    assert [text_of(server.url(f"/{name}.md5"), policy) for name in ("slow", "slow_head", "large")] == ["", "", ""]
+    assert time.monotonic() - started < 5 and not waits
