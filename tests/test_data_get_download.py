@@ -346,6 +346,49 @@ def test_a_failing_answer_a_cut_and_silence_share_one_count(server, tmp_path, wa
     assert len(server.asked("/mixed.gz")) == 3 and waits == [1.0, 2.0]
 
 
+def raw(answer):
+    """Send exactly these bytes and close the connection."""
+    return lambda handler: handler.wfile.write(answer)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"%x\r\n%b\r\n" % (len(PACKED), PACKED)
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n"
+
+
+def test_a_file_in_chunks(server, tmp_path, quick):
+    server.behaviours["/chunks.gz"] = raw(CHUNKED + CHUNK + b"0\r\n\r\n")
+    assert fetch(server.url("/chunks.gz"), tmp_path / "c.gz", kind="gzip", retry=quick)["bytes"] == len(PACKED)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CHUNKED + CHUNK,
+        CHUNKED + CHUNK[:1000],
+        CHUNKED + b"size\r\n" + PACKED,
+        LENGTH % b"5" + b"Content-Length: 7\r\n\r\n" + PACKED[:7],
+        LENGTH % b"-5" + b"\r\n" + PACKED[:-1],
+        LENGTH % "\u00b2".encode("latin-1") + b"\r\n" + PACKED[:-1],
+        b"\x16\x03\x01 no HTTP at all",
+        b"HTTP/1.1 wonderful\r\n\r\n",
+        LENGTH % b"5" + b"X: " + b"x" * 70_000 + b"\r\n\r\n12345",
+        LENGTH % b"5" + b"X: y\r\n" * 200 + b"\r\n12345",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:99999/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\n12345",
+    ],
+)
+def test_odd_answers_are_one_sentence(server, tmp_path, quick, answer):
+    server.behaviours["/odd.gz"] = raw(answer)
+    with pytest.raises(CourseError) as error:
+        fetch(server.url("/odd.gz"), tmp_path / "o.gz", kind="gzip", retry=quick)
+    assert absent(tmp_path / "o.gz") and "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
 def test_no_password_of_netrc_leaves_the_machine(server, tmp_path, quick, monkeypatch):
     (tmp_path / "netrc").write_text("default login me password secret\n", encoding="utf-8")
     (tmp_path / "netrc").chmod(0o600)

@@ -290,7 +290,11 @@ class _Job:
                 response.close()
                 old, place = place, urljoin(place, quote(response.headers["Location"], string.punctuation, "latin-1"))
         except ValueError as error:
-            raise DownloadError(f"{place!r} is no address of a file ({error}); correct it.", gone=True) from None
+            raise DownloadError(
+                f"Nothing can be asked of {place[:200]!r} ({error}); correct the address, or put the file at {self.target} "
+                "by hand.",
+                gone=True,
+            ) from None
         except (requests.RequestException, HTTPError) as error:
             words, offline = _why(error)
             raise _Again(words, offline=offline) from None
