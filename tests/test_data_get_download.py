@@ -425,6 +425,9 @@ def test_redirects_are_followed_but_not_in_circles_and_not_anywhere(server, tmp_
     server.behaviours["/real.gz"] = web.file(PACKED)
     server.behaviours["/moved.gz"] = web.redirect("/real.gz")
     assert fetch(server.url("/moved.gz"), tmp_path / "a.gz", retry=quick)["bytes"] == len(PACKED)
+    server.behaviours["/far.gz"] = web.redirect(server.url("/real.gz").replace("http:", "HTTP:"))
+    capitals = server.url("/far.gz").replace("http:", "HTTP:")
+    assert fetch(capitals, tmp_path / "far.gz", retry=quick)["bytes"] == len(PACKED)
     server.behaviours["/ping"] = web.redirect("/pong")
     server.behaviours["/pong"] = web.redirect("/ping")
     with pytest.raises(DownloadError, match="round in circles"):

@@ -28,15 +28,7 @@ FREE = 64 << 20  # below this many bytes nothing is a bomb
 MAX_FILES = 10_000
 MAX_LINE = 16 << 20
 # What zipfile, tarfile and gzip raise for damaged files, as tried with thousands of them.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    gzip.BadGzipFile,
-    RuntimeError,
-    UnicodeDecodeError,
-)
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, RuntimeError, UnicodeDecodeError)  # fmt: skip
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 

@@ -280,7 +280,7 @@ class _Job:
         old, place = "", url
         try:
             for _ in range(1 + MAX_REDIRECTS):
-                if not re.match("https://" if old.startswith("https:") else "https?://", place):
+                if not re.match("https://" if old.lower().startswith("https:") else "https?://", place, re.IGNORECASE):
                     break
                 request = requests.Request("GET", place, headers).prepare()
                 proxies = requests.utils.get_environ_proxies(place)
