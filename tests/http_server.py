@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,7 +65,8 @@ class Server(ThreadingHTTPServer):
         self.log: list[tuple[str, dict[str, str], float]] = []
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+        scheme = "https" if isinstance(self.socket, ssl.SSLSocket) else "http"
+        return f"{scheme}://127.0.0.1:{self.server_address[1]}{path}"
 
     def asked(self, path: str) -> list[dict[str, str]]:
         """The headers of every request for a path."""
@@ -75,10 +77,14 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Run a server on a free port of this machine."""
+def serving(certificate: str | os.PathLike[str] | None = None) -> Iterator[Server]:
+    """Run a server on a free port of this machine, over TLS with a certificate (a file that holds its key, too)."""
     os.environ["no_proxy"] = ",".join(filter(None, [os.environ.get("no_proxy", ""), "127.0.0.1"]))
     server = Server()
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -141,6 +147,30 @@ def trickle(body: bytes, seconds: float) -> Behaviour:
             time.sleep(seconds)
 
     return behave
+
+
+def slow_head(seconds: float) -> Behaviour:
+    """Send the head of an answer one byte at a time, and never its end."""
+
+    def behave(handler: Handler) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(seconds)
+
+    return behave
+
+
+def without_end(code: int, times: int, **headers: object) -> Behaviour:
+    """Answer the first requests with a body that never ends, the later ones with 404."""
+
+    def behave(handler: Handler) -> None:
+        handler.head(code, **headers)
+        while True:
+            handler.wfile.write(b"no" * 5000)
+            time.sleep(0.01)
+
+    return first(times, behave, status(404))
 
 
 def states(length: int, body: bytes) -> Behaviour:

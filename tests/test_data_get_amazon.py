@@ -14,7 +14,7 @@ from utils.challenges.amazon_reviews import read_amazon_reviews
 from utils.data import drop_duplicate_interactions, iterative_k_core
 from utils.data.amazon import image_urls, item_fields, parse_line, scan_items, scan_reviews
 from utils.data.catalogue import PAIRS, READ, REPEATED, VARIANTS, catalogue, find_entry
-from utils.data.streams import BadRows, Log, Shelf, Sieve
+from utils.data.streams import BadRows, ItemStream, KCoreFilter, ReviewStream
 from utils.errors import CourseError
 from utils.files import ROOT
 
@@ -24,7 +24,7 @@ editions = pytest.mark.parametrize("edition", EDITIONS)
 
 def read(path, edition, **options):
     bad = BadRows()
-    with Log(path.parent / "spool") as log:
+    with ReviewStream(path.parent / "spool") as log:
         scan_reviews(path, edition, log, bad, **options)
     return log, bad
 
@@ -117,7 +117,7 @@ def test_python_literals_are_read_and_never_run():
 
 def shelve(path, edition, wanted):
     bad = BadRows()
-    with Shelf(path.parent / "shelf") as shelf:
+    with ItemStream(path.parent / "shelf") as shelf:
         scan_items(path, edition, shelf, bad, {hash(item) for item in wanted})
     return shelf, bad
 
@@ -179,7 +179,7 @@ def made_up_log(tmp_path, n_rows=4000, seed=0):
 
 def test_the_steps_agree_with_plain_pandas(tmp_path):
     log, table = made_up_log(tmp_path)
-    sieve = Sieve(log)
+    sieve = KCoreFilter(log)
     sieve.drop_repeated_rows()
     first = table.drop_duplicates(keep="last")
     assert np.flatnonzero(sieve.alive).tolist() == first.index.tolist() and len(first) < len(table)
@@ -212,7 +212,7 @@ def test_a_review_costs_32_bytes_of_memory_whatever_it_says(tmp_path):
 
 def test_variants_can_be_dropped(tmp_path):
     log, table = made_up_log(tmp_path)
-    sieve = Sieve(log)
+    sieve = KCoreFilter(log)
     sieve.drop_variants(applied=True)
     copies = (table["text"] != "short") & table.duplicated(["user", "day", "text"])
     assert np.flatnonzero(sieve.alive).tolist() == table.index[~copies].tolist()
@@ -228,9 +228,9 @@ def test_variants_can_be_dropped(tmp_path):
 def test_the_real_files_of_2018(tmp_path, name, counts):
     path = real("amazon-raw-2018") / f"{name}.json.gz"
     bad = BadRows()
-    with Log(tmp_path / "spool") as log:
+    with ReviewStream(tmp_path / "spool") as log:
         scan_reviews(path, "2018", log, bad)
-    sieve = Sieve(log)
+    sieve = KCoreFilter(log)
     sieve.drop_repeated_rows()
     sieve.drop_variants(applied=False)
     sieve.one_per_pair()

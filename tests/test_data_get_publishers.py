@@ -19,12 +19,15 @@ from utils import data
 from utils.data import Dataset, check_media, check_split, load_dataset, publishers, split_dataset
 from utils.data.__main__ import main
 from utils.data.catalogue import CAME, COMPLETE, JOINED, PAIRS, READ, find_entry
-from utils.data.images import Manners
-from utils.download import Patience
+from utils.data.images import RateLimit
+from utils.download import RetryPolicy
 from utils.errors import CourseError
 
 CATALOGUE = sys.modules["utils.data.catalogue"].CATALOGUE
-QUICK = {"patience": Patience(timeout=1, attempts=2, sleep=lambda _: None), "manners": Manners(interval=0, pause=0.01)}
+QUICK = {
+    "retry": RetryPolicy(timeout=1, attempts=2, sleep=lambda _: None),
+    "rate_limit": RateLimit(interval=0, pause=0.01),
+}
 EDITIONS = pytest.mark.parametrize("edition", NAMES)
 
 

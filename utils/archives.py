@@ -1,4 +1,4 @@
-"""Room "Which?" (for any room): compressed files from elsewhere, read without trusting what they say of themselves.
+"""Read gzip, zip and tar files from elsewhere without trusting what they say of themselves.
 
 Nothing is written outside the folder that is asked for, links are not followed, and a small file that unpacks to a
 huge one (a decompression bomb) is refused while it is read, not after.
@@ -6,10 +6,11 @@ huge one (a decompression bomb) is refused while it is read, not after.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import os
 import re
-import secrets
 import shutil
 import stat
 import tarfile
@@ -26,6 +27,8 @@ MAX_RATIO = 200  # text of reviews shrinks about three to six times; deflate can
 FREE = 64 << 20  # below this many bytes nothing is a bomb
 MAX_FILES = 10_000
 MAX_LINE = 16 << 20
+# What zipfile, tarfile and gzip raise for damaged files, as tried with thousands of them.
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, RuntimeError, UnicodeDecodeError)  # fmt: skip
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -106,50 +109,66 @@ def check_zip(path: str | Path) -> int:
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_methods(path, archive)
             _check_sizes(path, [(info.filename, info.file_size) for info in archive.infolist()])
             bad = archive.testzip()
             if bad:
                 raise CourseError(f"{_plain(path)} is damaged in {bad}; get it again.")
             return sum(info.file_size for info in archive.infolist())
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (*_DAMAGE, OSError) as error:
         raise CourseError(f"{_plain(path)} is not a whole zip archive ({error}); get it again.") from error
 
 
 def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
-    """Unpack a zip or tar archive into a new folder; all of it or nothing.
+    """Unpack a zip, tar or tar.gz archive into a new folder; all of it or nothing.
 
     Args:
-        archive: ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz``.
-        folder: made by this call; an older one of the same name is replaced at the end.
+        archive: what it is shows in its bytes, not in its name.
+        folder: made by this call; an older one of the same name is replaced at the end. A call that is killed leaves
+            the old or the new one, at worst the old one as ``.NAME.old``, which the next call puts back.
 
     Returns:
         The files, sorted.
 
     Raises:
-        CourseError: a name that leaves the folder, a link or device, two names for one file, too many or too large
-            files, a damaged archive. Nothing of it stays on the disk.
+        CourseError: another kind of archive, a name that leaves the folder, a link or device, two names for one file,
+            too many or too large files, no file at all, damage. Nothing of it stays on the disk.
     """
     archive, folder = Path(archive), Path(folder)
-    temporary = folder.with_name(f".unpack-{secrets.token_hex(4)}")
+    new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
     try:
-        temporary.mkdir(parents=True)
+        _put_back(old, folder)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir(parents=True)
         members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
         with members(archive) as (listed, read):
+            if not listed:
+                raise CourseError(f"{archive} holds no file; get it again.")
             _check_names(archive, [name for name, _ in listed])
             _check_sizes(archive, listed)
             for name, size in listed:
-                _copy(archive, name, size, read, temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, RuntimeError) as error:
-        raise CourseError(f"{archive} is no whole zip or tar archive ({error}); get it again.") from error
-    except OSError as error:
+                _copy(archive, name, size, read, new)
+        if folder.is_dir():
+            os.rename(folder, old)
+        os.rename(new, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (*_DAMAGE, OSError) as error:
+        # EINVAL comes of reading at a place before the beginning of the file, which a damaged index names.
+        if isinstance(error, _DAMAGE) or error.errno == errno.EINVAL:
+            raise CourseError(f"{archive} is no whole zip, tar or tar.gz archive ({error}); get it again.") from error
         reason = error.strerror or error
         raise CourseError(f"Cannot unpack {archive} to {folder}: {reason}; free some space and run again.") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _put_back(old, folder)
+        shutil.rmtree(new, ignore_errors=True)
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """Give the older folder its name again when a call ended between the two renames."""
+    if old.is_dir() and not folder.exists():
+        os.rename(old, folder)
 
 
 class _zip_members:
@@ -157,6 +176,7 @@ class _zip_members:
 
     def __init__(self, path: Path) -> None:
         self.path, self.archive = path, zipfile.ZipFile(path)
+        _check_methods(path, self.archive)
 
     def __enter__(self) -> tuple[list[tuple[str, int]], Callable[[str], IO[bytes]]]:
         files = []
@@ -175,14 +195,16 @@ class _zip_members:
 
 
 class _tar_members:
-    """Context: the same of a tar archive, compressed or not."""
+    """Context: the same of a tar archive, plain or in gzip."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
         # The whole stream is read once through the counter, so that a bomb shows before anything is unpacked.
-        if path.read_bytes()[:2] == b"\x1f\x8b":
+        if packed:
             check_gzip(path)
-        self.archive = tarfile.open(path, "r:*")
+        self.archive = tarfile.open(path, "r:gz" if packed else "r:")
 
     def __enter__(self) -> tuple[list[tuple[str, int]], Callable[[str], IO[bytes]]]:
         files = []
@@ -197,6 +219,16 @@ class _tar_members:
 
     def __exit__(self, *_: object) -> None:
         self.archive.close()
+
+
+def _check_methods(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse the rare ways of packing, which no course file uses and whose damage shows in many ways."""
+    for info in archive.infolist():
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise CourseError(
+                f"{_plain(path)}: {info.filename} is packed by method {info.compress_type}, and only plain zip files are "
+                "read: pack it anew."
+            )
 
 
 def _check_names(archive: Path, names: list[str]) -> None:

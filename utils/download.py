@@ -1,4 +1,4 @@
-"""Room "Which?" (for any room): get one file over the network so that it is whole, checked and resumable, or absent.
+"""Download one file so that it is whole, checked and resumable, or absent.
 
 A file arrives under ``NAME.part`` beside its target, with ``NAME.part.json`` saying which version of it this is. It is
 renamed when its length, its checksum (where the publisher gives one) and its structure (gzip, zip) agree, and a receipt
@@ -7,30 +7,40 @@ renamed when its length, its checksum (where the publisher gives one) and its st
 
 from __future__ import annotations
 
-import email.utils
+import contextlib
 import errno
+import functools
 import hashlib
-import http.client
 import json
 import re
 import shutil
 import socket
 import ssl
+import string
+import tempfile
+import threading
 import time
-import urllib.error
-import urllib.request
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
+from urllib3.util.retry import RequestHistory, Retry
 
 from utils.archives import check_gzip, check_zip
 from utils.errors import CourseError
 from utils.files import write_json
 
-AGENT = "multimodal-recsys-course/0.1 (teaching; one file at a time)"
+HEADERS = {"User-Agent": "multimodal-recsys-course/0.1 (teaching; one file at a time)", "Accept-Encoding": "identity"}
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one later
+REFUSED = {404: "no such file", 410: "gone for good", 401: "a login is needed", 403: "not allowed"}
+MAX_REDIRECTS = 5
 MAGIC = {"gzip": b"\x1f\x8b", "zip": b"PK"}
 BLOCK = 1 << 16
 
@@ -52,23 +62,23 @@ class DownloadError(CourseError):
         self.status, self.gone, self.offline, self.wait = status, gone, offline, wait
 
 
-class _Again(Exception):
-    """This attempt failed in a way that another one may not; ``wait`` is what the server asked for (None: nothing)."""
+class _WrongFile(DownloadError):
+    """What comes is not the file that was asked for, so that nothing of it is kept for the next try."""
 
-    def __init__(self, reason: str, wait: float | None = None, status: int = 0, offline: bool = False) -> None:
-        super().__init__(reason)
-        self.reason, self.wait, self.status, self.offline = reason, wait, status, offline
+
+class _Again(DownloadError):
+    """This attempt failed in a way that another one may not; the message is only the reason."""
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for what (seconds), and how often to try.
 
     Attributes:
-        timeout: without a single byte, an attempt ends.
+        timeout: an attempt ends when so long no byte comes, or the head of the answer is not complete.
         attempts: tries in a row that bring nothing new; a try that brings bytes starts the count again.
         pause: before the second try; it doubles each time.
-        longest: the longest wait, also when the server asks for more: then the message says so.
+        longest: the longest wait; when the server asks for more, the message says so.
         slowest, window: an attempt slower than ``slowest`` bytes per second over ``window`` seconds ends.
         sleep: what waits (tests replace it).
     """
@@ -93,7 +103,7 @@ def fetch(
     max_bytes: int | None = None,
     receipt: bool = True,
     progress: bool = False,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
 ) -> dict[str, Any]:
     """Have one file on the disk, whole; return its receipt.
 
@@ -108,7 +118,7 @@ def fetch(
         max_bytes: refuse a larger file.
         receipt: write ``NAME.receipt.json`` (many small files do without).
         progress: show a bar.
-        patience: waits and tries.
+        retry: waits and tries.
 
     Returns:
         url, bytes, sha256, etag, modified, checked (what was compared), resumed (bytes that an earlier try had left).
@@ -119,9 +129,8 @@ def fetch(
     """
     target = Path(target)
     addresses = (urls,) if isinstance(urls, str) else tuple(urls)
-    job = _Job(target, kind, size, md5, sha256, max_bytes, receipt, progress, patience or Patience())
-    ready = job.ready()
-    if ready:
+    job = _Job(target, kind, size, md5, sha256, max_bytes, receipt, progress, retry or RetryPolicy())
+    if ready := job.ready():
         return ready
     first: DownloadError | None = None
     for url in addresses:
@@ -129,8 +138,6 @@ def fetch(
             return job.get(url)
         except DownloadError as error:
             first = first or error
-            if error.offline and len(addresses) == 1:
-                break
     raise first or CourseError(f"No address is known for {target.name}; put the file at {target} by hand.")
 
 
@@ -146,7 +153,7 @@ class _Job:
     max_bytes: int | None
     receipt: bool
     progress: bool
-    patience: Patience
+    policy: RetryPolicy
 
     @property
     def part(self) -> Path:
@@ -181,30 +188,29 @@ class _Job:
 
     def get(self, url: str) -> dict[str, Any]:
         """Fetch from one address, trying again while it makes sense."""
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        before, tries = _length(self.part) if _read_json(self.state).get("url") == url else 0, 0
-        resumed = before
-        while True:
-            try:
-                facts = self._transfer(url)
-                break
-            except _Again as again:
-                now = _length(self.part)
-                tries = 1 if now > before else tries + 1
-                before = max(before, now)
-                self._wait_or_stop(url, again, tries)
-            except OSError as error:
-                raise _disk(self.target, error) from error
-        found = _digests(self.part)
         try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            most = resumed = self._have(url)
+            left = _tries(self.policy)
+            while True:
+                try:
+                    facts = self._transfer(url)
+                    break
+                except _Again as again:
+                    left = _tries(self.policy) if self._have(url) > most else left
+                    most = max(most, self._have(url))
+                    left = self._wait_or_stop(url, again, left)
+            found = _digests(self.part)
             checked = self.check(self.part, found)
-        except CourseError:
-            self._forget()  # a file that is wrong is no start for the next try
-            raise
-        try:
             self.part.replace(self.target)
+        except _WrongFile:
+            self._forget()
+            raise
         except OSError as error:
-            raise _disk(self.target, error) from error
+            raise CourseError(
+                f"Cannot write {self.target}: {error.strerror or error}; free some space (or choose a folder you may "
+                "write) and run again: what was fetched is kept."
+            ) from error
         self._forget()
         return self._write_receipt({**facts, **found, "checked": checked, "resumed": resumed})
 
@@ -218,117 +224,149 @@ class _Job:
         for what, wanted in (("bytes", self.size), ("md5", self.md5), ("sha256", self.sha256)):
             if wanted:
                 if found[what] != wanted and not (what == "sha256" and found[what].startswith(wanted.lower())):
-                    raise DownloadError(
+                    raise _WrongFile(
                         f"{name} has {what} {found[what]} and the publisher states {wanted}: it was damaged on the "
                         "way, or the publisher changed it; run again, and if it stays so, look at the publisher's page."
                     )
                 done.append(what)
         if self.kind:
-            {"gzip": check_gzip, "zip": check_zip}[self.kind](path)
+            try:
+                {"gzip": check_gzip, "zip": check_zip}[self.kind](path)
+            except CourseError as error:
+                raise _WrongFile(str(error)) from error
             done.append(self.kind)
         return done
 
+    def _have(self, url: str) -> int:
+        """Bytes on the disk that a try can go on from: of this address, and of a known version."""
+        state = _read_json(self.state)
+        return _length(self.part) if state.get("url") == url and state.get("total") else 0
+
     def _transfer(self, url: str) -> dict[str, Any]:
         """One attempt: ask for the bytes that are missing, append them. Returns what the server said of the file."""
-        state = _read_json(self.state)
-        have = _length(self.part) if state.get("url") == url and state.get("total") else 0
+        state, have = _read_json(self.state), self._have(url)
         if have and have == state["total"]:
             return {key: state.get(key) for key in ("url", "etag", "modified")}
-        with self._open(url, have, state) as response:
-            facts = _facts(url, response)
-            if response.status == 206:
-                start, facts["total"] = _content_range(response)
-                same = all(facts[key] == state.get(key) for key in ("etag", "modified", "total"))
-                if start != have or not same:
-                    self._forget()
-                    raise _Again("the file changed on the server between two parts", wait=0)
-            elif response.status != 200:
-                raise DownloadError(
-                    f"{urlsplit(url).hostname} answers {response.status} for {self.target.name}; "
-                    f"try later, or put the file at {self.target} by hand.",
-                    status=response.status,
-                )
-            else:
-                have = 0
-                self._forget()
-                self._judge(facts["total"])
-                _write_state(self.state, facts)
-            self._check_room((facts["total"] or 0) - have)
-            self._append(url, response, have, facts["total"])
-        return {key: facts[key] for key in ("url", "etag", "modified")}
-
-    def _open(self, url: str, have: int, state: dict[str, Any]) -> http.client.HTTPResponse:
-        """Send the request; every kind of failure becomes `_Again` or a `DownloadError`."""
-        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        headers = dict(HEADERS)
         if have:
             headers["Range"] = f"bytes={have}-"
             version = state.get("etag") if not str(state.get("etag") or "W/").startswith("W/") else state["modified"]
             if version:  # another version of the file: the server sends all of it instead of a part
                 headers["If-Range"] = version
-        try:
-            request = urllib.request.Request(url, headers=headers)
-            return _OPENER.open(request, timeout=self.patience.timeout)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 416 and have:
-                    self._forget()
-                    raise _Again("the part on the disk does not fit the file on the server", wait=0) from None
-                raise self._refusal(url, error) from None
-        except urllib.error.URLError as error:
-            raise _again_of(error.reason) from None
-        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            raise _again_of(error) from None
-        except ValueError as error:
-            raise DownloadError(f"{url!r} is no address of a file ({error}); correct it.", gone=True) from None
+        with contextlib.closing(_Adapter()) as adapter, self._open(adapter, url, headers) as response:
+            start, facts = _facts(url, response)
+            code = response.status_code
+            if have and (code == 416 or (code == 206 and (start, facts) != (have, state))):
+                self._forget()
+                raise _Again("the file changed on the server between two parts")
+            if code == 200:
+                have = 0
+                self._forget()
+                self._judge(facts["total"])
+                write_json(self.state, facts)
+            elif code != 206 or not have:
+                raise self._refusal(url, response)
+            self._check_room((facts["total"] or 0) - have)
+            self._append(response, have, facts)
+        return {key: facts[key] for key in ("url", "etag", "modified")}
 
-    def _refusal(self, url: str, error: urllib.error.HTTPError) -> Exception:
-        host, code = urlsplit(url).hostname, error.code
-        if code in AGAIN:
-            wait = _retry_after(error.headers.get("Retry-After"))
-            return _Again(f"{host} answers {code} ({error.reason})", wait=wait, status=code)
-        if 300 <= code < 400:
-            reason = " ".join(str(error.msg).split())
-            return DownloadError(
-                f"{host} sends {self.target.name} round in circles or to a place that is not safe ({code}: {reason}); "
-                f"put the file at {self.target} by hand.",
-                status=code,
+    def _open(self, adapter: HTTPAdapter, url: str, headers: dict[str, str]) -> requests.Response:
+        """Send the request, following a few redirects to web addresses only; the body is not read yet.
+
+        Raises:
+            DownloadError: no address of the web, or redirects in circles or from a safe connection to an open one.
+            _Again: no answer.
+        """
+        old, place = "", url
+        try:
+            for _ in range(1 + MAX_REDIRECTS):
+                if not re.match("https://" if old.lower().startswith("https:") else "https?://", place, re.IGNORECASE):
+                    break
+                request = requests.Request("GET", place, headers).prepare()
+                proxies = requests.utils.get_environ_proxies(place)
+                response = adapter.send(request, stream=True, timeout=self.policy.timeout, proxies=proxies)
+                if not response.is_redirect:
+                    return response
+                response.close()
+                old, place = place, urljoin(place, quote(response.headers["Location"], string.punctuation, "latin-1"))
+        except ValueError as error:
+            raise DownloadError(
+                f"Nothing can be asked of {place[:200]!r} ({error}); correct the address, or put the file at {self.target} "
+                "by hand.",
                 gone=True,
-            )
-        what = {404: "no such file", 410: "gone for good", 401: "a login is needed", 403: "not allowed"}
-        return DownloadError(
-            f"{host} answers {code} for {self.target.name} ({what.get(code, error.reason)}); look at the publisher's "
-            f"page for its new place, and put the file at {self.target} by hand.",
-            status=code,
-            gone=400 <= code < 500,
+            ) from None
+        except (requests.RequestException, HTTPError) as error:
+            words, offline = _why(error)
+            raise _Again(words, offline=offline) from None
+        if not old:
+            raise DownloadError(f"{url!r} is no address of a file on the web; correct it.", gone=True)
+        raise DownloadError(
+            f"{urlsplit(url).hostname} sends {self.target.name} round in circles or to a place that is not safe "
+            f"({response.status_code}: {place[:200]}); put the file at {self.target} by hand.",
+            status=response.status_code,
+            gone=True,
         )
 
-    def _append(self, url: str, response: http.client.HTTPResponse, have: int, total: int | None) -> None:
+    def _refusal(self, url: str, response: requests.Response) -> Exception:
+        host, code = urlsplit(url).hostname, response.status_code
+        if code in AGAIN:
+            wait = _retry_after(response.headers.get("Retry-After", ""))
+            return _Again(f"{host} answers {code} ({response.reason})", status=code, wait=wait)
+        return DownloadError(
+            f"{host} answers {code} for {self.target.name} ({REFUSED.get(code, response.reason)}); look at the "
+            f"publisher's page for its new place, and put the file at {self.target} by hand.",
+            status=code,
+            gone=300 <= code < 500,
+        )
+
+    def _wait_or_stop(self, url: str, again: _Again, left: Retry) -> Retry:
+        """Count a failed attempt and wait before the next one; returns the tries that are left then."""
+        host, name, tries = urlsplit(url).hostname, self.target.name, self.policy.attempts
+        kept = f"; {_length(self.part):,} bytes are kept" if _length(self.part) else ""
+        try:
+            left = left.increment("GET", url, error=again)
+            if again.wait <= self.policy.longest:
+                self.policy.sleep(again.wait or left.get_backoff_time())
+                return left
+            minutes = f"{again.wait / 60:,.0f} minutes"
+            message = (
+                f"{host} asks to wait {minutes} before it sends {name}; run the same command again after that{kept}."
+            )
+        except MaxRetryError:
+            message = (
+                f"Cannot reach {host} ({again}): there seems to be no network; connect and run the same command again, "
+                f"or put {name} at {self.target} by hand{kept}."
+                if again.offline
+                else f"Cannot get {name} from {host}: {again}, {tries} times in a row; run the same command again later "
+                f"and it goes on{kept}."
+            )
+        raise DownloadError(message, **vars(again)) from None
+
+    def _append(self, response: requests.Response, have: int, facts: dict[str, Any]) -> None:
         """Copy the body behind what is there, watching its start, its length and its speed."""
+        host, total = urlsplit(response.url).hostname, facts["total"]
         bar = _bar(self.target.name, have, total) if self.progress else None
         started, mark = time.monotonic(), have
         try:
             with open(self.part, "ab" if have else "wb") as file:
                 while total is None or have < total:
-                    block = response.read1(BLOCK if total is None else min(BLOCK, total - have))
+                    wanted = BLOCK if total is None else min(BLOCK, total - have)
+                    block = response.raw.read1(wanted, decode_content=False)
                     if not block:
                         break
                     if not have:
-                        self._check_start(block, response)
+                        self._check_start(block, response, facts["encoding"])
                     have += len(block)
                     self._judge(have)
                     file.write(block)
                     if bar is not None:
                         bar.update(len(block))
-                    if time.monotonic() - started > self.patience.window:
-                        if have - mark < self.patience.slowest * self.patience.window:
-                            raise _Again(f"{urlsplit(url).hostname} is slower than {self.patience.slowest:g} bytes/s")
+                    if time.monotonic() - started > self.policy.window:
+                        if have - mark < self.policy.slowest * self.policy.window:
+                            raise _Again(f"{host} is slower than {self.policy.slowest:g} bytes/s")
                         started, mark = time.monotonic(), have
-        except OSError as error:  # a full disk is one, a broken connection is another
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                raise
-            raise _again_of(error) from None
-        except http.client.HTTPException as error:
-            raise _again_of(error) from None
+        except HTTPError as error:
+            raise _Again(f"{_why(error)[0]} after {have:,} bytes") from None
         finally:
             if bar is not None:
                 bar.close()
@@ -337,25 +375,34 @@ class _Job:
         if not have:
             raise _Again("the answer is empty")
 
-    def _check_start(self, block: bytes, response: http.client.HTTPResponse) -> None:
-        """A web page (a login, an error, a portal of the network) instead of the file."""
-        page = block.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
-        wanted = MAGIC.get(self.kind)
-        if page or (wanted and len(block) >= len(wanted) and not block.startswith(wanted)):
-            got = "a web page" if page else f"something else ({response.headers.get('Content-Type', 'unknown type')})"
-            raise DownloadError(
-                f"{urlsplit(response.url).hostname} sent {got} instead of {self.target.name}; a network that asks for a "
-                f"login does this, or the file moved: open the address in a browser, put the file at {self.target}."
-            )
+    def _check_start(self, block: bytes, response: requests.Response, encoding: str) -> None:
+        """Refuse a web page (a login, an error, a portal of the network), or what the server packed on the way.
+
+        Some servers call the packing that a ``.gz`` file has by itself its encoding; then it is the file that comes.
+        """
+        magic = MAGIC.get(self.kind, b"")
+        why = "; a network that asks for a login does this, or the file moved"
+        if block.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+            got = "a web page"
+        elif not block.startswith(magic[: len(block)]):
+            got = f"something else ({response.headers.get('Content-Type', 'unknown type')})"
+        elif encoding and (magic != MAGIC["gzip"] or zlib.decompressobj(31).decompress(block, 2) == magic):
+            got, why = f"a copy packed on the way ({encoding[:20]})", ", although it was asked not to"
+        else:
+            return
+        raise _WrongFile(
+            f"{urlsplit(response.url).hostname} sent {got} instead of {self.target.name}{why}: open the address in a "
+            f"browser, put the file at {self.target}."
+        )
 
     def _judge(self, length: int | None) -> None:
         if length and self.max_bytes and length > self.max_bytes:
-            raise DownloadError(
+            raise _WrongFile(
                 f"{self.target.name} is larger than the {self.max_bytes:,} bytes allowed for it; it is left out.",
                 gone=True,
             )
         if length and self.size and length > self.size:
-            raise DownloadError(
+            raise _WrongFile(
                 f"{self.target.name} has {length:,} bytes on the server and the publisher states {self.size:,}; the "
                 "publisher changed the file: look at its page."
             )
@@ -368,33 +415,6 @@ class _Job:
                 "MB free; free some space and run again (what was fetched is kept)."
             )
 
-    def _wait_or_stop(self, url: str, again: _Again, tries: int) -> None:
-        host, patience = urlsplit(url).hostname, self.patience
-        if tries >= patience.attempts:
-            kept = f"; {_length(self.part):,} bytes are kept" if _length(self.part) else ""
-            if again.offline:
-                raise DownloadError(
-                    f"Cannot reach {host} ({again.reason}): there seems to be no network; connect and run the same "
-                    f"command again, or put {self.target.name} at {self.target} by hand{kept}.",
-                    offline=True,
-                )
-            raise DownloadError(
-                f"Cannot get {self.target.name} from {host}: {again.reason}, {tries} times in a row; run the same "
-                f"command again later and it goes on{kept}.",
-                status=again.status,
-                wait=again.wait or 0,
-            )
-        wait = patience.pause * 2 ** (tries - 1) if again.wait is None else again.wait
-        if wait > patience.longest:
-            raise DownloadError(
-                f"{host} asks to wait {wait / 60:,.0f} minutes before it sends {self.target.name}; run the same command "
-                "again after that.",
-                status=again.status,
-                wait=wait,
-            )
-        if wait:
-            patience.sleep(wait)
-
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
@@ -405,31 +425,67 @@ class _Job:
         return facts
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow a few redirects, only to web addresses, and never from a safe connection to an open one."""
-
-    max_redirections = 5
-    max_repeats = 2
-
-    def redirect_request(self, request, file, code, message, headers, new_url):
-        old, new = urlsplit(request.full_url).scheme, urlsplit(new_url).scheme
-        if new not in ("http", "https") or (old == "https" and new == "http"):
-            raise urllib.error.HTTPError(new_url, code, f"redirect from {old} to {new}", headers, file)
-        return super().redirect_request(request, file, code, message, headers, new_url)
+def _tries(policy: RetryPolicy) -> Retry:
+    """All tries of a policy. urllib3 would not wait before the second one; one failure noted beforehand makes it."""
+    noted = (RequestHistory(None, None, None, None, None),)
+    return Retry(policy.attempts - 1, backoff_factor=policy.pause / 2, backoff_max=policy.longest, history=noted)
 
 
-_OPENER = urllib.request.build_opener(_Redirects)
-
-
-def text_of(url: str, patience: Patience | None = None, max_bytes: int = 100_000) -> str:
-    """Return a small text file, for example a publisher's checksum; "" when it cannot be had."""
-    waits = patience or Patience()
-    request = urllib.request.Request(url, headers={"User-Agent": AGENT})
+def _retry_after(value: str) -> float:
+    """Seconds of a Retry-After header, which is a number or a date; 0 without one."""
     try:
-        with _OPENER.open(request, timeout=waits.timeout) as response:
-            return response.read(max_bytes).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException, ValueError):
-        return ""
+        return float(Retry().parse_retry_after(value))
+    except (InvalidHeader, ValueError, OverflowError):
+        return 0.0
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that watch the clock, and trust what this machine trusts besides the list that requests brings."""
+
+    def build_connection_pool_key_attributes(self, *args: Any, **settings: Any) -> tuple[dict, dict]:
+        host, pool = super().build_connection_pool_key_attributes(*args, **settings)
+        return host, {**pool, "ssl_context": _machine_certificates()}
+
+    def get_connection_with_tls_context(self, *args: Any, **settings: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **settings)
+        if not issubclass(pool.ConnectionCls, _Watched):  # the same pool may come again
+            pool.ConnectionCls = type("Watched", (_Watched, pool.ConnectionCls), {})
+        return pool
+
+
+_machine_certificates = functools.cache(ssl.create_default_context)
+
+
+class _Watched:
+    """A connection on which the whole head of an answer must come within the timeout, not only its next byte."""
+
+    def getresponse(self) -> Any:
+        started = time.monotonic()
+        timer = threading.Timer(self.timeout, _hang_up, [self.sock])
+        timer.start()
+        try:
+            return super().getresponse()
+        finally:
+            timer.cancel()
+            if time.monotonic() - started >= self.timeout:
+                raise TimeoutError("the head of the answer took too long")
+
+
+def _hang_up(connection: Any) -> None:
+    with contextlib.suppress(OSError, TypeError):  # closed already, or a proxy's own kind of socket
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def text_of(url: str, retry: RetryPolicy | None = None, max_bytes: int = 100_000) -> str:
+    """Return a small text file, for example a publisher's checksum; "" when it cannot be had at once."""
+    once = replace(retry or RetryPolicy(), attempts=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        try:
+            fetch(url, path, max_bytes=max_bytes, receipt=False, retry=once)
+        except CourseError:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
 
 
 def find_md5(text: str) -> str:
@@ -438,56 +494,40 @@ def find_md5(text: str) -> str:
     return found.group().lower() if found else ""
 
 
-def _again_of(error: object) -> _Again:
-    """Say in few words what broke a connection."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _Again("its certificate cannot be checked, is your clock right?")
-    if isinstance(error, TimeoutError):
-        return _Again("no answer in time")
-    if isinstance(error, socket.gaierror):
-        return _Again("its name cannot be looked up", offline=True)
+_REASONS = (
+    (ssl.SSLCertVerificationError, "its certificate cannot be checked, is your clock right?"),
+    (TimeoutError, "no answer in time"),
+    (socket.gaierror, "its name cannot be looked up"),
+    (ConnectionRefusedError, "it refuses the connection"),
+    ((ConnectionError, HTTPException, HTTPError), "the connection was cut"),
+)
+
+
+def _why(error: BaseException) -> tuple[str, bool]:
+    """Say in few words what broke a connection, and whether no server was reached at all."""
+    wrapped = (getattr(error, "reason", None), error.__cause__, *error.args)  # as requests and urllib3 nest errors
+    inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+    if inner is not None:
+        return _why(inner)
     if isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
-        return _Again("the network is down", offline=True)
-    if isinstance(error, ConnectionRefusedError):
-        return _Again("it refuses the connection", offline=True)
-    if isinstance(error, (http.client.IncompleteRead, ConnectionError, http.client.HTTPException)):
-        return _Again("the connection was cut")
-    return _Again(" ".join(str(error).split()) or type(error).__name__)
+        return "the network is down", True
+    other = " ".join(str(error).split()) or type(error).__name__
+    words = next((words for kinds, words in _REASONS if isinstance(error, kinds)), other)
+    return words, isinstance(error, (socket.gaierror, ConnectionRefusedError))
 
 
-def _disk(target: Path, error: OSError) -> CourseError:
-    return CourseError(
-        f"Cannot write {target}: {error.strerror or error}; free some space (or choose a folder you may write) and run "
-        "again: what was fetched is kept."
-    )
-
-
-def _facts(url: str, response: http.client.HTTPResponse) -> dict[str, Any]:
-    length = response.headers.get("Content-Length", "")
-    return {
-        "url": url,
-        "etag": response.headers.get("ETag", ""),
-        "modified": response.headers.get("Last-Modified", ""),
-        "total": int(length) if length.isdigit() else None,
-    }
-
-
-def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Start and whole length of a 206 answer, (-1, None) when it does not say."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "").strip())
-    return (int(found[1]), int(found[2])) if found else (-1, None)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date; None without one."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
+def _facts(url: str, response: requests.Response) -> tuple[int, dict[str, Any]]:
+    """Where the answer begins in the file, and which version of the file it is (total: bytes, None: not said)."""
+    length, total = response.headers.get("Content-Length", ""), None
+    part = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "").strip())
+    if response.status_code == 206:
+        total = int(part[2]) if part else None
+    elif length.isdecimal():
+        total = int(length)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower().replace("identity", "")
+    etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+    facts = {"url": url, "etag": etag, "modified": modified, "encoding": encoding, "total": total}
+    return int(part[1]) if part else 0, facts
 
 
 def _digests(path: Path) -> dict[str, Any]:
@@ -512,13 +552,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _write_state(path: Path, facts: dict[str, Any]) -> None:
-    """Say which version of the file the part belongs to, before its first byte."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(facts), encoding="utf-8")
-    temporary.replace(path)
 
 
 def _bar(name: str, have: int, total: int | None):

@@ -97,11 +97,11 @@ def stage(name: str, folder: Path) -> dict[str, float]:
                 pass
     elif name == "parse":
         from utils.data.amazon import scan_reviews
-        from utils.data.streams import BadRows, Log
+        from utils.data.streams import BadRows, ReviewStream
 
         bad = BadRows()
         clock, cpu = time.perf_counter(), time.process_time()
-        with Log(folder / "spool") as log:
+        with ReviewStream(folder / "spool") as log:
             scan_reviews(path, "2014", log, bad)
         rows = len(log)
     else:

@@ -1,4 +1,4 @@
-"""Open challenge 2.2, data ("Which?"): Amazon review files of 2018, as published: JSON lines, HTML, repetitions and all."""
+"""Read an Amazon review file of 2018 as published (JSON lines with HTML and repetitions) for open challenge 2.2."""
 
 from __future__ import annotations
 

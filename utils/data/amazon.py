@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): the Amazon review and product files of 2014, 2018 and 2023, read line by line.
+"""Read the Amazon review and product files of 2014, 2018 and 2023 line by line.
 
 2014 and 2018 name things reviewerID, asin, overall, unixReviewTime, reviewText; 2023 user_id, parent_asin, rating,
 timestamp (milliseconds), text. The product files of 2014 are Python literals ('single quotes'), not JSON: they are
@@ -16,7 +16,7 @@ from typing import Any
 
 from utils.archives import MAX_LINE, lines_of
 from utils.data.clean import strip_markup
-from utils.data.streams import BadRows, Log, Shelf, key_of
+from utils.data.streams import BadRows, ItemStream, ReviewStream, key_of
 from utils.errors import CourseError
 
 # The keys of user, item, rating, time, text, and how many of the time's units make a second.
@@ -57,8 +57,8 @@ def _literal(line: bytes) -> Any:
         raise ValueError("neither JSON nor a Python literal") from None
 
 
-def scan_reviews(path: Path, edition: str, log: Log, bad: BadRows, limit: int | None = None) -> None:
-    """Read a review file into the log; rows that cannot be used are counted with their line.
+def scan_reviews(path: Path, edition: str, reviews: ReviewStream, bad: BadRows, limit: int | None = None) -> None:
+    """Add the reviews of a file to ``reviews``; rows that cannot be used are counted with their line.
 
     Args:
         path: ``.json.gz`` or ``.jsonl.gz`` (or unpacked).
@@ -78,16 +78,16 @@ def scan_reviews(path: Path, edition: str, log: Log, bad: BadRows, limit: int | 
             rating, time = float(row[rating_key]), int(row[time_key])
             if not abs(rating) <= 1000:  # also NaN
                 raise ValueError(f"{rating_key} is {rating}")
-            log.add(_id(row, user_key), _id(row, item_key), rating, time // unit, row.get(text_key) or "")
+            reviews.add(_id(row, user_key), _id(row, item_key), rating, time // unit, row.get(text_key) or "")
         except KeyError as error:
             bad.add(path.name, number, f"no field {error}")
         except (ValueError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
             bad.add(path.name, number, str(error))
-        if limit and len(log) >= limit:
+        if limit and len(reviews) >= limit:
             break
         if number == 1000:
-            _check_format(path, edition, len(log), bad.count - before)
-    _check_format(path, edition, len(log), bad.count - before)
+            _check_format(path, edition, len(reviews), bad.count - before)
+    _check_format(path, edition, len(reviews), bad.count - before)
 
 
 def _check_format(path: Path, edition: str, good: int, wrong: int) -> None:
@@ -109,8 +109,8 @@ def _id(row: dict[str, Any], key: str) -> str:
     return value
 
 
-def scan_items(path: Path, edition: str, shelf: Shelf, bad: BadRows, wanted: set[int]) -> None:
-    """Read a product file into the shelf, the wanted items (keys) only; the others are not even parsed.
+def scan_items(path: Path, edition: str, items: ItemStream, bad: BadRows, wanted: set[int]) -> None:
+    """Add the wanted items (keys) of a product file to ``items``; the others are not even parsed.
 
     Raises:
         CourseError: the file is missing, cut or damaged, or holds none of the wanted items.
@@ -127,12 +127,12 @@ def scan_items(path: Path, edition: str, shelf: Shelf, bad: BadRows, wanted: set
             row = parse_line(line)
             item = _id(row, key)
             if key_of(item) in wanted:
-                shelf.add(item, *item_fields(row, edition))
+                items.add(item, *item_fields(row, edition))
         except KeyError as error:
             bad.add(path.name, number, f"no field {error}")
         except (ValueError, TypeError, AttributeError) as error:
             bad.add(path.name, number, str(error))
-    if not len(shelf):
+    if not len(items):
         raise CourseError(
             f"{path}: none of its {lines:,} lines is an item of the reviews; check that the two files belong together."
         )

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): the publishers' datasets by name: addresses, terms, and the counts to expect of them.
+"""The catalogue of publishers' datasets by name: addresses, terms, and the counts to expect.
 
 What is here was collected without a network: addresses from public code that uses them, counts from the papers and pages
 named beside them. Only the counts of ``_COUNTED_2018`` were counted by this course; the others are what others report.
@@ -110,7 +110,7 @@ ALIASES = {
     "ml-latest-small": "movielens-small",
 }
 
-# Steps of the log, in the order of the run; catalogue, log and card share these names.
+# Steps from the publisher's file to the course folder, in their order; catalogue, filter and card share these names.
 READ = "reviews read"
 REPEATED = "without repeated rows"
 VARIANTS = "without copies on variants"

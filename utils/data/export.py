@@ -29,7 +29,7 @@ FEATURE_FILES = {"visual": "image_feat.npy", "textual": "text_feat.npy", "audio"
 
 
 @dataclass(frozen=True)
-class Parcel:
+class ExportBundle:
     """What every layout is written from: one log with numbers for ids, features in the order of these numbers."""
 
     name: str
@@ -87,7 +87,7 @@ def export(
     return target
 
 
-def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> Parcel:
+def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> ExportBundle:
     """One row per (user, item, part); rating and time are those of the pair's first interaction."""
     rows = np.concatenate([getattr(split, part) for part in SPLIT_NAMES])
     part = np.repeat(SPLIT_NAMES, [len(getattr(split, name)) for name in SPLIT_NAMES])
@@ -96,7 +96,7 @@ def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> P
     pairs = dataset.interactions.drop_duplicates(["user_id", "item_id"])[["user_id", "item_id", *known]]
     log = log.merge(pairs, on=["user_id", "item_id"], how="left")
     aligned = {modality: feature.align(dataset.item_names).matrix for modality, feature in features.items()}
-    return Parcel(dataset.name, log, dataset.users, dataset.items, aligned)
+    return ExportBundle(dataset.name, log, dataset.users, dataset.items, aligned)
 
 
 def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = True) -> None:
@@ -122,7 +122,7 @@ def _rated(log: pd.DataFrame) -> pd.DataFrame:
     return table.assign(timestamp=log["timestamp"]) if "timestamp" in log else table
 
 
-def _mmrec(parcel: Parcel, target: Path) -> None:
+def _mmrec(parcel: ExportBundle, target: Path) -> None:
     """``NAME/NAME.inter`` with x_label 0, 1, 2, one matrix per modality, and ``NAME.yaml`` for src/configs/dataset.
 
     MMRec counts the items from the log alone (largest id + 1), so an item that nobody took would shift the shapes: such
@@ -148,7 +148,7 @@ def _mmrec(parcel: Parcel, target: Path) -> None:
     _text(target / f"{parcel.name}.yaml", yaml.safe_dump(settings, sort_keys=False))
 
 
-def _elliot(parcel: Parcel, target: Path) -> None:
+def _elliot(parcel: ExportBundle, target: Path) -> None:
     """train/val/test.tsv without header, one ``<item id>.npy`` per item and modality, and config.yml for both.
 
     Without a validation file Elliot takes the test part in its place and so chooses on it: the file is always named.
@@ -183,7 +183,7 @@ def _elliot(parcel: Parcel, target: Path) -> None:
     _text(target / "config.yml", yaml.safe_dump({"experiment": experiment}, sort_keys=False))
 
 
-def _recbole(parcel: Parcel, target: Path) -> None:
+def _recbole(parcel: ExportBundle, target: Path) -> None:
     """Atomic files NAME.{train,valid,test}.inter, NAME.item, NAME.<modality> and config.yaml; the split is kept."""
     folder = target / parcel.name
     folder.mkdir()
@@ -261,7 +261,7 @@ if __name__ == "__main__":
 '''
 
 
-def _cornac(parcel: Parcel, target: Path) -> None:
+def _cornac(parcel: ExportBundle, target: Path) -> None:
     """train/valid/test.tsv, <modality>.npy and load_cornac.py, which makes the evaluation method of them."""
     for name in SPLIT_NAMES:
         table = parcel.part(name)[["user_id", "item_id"]].assign(rating=1.0)
@@ -271,7 +271,7 @@ def _cornac(parcel: Parcel, target: Path) -> None:
     _text(target / "load_cornac.py", CORNAC_SCRIPT)
 
 
-def _movielens(parcel: Parcel, target: Path) -> None:
+def _movielens(parcel: ExportBundle, target: Path) -> None:
     """ratings.csv and movies.csv as MovieLens has them (raw ids), with a fifth column that says the split."""
     log = parcel.log
     rating = log["rating"] if "rating" in log else np.ones(len(log))
@@ -290,7 +290,7 @@ def _movielens(parcel: Parcel, target: Path) -> None:
         films.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n", encoding="utf-8")
 
 
-LAYOUTS: dict[str, Callable[[Parcel, Path], None]] = {
+LAYOUTS: dict[str, Callable[[ExportBundle, Path], None]] = {
     "mmrec": _mmrec,
     "elliot": _elliot,
     "recbole": _recbole,

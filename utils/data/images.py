@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): item pictures from the addresses in a catalogue, asked for politely and only once.
+"""Download item pictures from the addresses in a catalogue, at a limited rate and each only once.
 
 Few connections, a pause between requests, one shared pause for all of them when the server says 429 or 5xx (as long as
 its Retry-After asks), a ledger ``images.tsv`` that says of every item what came of it, and files that are whole pictures
@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from utils.data.media import image_problem
-from utils.download import DownloadError, Patience, fetch
+from utils.download import DownloadError, RetryPolicy, fetch
 from utils.errors import CourseError
 
 OK, GONE, WRONG, FAILED, NOT_ASKED = "ok", "gone", "not a picture", "failed", "not asked"
@@ -34,8 +34,8 @@ _ENDING = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP":
 
 
 @dataclass(frozen=True)
-class Manners:
-    """How to ask: connections at a time, seconds between two requests, tries and pauses, and when to give up.
+class RateLimit:
+    """How fast pictures are asked for: connections, seconds between two requests, tries, pauses, and when to give up.
 
     Attributes:
         connections: requests under way at once.
@@ -43,7 +43,7 @@ class Manners:
         tries: tries per picture when the server is busy.
         pause: seconds of the shared pause after 429 or 5xx without Retry-After; it doubles with each in a row.
         longest: a longer Retry-After than this ends the run (what came stays).
-        patience_run: so many pictures in a row that fail (not: are gone) end the run.
+        max_failures: so many pictures in a row that fail (not: are gone) end the run.
         timeout: seconds without a byte.
     """
 
@@ -52,7 +52,7 @@ class Manners:
     tries: int = 3
     pause: float = 5.0
     longest: float = 300.0
-    patience_run: int = 25
+    max_failures: int = 25
     timeout: float = 20.0
 
 
@@ -72,14 +72,14 @@ class ImageReport:
 
 
 class _Stop(Exception):
-    """The server does not want us now."""
+    """The server asks for a longer wait than the limit allows, or the run ends."""
 
 
 class _Pace:
     """One clock for all connections: requests start ``interval`` apart, and never before a shared pause has ended."""
 
-    def __init__(self, manners: Manners) -> None:
-        self.manners, self.lock = manners, threading.Lock()
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit, self.lock = limit, threading.Lock()
         self.next, self.busy, self.halted = 0.0, 0, threading.Event()
 
     def turn(self) -> None:
@@ -88,22 +88,22 @@ class _Pace:
             with self.lock:
                 left = self.next - time.monotonic()
                 if left <= 0:
-                    self.next = time.monotonic() + self.manners.interval
+                    self.next = time.monotonic() + self.limit.interval
                     return
             self.halted.wait(left)
         raise _Stop("stopped")
 
     def pause(self, asked: float) -> None:
-        """Hold everybody back: the server answered 429 or 5xx, and asked for so many seconds (0: did not say)."""
+        """Make all connections wait: the server answered 429 or 5xx, and asked for so many seconds (0: did not say)."""
         with self.lock:
             self.busy += 1
-            seconds = asked or self.manners.pause * 2 ** min(self.busy - 1, 6)
-            self.next = max(self.next, time.monotonic() + min(seconds, self.manners.longest))
-        if seconds > self.manners.longest:
+            seconds = asked or self.limit.pause * 2 ** min(self.busy - 1, 6)
+            self.next = max(self.next, time.monotonic() + min(seconds, self.limit.longest))
+        if seconds > self.limit.longest:
             raise _Stop(f"the server asks to wait {seconds / 60:,.0f} minutes; run the same command after that")
 
     def well(self) -> None:
-        """The server answered as it should."""
+        """Note a good answer: the next pause is a short one again."""
         with self.lock:
             self.busy = 0
 
@@ -113,7 +113,7 @@ def fetch_images(
     folder: Path,
     *,
     max_images: int | None = None,
-    manners: Manners | None = None,
+    rate_limit: RateLimit | None = None,
     progress: bool = False,
 ) -> ImageReport:
     """Have a picture of each item in ``folder/images``.
@@ -122,7 +122,7 @@ def fetch_images(
         addresses: (item id, addresses of the same picture in the order to try, at most two of which are tried).
         folder: the dataset's folder; the ledger is ``folder/images.tsv``.
         max_images: ask for so many pictures at most in this call (None: all).
-        manners: how to ask.
+        rate_limit: how to ask.
         progress: show a bar.
 
     Returns:
@@ -131,13 +131,13 @@ def fetch_images(
     Raises:
         CourseError: no network at all, or the disk is full. What came before stays.
     """
-    manners = manners or Manners()
+    limit = rate_limit or RateLimit()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = _Ledger(folder)
     wanted = [(item, urls[:2]) for item, urls in addresses]
     todo = [(item, urls) for item, urls in wanted if urls and not ledger.settled(item)]
     waiting = todo[: max_images if max_images is not None else len(todo)]
-    stopped = _run(waiting, folder, ledger, manners, progress)
+    stopped = _run(waiting, folder, ledger, limit, progress)
     counts: Counter[str] = Counter()
     for item, urls in wanted:
         known = ledger.rows.get(item)
@@ -150,21 +150,21 @@ def fetch_images(
 
 
 def _run(
-    todo: list[tuple[str, list[str]]], folder: Path, ledger: _Ledger, manners: Manners, progress: bool
+    todo: list[tuple[str, list[str]]], folder: Path, ledger: _Ledger, limit: RateLimit, progress: bool
 ) -> str:  # fmt: skip
     """Work through the list; return why it ended early, "" when it did not."""
-    pace, stopped, in_a_row = _Pace(manners), "", 0
+    pace, stopped, in_a_row = _Pace(limit), "", 0
     queue = iter(todo)
     bar = _bar(len(todo)) if progress and todo else None
-    with ThreadPoolExecutor(manners.connections) as pool:
+    with ThreadPoolExecutor(limit.connections) as pool:
         under_way: set[Future] = set()
         try:
             while True:
-                while len(under_way) < 2 * manners.connections and not stopped:
+                while len(under_way) < 2 * limit.connections and not stopped:
                     entry = next(queue, None)
                     if entry is None:
                         break
-                    under_way.add(pool.submit(_one, *entry, folder, pace, manners))
+                    under_way.add(pool.submit(_one, *entry, folder, pace, limit))
                 if not under_way:
                     return stopped
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
@@ -179,7 +179,7 @@ def _run(
                     in_a_row = in_a_row + 1 if row[1] == FAILED else 0
                     if bar is not None:
                         bar.update()
-                    if in_a_row >= manners.patience_run and not stopped:
+                    if in_a_row >= limit.max_failures and not stopped:
                         stopped = f"{in_a_row} pictures in a row failed ({row[4]}); run the same command later"
                         pace.halted.set()
         finally:  # also Ctrl-C: nobody starts another request
@@ -191,16 +191,16 @@ def _run(
                 bar.close()
 
 
-def _one(item: str, urls: list[str], folder: Path, pace: _Pace, manners: Manners) -> tuple[str, ...]:
+def _one(item: str, urls: list[str], folder: Path, pace: _Pace, limit: RateLimit) -> tuple[str, ...]:
     """Fetch one picture; return its row of the ledger."""
     incoming = folder / "images" / f".incoming-{_file_name(item)}"
     last = (item, FAILED, "", urls[0], "not tried")
     for url in urls:
-        for attempt in range(manners.tries):
+        for attempt in range(limit.tries):
             pace.turn()
             try:
-                patience = Patience(timeout=manners.timeout, attempts=1, longest=manners.longest)
-                fetch(url, incoming, max_bytes=MAX_BYTES, receipt=False, patience=patience)
+                policy = RetryPolicy(timeout=limit.timeout, attempts=1, longest=limit.longest)
+                fetch(url, incoming, max_bytes=MAX_BYTES, receipt=False, retry=policy)
                 pace.well()
                 return (item, *_keep(item, incoming, folder, url))
             except DownloadError as error:

@@ -1,16 +1,14 @@
-"""Room "Which?" (utils/data): the MovieLens releases 100K, 1M and latest-small, read from their zip archives."""
+"""Read the MovieLens releases 100K, 1M and latest-small from their zip archives."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from utils.archives import unpack
-from utils.data.streams import BadRows, Log, Shelf
+from utils.data.streams import BadRows, ItemStream, ReviewStream
 from utils.errors import CourseError
 
 # Ratings file, its separator and header; films file, its separator and header; encoding of the films.
@@ -23,7 +21,9 @@ _GENRES = """unknown Action Adventure Animation Children's Comedy Crime Document
 Mystery Romance Sci-Fi Thriller War Western""".split()
 
 
-def scan_movielens(archive: Path, release: str, folder: Path, log: Log, shelf: Shelf, bad: BadRows) -> None:
+def scan_movielens(
+    archive: Path, release: str, folder: Path, reviews: ReviewStream, items: ItemStream, bad: BadRows
+) -> None:
     """Unpack a release into ``folder`` (nothing outside of it) and read its ratings and films.
 
     A film's text is its title: these releases carry no plot and no poster. Genres become the category.
@@ -38,7 +38,7 @@ def scan_movielens(archive: Path, release: str, folder: Path, log: Log, shelf: S
             raise CourseError(f"{archive} holds no {name}; check that it is {release}.zip, or get it again.")
     for number, row in _rows(files[films], film_gap, film_header, encoding):
         try:
-            shelf.add(row[0], row[1].strip(), "", _genres(row, release), "", [])
+            items.add(row[0], row[1].strip(), "", _genres(row, release), "", [])
         except IndexError:
             bad.add(films, number, "too few fields")
     for number, row in _rows(files[ratings], gap, header, "utf-8"):
@@ -46,10 +46,10 @@ def scan_movielens(archive: Path, release: str, folder: Path, log: Log, shelf: S
             rating = float(row[2])
             if not row[0] or not row[1] or not math.isfinite(rating):
                 raise ValueError("an empty id or a rating that is no number")
-            log.add(row[0], row[1], rating, int(row[3]), "")
+            reviews.add(row[0], row[1], rating, int(row[3]), "")
         except (ValueError, IndexError, OverflowError) as error:
             bad.add(ratings, number, str(error))
-    if not len(log):
+    if not len(reviews):
         raise CourseError(f"{archive}: {ratings} holds no rating; get it again.")
 
 
@@ -65,12 +65,3 @@ def _genres(row: list[str], release: str) -> str:
     if release == "ml-100k":
         return "|".join(name for name, flag in zip(_GENRES, row[5:]) if flag == "1")
     return row[2].strip()
-
-
-def readme_of(archive: Path) -> str:
-    """Return the publisher's own terms inside the archive, "" when there are none: they count, not our summary."""
-    with zipfile.ZipFile(archive) as zipped:
-        for name in zipped.namelist():
-            if name.rsplit("/", 1)[-1].upper().startswith("README"):
-                return io.TextIOWrapper(zipped.open(name), "utf-8", errors="replace").read(100_000)
-    return ""

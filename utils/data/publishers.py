@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): a publisher's dataset by name, from its terms to a course folder; see :func:`get`."""
+"""Make a course folder of a publisher's dataset by its name, from the terms to the split; see :func:`get`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 import pandas as pd
 
 from utils.data.amazon import scan_items, scan_reviews
-from utils.data.catalogue import CAME, COMPLETE, JOINED, UNVERIFIED, Entry, Source, find_entry
+from utils.data.catalogue import CAME, COMPLETE, JOINED, UNVERIFIED, Entry, find_entry
 from utils.data.clean import strip_markup
-from utils.data.images import NOT_ASKED, ImageReport, Manners, fetch_images
+from utils.data.images import NOT_ASKED, ImageReport, RateLimit, fetch_images
 from utils.data.movielens import scan_movielens
 from utils.data.split import STRATEGIES
-from utils.data.streams import BadRows, Log, Shelf, Sieve, write_interactions
+from utils.data.streams import BadRows, ItemStream, KCoreFilter, ReviewStream, write_interactions
 from utils.data.tables import write_table
-from utils.download import Patience, fetch, find_md5, text_of
+from utils.download import RetryPolicy, fetch, find_md5, text_of
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path, write_json
 
 DOWNLOADS = ROOT / "data" / "downloads"
-MARK = ".made-by-get.json"  # a folder with it is ours to make anew
+MARK = ".made-by-get.json"  # a folder with it was made by get(), which may make it anew
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
-class Got:
+class DownloadResult:
     """What :func:`get` made: the folder, the counts of every step, the split's parts, the pictures, the bad rows."""
 
     folder: Path
@@ -91,10 +91,10 @@ def get(
     limit: int | None = None,
     progress: bool = True,
     say: Callable[[str], None] = print,
-    patience: Patience | None = None,
-    manners: Manners | None = None,
+    retry: RetryPolicy | None = None,
+    rate_limit: RateLimit | None = None,
     **choices: Any,
-) -> Got:
+) -> DownloadResult:
     """Make a course folder of a publisher's dataset: download, parse, deduplicate, join, clean, k-core, split, pictures.
 
     Nothing is loaded whole: a category of several GB fits in 2 GB of memory. Stopped at any point, the same call goes on
@@ -110,7 +110,7 @@ def get(
         limit: read only so many reviews (a first look).
         progress: show bars.
         say: what prints.
-        patience, manners: waits for files and for pictures.
+        retry, rate_limit: waits for files and for pictures.
         choices: single fields of the recipe, for example ``k=10``.
 
     Returns:
@@ -126,40 +126,44 @@ def get(
     raw = Path(source) if source else DOWNLOADS / "raw" / entry.family / entry.edition
     if not source:
         _agree(entry, raw, accept, say)
-    files = _files(entry, raw, bool(source), progress, patience, say)
+    files = _files(entry, raw, bool(source), progress, retry, say)
     bad = BadRows()
-    with _workshop(folder) as shop, Log(shop / "log") as log, Shelf(shop / "items") as shelf:
-        sieve = _read(entry, files, shop, log, shelf, bad, limit, say)
-        _select(sieve, shelf, entry, plan)
+    with (
+        _spool_folder(folder) as spools,
+        ReviewStream(spools / "reviews") as reviews,
+        ItemStream(spools / "items") as items,
+    ):
+        core = _read(entry, files, spools, reviews, items, bad, limit, say)
+        _select(core, items, entry, plan)
         report = None
         if images and entry.family == "amazon":
-            report = _pictures(folder, sieve, shelf, max_images, manners, progress, say)
+            report = _pictures(folder, core, items, max_images, rate_limit, progress, say)
         if report and plan.items == "complete":
             _check_all_asked(report)
             keys = {hash(item) for item in report.files}
-            sieve.only_items(_array(keys), CAME)
+            core.only_items(_array(keys), CAME)
             if plan.k:
-                sieve.k_core(plan.k)
-        if not sieve.alive.any():
-            raise CourseError(f"Nothing of {entry.name} is left after {sieve.steps[-1][0]}; choose a smaller k.")
-        for name in (
+                core.k_core(plan.k)
+        if not core.alive.any():
+            raise CourseError(f"Nothing of {entry.name} is left after {core.steps[-1][0]}; choose a smaller k.")
+        for file in (
             "interactions.tsv.gz",
             "README.md",
         ):  # killed from here on, the folder is no dataset, not a mixed one
-            (folder / name).unlink(missing_ok=True)
-        ids = _write_items(folder / "items.tsv", sieve, shelf, report.files if report else {}, entry.family)
+            (folder / file).unlink(missing_ok=True)
+        ids = _write_items(folder / "items.tsv", core, items, report.files if report else {}, entry.family)
         parts = write_interactions(
-            folder / "interactions.tsv.gz", log, sieve, ids, strategy=plan.strategy, seed=plan.seed, valid=plan.valid,
+            folder / "interactions.tsv.gz", reviews, core, ids, strategy=plan.strategy, seed=plan.seed, valid=plan.valid,
             test=plan.test, clean=_clean_review,
         )  # fmt: skip
-    got = Got(folder, _steps_table(entry, sieve), parts, report, bad, shelf.repeated)
+    got = DownloadResult(folder, _steps_table(entry, core), parts, report, bad, items.repeated)
     _write_card(entry, plan, got, limit)
     say(str(got))
     return got
 
 
 def _near(path: Path) -> str:
-    """A path as the reader would type it: from here, when it lies below."""
+    """A path as text: relative to the working directory when it lies below it."""
     here = Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
@@ -222,7 +226,7 @@ def _somebody_there() -> bool:
 
 
 def _files(
-    entry: Entry, raw: Path, local: bool, progress: bool, patience: Patience | None, say: Callable[[str], None]
+    entry: Entry, raw: Path, local: bool, progress: bool, retry: RetryPolicy | None, say: Callable[[str], None]
 ) -> dict[str, Path]:
     """Have the publisher's files in ``raw``; return part -> path."""
     paths = {}
@@ -232,33 +236,29 @@ def _files(
             raise CourseError(f"{raw} holds no {source.name}; put it there, or leave --from out to download it.")
         if not local:
             had = path.is_file()
-            md5 = source.md5 or (find_md5(text_of(source.md5_url, patience)) if source.md5_url and not had else "")
-            receipt = _fetch(source, path, md5, progress, patience)
+            md5 = source.md5 or (find_md5(text_of(source.md5_url, retry)) if source.md5_url and not had else "")
+            receipt = fetch(
+                source.urls, path, kind=source.kind, size=source.size, md5=md5, progress=progress, retry=retry
+            )  # fmt: skip
             what = "is there" if had else f"{receipt['bytes']:,} bytes"
             say(f"{source.name}: {what}; checked: {', '.join(receipt['checked']) or 'its length'}")
         paths[part] = path
     return paths
 
 
-def _fetch(source: Source, path: Path, md5: str, progress: bool, patience: Patience | None) -> dict[str, Any]:
-    return fetch(
-        source.urls, path, kind=source.kind, size=source.size, md5=md5, progress=progress, patience=patience
-    )  # fmt: skip
-
-
 @contextmanager
-def _workshop(folder: Path) -> Iterator[Path]:
-    """A folder for the spools beside the result, gone at the end whatever happens.
+def _spool_folder(folder: Path) -> Iterator[Path]:
+    """A folder for temporary files inside the result's folder, removed at the end whatever happens.
 
     Raises:
         CourseError: the disk is full (what was downloaded is kept).
     """
-    shop = folder / ".workshop"
+    spools = folder / ".workshop"
     try:
-        shutil.rmtree(shop, ignore_errors=True)
-        shop.mkdir(parents=True)
+        shutil.rmtree(spools, ignore_errors=True)
+        spools.mkdir(parents=True)
         write_json(folder / MARK, {"made_by": "python -m utils.data get"})
-        yield shop
+        yield spools
     except OSError as error:
         reason = error.strerror or error
         raise CourseError(
@@ -266,47 +266,47 @@ def _workshop(folder: Path) -> Iterator[Path]:
             "again: what was downloaded is kept."
         ) from error
     finally:
-        shutil.rmtree(shop, ignore_errors=True)
+        shutil.rmtree(spools, ignore_errors=True)
 
 
 def _read(
-    entry: Entry, files: dict[str, Path], shop: Path, log: Log, shelf: Shelf, bad: BadRows, limit: int | None,
-    say: Callable[[str], None],
-) -> Sieve:  # fmt: skip
-    """Read the publisher's files into the log and the shelf."""
+    entry: Entry, files: dict[str, Path], spools: Path, reviews: ReviewStream, items: ItemStream, bad: BadRows,
+    limit: int | None, say: Callable[[str], None],
+) -> KCoreFilter:  # fmt: skip
+    """Read the publisher's files: the reviews, the items, and a filter in which every row still stays."""
     say(f"reading {', '.join(path.name for path in files.values())}")
     if entry.family == "movielens":
-        scan_movielens(files["archive"], entry.edition, shop / "unpacked", log, shelf, bad)
-        flush(log, shelf)
-        return Sieve(log)
-    scan_reviews(files["reviews"], entry.edition, log, bad, limit)
-    flush(log)
-    sieve = Sieve(log)
-    scan_items(files["items"], entry.edition, shelf, bad, sieve.living_items())
-    flush(shelf)
-    return sieve
+        scan_movielens(files["archive"], entry.edition, spools / "unpacked", reviews, items, bad)
+        flush(reviews, items)
+        return KCoreFilter(reviews)
+    scan_reviews(files["reviews"], entry.edition, reviews, bad, limit)
+    flush(reviews)
+    core = KCoreFilter(reviews)
+    scan_items(files["items"], entry.edition, items, bad, core.living_items())
+    flush(items)
+    return core
 
 
-def flush(*spools: Log | Shelf) -> None:
-    """Bring what was added to the disk, so that the next pass reads it."""
+def flush(*spools: ReviewStream | ItemStream) -> None:
+    """Write what was added to the disk, so that the next pass reads it."""
     for spool in spools:
         spool._file.flush()
 
 
-def _select(sieve: Sieve, shelf: Shelf, entry: Entry, plan: Recipe) -> None:
-    """Run the steps from rows to a core, in order."""
-    sieve.drop_repeated_rows()
+def _select(core: KCoreFilter, items: ItemStream, entry: Entry, plan: Recipe) -> None:
+    """Run the steps from all rows to the k-core, in order."""
+    core.drop_repeated_rows()
     if entry.family == "amazon":
-        sieve.drop_variants(applied=plan.variants == "one")
-    sieve.one_per_pair()
-    sieve.only_items(shelf.known(), JOINED)
+        core.drop_variants(applied=plan.variants == "one")
+    core.one_per_pair()
+    core.only_items(items.known(), JOINED)
     least = entry.min_rating if plan.min_rating is None else plan.min_rating
     if least > 0:
-        sieve.min_rating(least)
+        core.min_rating(least)
     if entry.family == "amazon":
-        sieve.only_items(shelf.known(text=True, image=True), COMPLETE, applied=plan.items == "complete")
+        core.only_items(items.known(text=True, image=True), COMPLETE, applied=plan.items == "complete")
     if plan.k:
-        sieve.k_core(plan.k)
+        core.k_core(plan.k)
 
 
 def _array(keys: set[int]):
@@ -316,7 +316,7 @@ def _array(keys: set[int]):
 
 
 def _check_all_asked(report: ImageReport) -> None:
-    """Items would be dropped although their picture is only still to come.
+    """Refuse to drop items whose picture was not asked for yet.
 
     Raises:
         CourseError: some pictures were not asked for yet.
@@ -331,28 +331,30 @@ def _check_all_asked(report: ImageReport) -> None:
 
 
 def _pictures(
-    folder: Path, sieve: Sieve, shelf: Shelf, max_images: int | None, manners: Manners | None, progress: bool,
-    say: Callable[[str], None],
+    folder: Path, core: KCoreFilter, items: ItemStream, max_images: int | None, rate_limit: RateLimit | None,
+    progress: bool, say: Callable[[str], None],
 ) -> ImageReport:  # fmt: skip
     """Ask for the pictures of the items that are left."""
     say(
-        f"pictures of up to {len(sieve.living_items()):,} items, a few at a time; Ctrl-C stops, the same command goes on"
+        f"pictures of up to {len(core.living_items()):,} items, a few at a time; Ctrl-C stops, the same command goes on"
     )
-    rows = shelf.rows(sieve.living_items())
+    rows = items.rows(core.living_items())
     report = fetch_images(
-        ((row[0], row[5]) for row in rows), folder, max_images=max_images, manners=manners, progress=progress
+        ((row[0], row[5]) for row in rows), folder, max_images=max_images, rate_limit=rate_limit, progress=progress
     )
     say(str(report))
     return report
 
 
-def _write_items(path: Path, sieve: Sieve, shelf: Shelf, files: dict[str, str], family: str) -> dict[int, int]:
+def _write_items(
+    path: Path, core: KCoreFilter, items: ItemStream, files: dict[str, str], family: str
+) -> dict[int, int]:
     """Write items.tsv in chunks; return item key -> row."""
     ids: dict[int, int] = {}
     columns = ["item", "title", "description", "category", *(["brand", "image"] if family == "amazon" else [])]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n", errors="replace") as file:
         file.write("\t".join(columns) + "\n")
-        for item, title, description, category, brand, _urls in shelf.rows(sieve.living_items()):
+        for item, title, description, category, brand, _urls in items.rows(core.living_items()):
             fields = [item, title, description, category, *([brand, files.get(item, "")] if family == "amazon" else [])]
             file.write("\t".join(" ".join(value.split()) for value in fields) + "\n")
             ids[hash(item)] = len(ids)
@@ -363,10 +365,10 @@ def _clean_review(text: str) -> str:
     return strip_markup(text) if "<" in text or "&" in text else text
 
 
-def _steps_table(entry: Entry, sieve: Sieve) -> pd.DataFrame:
+def _steps_table(entry: Entry, core: KCoreFilter) -> pd.DataFrame:
     """One row per step: what the run counted, and beside it what others report of the same step."""
     rows = []
-    for step, users, items, interactions, applied in sieve.steps:
+    for step, users, items, interactions, applied in core.steps:
         expected = entry.expected.get(step, (None, None, None))
         rows.append((step, users, items, interactions, *expected, applied))
     names = ["step", "users", "items", "interactions"]
@@ -389,7 +391,7 @@ def table_of(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _write_card(entry: Entry, plan: Recipe, got: Got, limit: int | None) -> None:
+def _write_card(entry: Entry, plan: Recipe, got: DownloadResult, limit: int | None) -> None:
     """Write README.md (the dataset card), steps.tsv, bad_rows.tsv and the .gitignore of the folder."""
     folder = got.folder
     write_table(folder / "steps.tsv", got.steps.astype(object).where(got.steps.notna(), ""))

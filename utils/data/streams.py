@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): logs too large for the memory: integer columns here, the texts on the disk, several passes.
+"""Read review files larger than the memory: integer columns in memory, the texts on the disk, several passes.
 
 A review costs 32 bytes of memory: two 64-bit keys instead of the ids, one of the text, the time and the rating. Its
 strings wait in a *spool*, a plain file beside the target with one line per review, which later passes read in order.
@@ -33,7 +33,7 @@ CHUNK = 8192
 
 
 def key_of(text: str) -> int:
-    """A 64-bit key of an id: two ids of a log share one with a chance of about n^2 / 2^65; names are compared later."""
+    """A 64-bit key of an id: two ids of a file share one with a chance of about n^2 / 2^65; names are compared later."""
     return hash(text)
 
 
@@ -55,8 +55,8 @@ class BadRows:
         return pd.DataFrame(self.rows, columns=["file", "line", "reason"])
 
 
-class Log:
-    """Reviews while they are read: columns in memory, strings in the spool. Use as a context, then :meth:`columns`."""
+class ReviewStream:
+    """The reviews of a file: columns in memory, strings in a spool. Use as a context, then :meth:`columns`."""
 
     def __init__(self, spool: Path) -> None:
         if sys.hash_info.width < 64:
@@ -65,7 +65,7 @@ class Log:
         self.users, self.items, self.texts = array("q"), array("q"), array("q")
         self.times, self.ratings = array("i"), array("f")
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> ReviewStream:
         self.spool.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.spool, "w", encoding="utf-8", newline="\n", buffering=1 << 20, errors="surrogatepass")
         return self
@@ -108,8 +108,8 @@ class Log:
                 yield user, item, text
 
 
-class Shelf:
-    """Items while they are read: keys and what each item has in memory, the rest in a spool of JSON lines."""
+class ItemStream:
+    """The items of a file: keys and what each item has in memory, the rest in a spool of JSON lines."""
 
     def __init__(self, spool: Path) -> None:
         self.spool = spool
@@ -117,7 +117,7 @@ class Shelf:
         self.repeated = 0
         self._seen: set[int] = set()
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> ItemStream:
         self._file = open(self.spool, "w", encoding="utf-8", newline="\n", buffering=1 << 20)
         return self
 
@@ -158,16 +158,16 @@ class Shelf:
         return np.frombuffer(self.keys, dtype=np.int64)[keep]
 
 
-class Sieve:
-    """Which rows stay, step by step, with the counts of every step.
+class KCoreFilter:
+    """The steps from the rows of a file to a k-core: which rows stay, and the counts of every step.
 
     Attributes:
         alive: (n,) bool.
         steps: (step, users, items, interactions, applied) of each step so far.
     """
 
-    def __init__(self, log: Log) -> None:
-        columns = log.columns()
+    def __init__(self, reviews: ReviewStream) -> None:
+        columns = reviews.columns()
         self.user_keys, user = np.unique(columns["user"], return_inverse=True)
         self.user = user.astype(np.int32).ravel()
         self.item_keys, item = np.unique(columns["item"], return_inverse=True)
@@ -184,7 +184,7 @@ class Sieve:
         return int(users.sum()), int(items.sum()), int(alive.sum())
 
     def note(self, step: str, alive: np.ndarray | None = None, applied: bool = True) -> None:
-        """Write the counts of a step down."""
+        """Note the counts of a step."""
         self.steps.append((step, *self.counts(self.alive if alive is None else alive), applied))
 
     def _keep(self, step: str, keep: np.ndarray, applied: bool = True) -> None:
@@ -269,8 +269,8 @@ class Sieve:
 
 def write_interactions(
     path: Path,
-    log: Log,
-    sieve: Sieve,
+    reviews: ReviewStream,
+    core: KCoreFilter,
     item_ids: dict[int, int],
     *,
     strategy: str,
@@ -291,17 +291,17 @@ def write_interactions(
     Returns:
         Rows per part: train, valid, test (and "left out", which stay without a part and are not written).
     """
-    rows = np.flatnonzero(sieve.alive)
-    names = _user_names(log, sieve)
-    rank = np.full(len(sieve.user_keys), -1, dtype=np.int32)
+    rows = np.flatnonzero(core.alive)
+    names = _user_names(reviews, core)
+    rank = np.full(len(core.user_keys), -1, dtype=np.int32)
     rank[sorted(names, key=names.__getitem__)] = np.arange(len(names), dtype=np.int32)
-    position = np.array([item_ids.get(key, -1) for key in sieve.item_keys.tolist()], dtype=np.int32)
-    columns = {"user_id": rank[sieve.user[rows]], "item_id": position[sieve.item[rows]]}
-    labels = _labels(columns, sieve.time[rows], len(names), len(item_ids), strategy, seed, valid, test)
-    living = sieve.alive.copy()
+    position = np.array([item_ids.get(key, -1) for key in core.item_keys.tolist()], dtype=np.int32)
+    columns = {"user_id": rank[core.user[rows]], "item_id": position[core.item[rows]]}
+    labels = _labels(columns, core.time[rows], len(names), len(item_ids), strategy, seed, valid, test)
+    living = core.alive.copy()
     living[rows[labels == LEFT_OUT]] = False
     written = labels[labels != LEFT_OUT]
-    facts = zip(sieve.rating[living].tolist(), sieve.time[living].tolist(), written.tolist(), log.lines(living))
+    facts = zip(core.rating[living].tolist(), core.time[living].tolist(), written.tolist(), reviews.lines(living))
     with atomic_path(path) as temporary, ExitStack() as stack:
         raw = stack.enter_context(open(temporary, "wb"))
         file = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4))
@@ -317,10 +317,10 @@ def write_interactions(
     return {**parts, "left out": int((labels == LEFT_OUT).sum())}
 
 
-def _user_names(log: Log, sieve: Sieve) -> dict[int, str]:
+def _user_names(reviews: ReviewStream, core: KCoreFilter) -> dict[int, str]:
     """Return the names of the living users (position in ``user_keys`` -> name), and make sure that no key is shared."""
     names: dict[int, str] = {}
-    for user_id, (user, _item, _text) in zip(sieve.user[sieve.alive].tolist(), log.lines(sieve.alive)):
+    for user_id, (user, _item, _text) in zip(core.user[core.alive].tolist(), reviews.lines(core.alive)):
         if names.setdefault(user_id, user) != user:
             raise CourseError(
                 f"The users {names[user_id]!r} and {user!r} share a key by chance; run the command again."
@@ -335,7 +335,7 @@ def _labels(
     """Return TRAIN, VALID, TEST or LEFT_OUT per row, (n,) int8, by the course's own split."""
     table = pd.DataFrame({**columns, "timestamp": time.astype(np.int64)})
     items = pd.DataFrame({"item": np.zeros(n_items, dtype=np.int8)})
-    small = Dataset("this log", Path("."), np.zeros(n_users, dtype=np.int8), items, table)
+    small = Dataset("these reviews", Path("."), np.zeros(n_users, dtype=np.int8), items, table)
     split = split_dataset(small, strategy, seed=seed, valid=valid, test=test)
     pair = columns["user_id"].astype(np.int64) * n_items + columns["item_id"]
     labels = np.full(len(pair), LEFT_OUT, dtype=np.int8)

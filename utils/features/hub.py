@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from utils.devices import exact
-from utils.download import DownloadError, Patience, fetch
+from utils.download import DownloadError, RetryPolicy, fetch
 from utils.errors import CourseError, suggest
 from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
 from utils.features.registry import Encoder, Network, needs_network, register_family
 from utils.features.text import CutTexts, transformer
 from utils.features.weights import SECONDS, file_digest, hub_encoder
 
-PATIENCE = Patience(timeout=SECONDS, attempts=2, pause=1.0)  # without a network the message comes after seconds
+RETRY = RetryPolicy(timeout=SECONDS, attempts=2, pause=1.0)  # without a network the message comes after seconds
 
 
 def weights_url(weights: Any) -> str:
@@ -49,7 +49,7 @@ def _torchvision_file(name: str, weights: str) -> Path:
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     begins = re.search(r"-([0-9a-f]{8,})\.", file.name)
     try:
-        fetch(url, file, sha256=begins[1] if begins else "", patience=PATIENCE)
+        fetch(url, file, sha256=begins[1] if begins else "", retry=RETRY)
     except DownloadError as error:
         if error.offline or error.status:
             raise needs_network(f"torchvision:{name}", "visual", str(error).split(";")[0]) from error
