@@ -203,7 +203,7 @@ def test_html_in_a_source_is_shown_not_run(tmp_path):
 
 
 def test_colours_of_the_modalities_come_from_plotstyle():
-    css = (source.SLIDES / "deck.css").read_text(encoding="utf-8")
+    css = (source.SLIDES / "theme" / "deck.css").read_text(encoding="utf-8")
     made = page.colours_css()
     for modality, colour in MODALITY_COLOURS.items():
         assert colour in made and f".m-{modality}" in made

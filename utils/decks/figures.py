@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, sha256, write_json
 from utils.plotstyle import png
+from utils.templates import THEME
 
 CACHE = ROOT / "build" / "slides" / "cache"
 DPI = 170
@@ -100,7 +101,7 @@ def make(name: str, **options: str) -> Made:
 
 
 def _state(function: Drawing) -> str:
-    """Hash everything that a figure can be made of: its code, what that imports, records, results, tables and features."""
+    """Hash everything that a figure can be made of: its code, what that imports, its template, records, results and data."""
     home = Path(importlib.import_module(function.__module__).__file__ or "")
     source = _reached(home.read_text(encoding="utf-8"), function.__name__)
     digest = hashlib.sha256((_data_state() + source).encode())
@@ -109,6 +110,9 @@ def _state(function: Drawing) -> str:
     every = re.search(r"\bresults\.", source)  # a function of utils.results may read any of them
     for path in sorted((ROOT / "data" / "results").glob("*.json")):
         if every or path.stem in source:
+            digest.update((path.name + _sha(path)).encode())
+    for path in sorted(THEME.iterdir()):
+        if f"{path.stem}.html" in source:  # a drawing from a template, with its style and script
             digest.update((path.name + _sha(path)).encode())
     return digest.hexdigest()
 
