@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 
 import jinja2
 import pytest
 
-from utils import pages, quiz, quiz_page, site, templates
-from utils.decks import page, source
+from utils import pages, quiz, quiz_page, runner, site, templates
+from utils.decks import figures, page, source
 from utils.files import ROOT
 from utils.handouts import reading, text
 from utils.live import copies, plan
@@ -121,3 +122,21 @@ def test_quizzes_and_forms_may_neither_fetch_nor_send(kind):
     made = templates.render(kind, **values)
     assert made.index("Content-Security-Policy") < made.index("<style>")
     assert "default-src 'none'" in made and "form-action 'none'" in made
+
+
+def test_a_changed_look_of_a_notebooks_page_makes_its_stamp_old(monkeypatch):
+    (path,) = pages.course.notebook_paths()[:1]
+    hashed = []
+    monkeypatch.setattr(runner, "sha256", lambda file: hashed.append(file) or "x")
+    runner.stamp_of(path, {}, "sticker_shop", [])
+    assert {templates.THEME / "notebook.css", templates.THEME / "notebook.html"} <= set(hashed)
+
+
+def test_a_figure_from_a_template_is_drawn_again_when_the_template_changes(tmp_path, monkeypatch):
+    shutil.copytree(templates.THEME, tmp_path / "theme")
+    monkeypatch.setattr(figures, "THEME", tmp_path / "theme")
+    dial, other = (figures.registry()[name] for name in ("dial", "popularity"))
+    before = [figures._state(dial), figures._state(other)]
+    (tmp_path / "theme" / "dial.js").write_text("other", encoding="utf-8")
+    figures._sha.cache_clear()
+    assert figures._state(dial) != before[0] and figures._state(other) == before[1]

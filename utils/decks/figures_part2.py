@@ -13,10 +13,6 @@ from utils.decks.figures import figure
 from utils.decks.numbers import recorded, shop, value
 from utils.plotstyle import MODALITY_COLOURS
 
-GREY = MODALITY_COLOURS["none"]
-SLIDE = (11, 4.4)
-
-
 # ---- 2.1 missing modalities -----------------------------------------------------------------------------------------
 
 
