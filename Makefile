@@ -33,7 +33,7 @@ slides: env
 	@$(BIN)/python -m utils.decks $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 quiz: env
-	@$(BIN)/python -m utils.quiz build
+	@$(BIN)/python -m utils.quiz_page build
 
 handouts: env
 	@$(BIN)/python -m utils.handouts $(ARGS)

@@ -5,13 +5,14 @@ import re
 import shutil
 
 import pytest
+from matplotlib.colors import to_hex
 
 from utils import results
 from utils.decks import browser, figures, numbers, page, render, source
 from utils.decks.__main__ import build, main
 from utils.errors import CourseError
 from utils.files import ROOT
-from utils.plotstyle import MODALITY_COLOURS
+from utils.plotstyle import HIT, MODALITY_COLOURS
 
 DECKS = [source.read(path) for path in source.paths()]
 SLIDES = [(deck, slide) for deck in DECKS for slide in deck.slides]
@@ -156,6 +157,12 @@ def test_claims_published_figures_and_minus():
         ('## T\n\n{{cell 05_trainin "2. The"}}\n\nNote: 60 s. Said.', r"Unknown notebook '05_trainin'"),
         ('## T\n\n{{cell 05_training "checks."}}\n\nNote: 60 s. Said.', r"cells of 05_training start with 'checks.'"),
         ("## T\n\n{{figure no_such}}\n\nNote: 60 s. Said.", r"slide 1: Unknown figure 'no_such'"),
+        ("## T\n\n{{bars}}\n\nNote: 60 s. Said.", r"slide 1: {{bars}} names no notebook"),
+        ("## T\n\n{{bars 00 axis=x}}\n\nNote: 60 s. Said.", r"slide 1: bars has nothing to draw"),
+        ("## T\n\n{{bars 05 warm_bpp=BPR}}\n\nNote: 60 s. Said.", r"slide 1: Unknown value in the record of 05 'warm_bpp'"),
+        ("## T\n\n{{bars 05 warm_bpr=[BPR]{visuel}}}\n\nNote: 60 s. Said.", r"Unknown kind of bar 'visuel'; did you mean visual"),
+        ("## T\n\n{{bars 05 warm_bpr=a warm_vbpr=a}}\n\nNote: 60 s. Said.", r"two bars of 05 have one name"),
+        ("## T\n\n{{bars 05 warm_bpr=a size=big}}\n\nNote: 60 s. Said.", r"figure bars cannot be drawn with"),
         ("## T\n\n{{code utils.losses.bpp}}\n\nNote: 60 s. Said.", r"Unknown name in utils.losses 'bpp'"),
         ("## T\n\n{{code utils.losses.bpr lines=2-9}}\n\nNote: 60 s. Said.", r"the code has 2 lines"),
         ("## T\n\n$\\foo{x}$\n\nNote: 60 s. Said.", r"slide 1: the formula .* has the unknown command"),
@@ -203,7 +210,7 @@ def test_html_in_a_source_is_shown_not_run(tmp_path):
 
 
 def test_colours_of_the_modalities_come_from_plotstyle():
-    css = (source.SLIDES / "deck.css").read_text(encoding="utf-8")
+    css = (source.SLIDES / "theme" / "deck.css").read_text(encoding="utf-8")
     made = page.colours_css()
     for modality, colour in MODALITY_COLOURS.items():
         assert colour in made and f".m-{modality}" in made
@@ -271,6 +278,47 @@ def test_a_figure_needs_alt_text_and_known_options(own_figure):
         figures.make("drawing", words=" ")
     with pytest.raises(CourseError, match="figure drawing cannot be drawn with"):
         figures.make("drawing", colour="red")
+
+
+def test_bars_are_those_of_the_record_with_their_colours_and_controls(monkeypatch):
+    entry = {"text": "A is more than B", "left": 0.5, "right": 0.25}
+    stored = {"notebook": "05_training", "values": {"a": {"value": 0.4}, "b": {"value": -0.1}}, "claims": [entry]}
+    monkeypatch.setattr(numbers, "record_file", lambda notebook: stored)
+    labels = {
+        "a": "[first]{visual}",
+        "b": "[second]{textual control}",
+        "right of A is": "[third]{hit}",
+        "a - b": "fourth",
+    }
+    drawn, alt = figures.bars("05", form=".2f", axis="Share", line="1/3", size="8x3", to="1", **labels)
+    (ax,) = drawn.axes
+    made = ax.patches
+    assert [bar.get_width() for bar in made] == [0.4, -0.1, 0.25, 0.5]
+    assert [to_hex(bar.get_edgecolor()).upper() for bar in made] == [
+        MODALITY_COLOURS["visual"], MODALITY_COLOURS["textual"], HIT, MODALITY_COLOURS["none"]
+    ]  # fmt: skip
+    assert [bar.get_hatch() for bar in made] == [None, "///", None, None] and to_hex(
+        made[1].get_facecolor()
+    ) == "#ffffff"
+    assert [word.get_text() for word in ax.get_yticklabels()] == ["first", "second", "third", "fourth"]
+    assert {line.get_xdata()[0] for line in ax.lines} == {0, 1 / 3} and ax.get_xlim()[1] == 1
+    assert ax.get_xlabel() == "Share" and tuple(drawn.get_size_inches()) == (8, 3)
+    assert alt == (
+        "Share: first 0.40; second -0.10; third 0.25; fourth 0.50. Hatched controls: second. Dashed line at 0.33."
+    )
+    assert figures.bars("05", line="a", a="x")[1] == "Recall at 20: x 0.400. Dashed line at 0.400."
+
+
+def test_a_directive_may_end_with_a_brace_and_go_on_in_the_next_line(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        figures, "make", lambda *a, **options: asked.append((a, options)) or figures.Made("x", png="AA")
+    )
+    markup = one_slide(
+        tmp_path, "## T\n\n{{bars 05 warm_bpr=[BPR]{none}\n  warm_vbpr=[VBPR]{multimodal}}}\n\nNote: 60 s. Said.\n"
+    )
+    assert asked == [(("bars",), {"notebook": "05", "warm_bpr": "[BPR]{none}", "warm_vbpr": "[VBPR]{multimodal}"})]
+    assert "<figure>" in markup and "}" not in markup
 
 
 # ---- without a browser ----

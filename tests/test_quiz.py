@@ -7,6 +7,7 @@ import pytest
 
 from utils import course, quiz, quiz_page
 from utils.errors import CourseError
+from utils.files import ROOT
 
 PARTS = quiz.parts()
 CHROMIUM = Path("/usr/bin/chromium")
@@ -232,3 +233,17 @@ def test_giving_up_shows_the_answer_and_counts_as_wrong(opened):
     page = opened("0")
     page.locator("form").nth(1).locator(".show").click()
     assert shown(page, 1) == 4 and ", 0 right at the first try" in page.inner_text("#score")
+
+
+def test_the_door_of_make_quiz_writes_pages_and_forms(tmp_path, capsys):
+    assert "python -m utils.quiz_page build\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert quiz_page.main(["build", "--out", str(tmp_path / "quiz")]) == 0
+    assert f"{len(PARTS) + 1} pages in" in capsys.readouterr().out
+    assert (tmp_path / "quiz" / "2.1.html").is_file() and (tmp_path / "instructor" / "feedback.html").is_file()
+
+
+def test_questions_know_nothing_of_pages(capsys):
+    """The terminal's quiz works without the pages; who asks it for them is told where they are made."""
+    assert "quiz_page import" not in Path(quiz.__file__).read_text(encoding="utf-8")
+    assert quiz.main(["build"]) == 1
+    assert "make quiz" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import re
 import threading
 
@@ -78,6 +79,19 @@ def test_a_site_without_any_notebook_still_works(build):
     quiz = (index.parent / "quiz" / "1.1.html").read_text(encoding="utf-8")
     assert f"/blob/TAG/notebooks/{path.name}" in quiz.replace(rooms.course.home()["tag"], "TAG")
     assert rooms.faults(index.parent) == []
+
+
+def test_a_page_is_written_again_when_its_look_changes(build, monkeypatch, tmp_path):
+    page = rooms.write_site(build).parent / "00_start_here.html"
+    page.write_text("as it was", encoding="utf-8")
+    rooms.write_site(build)
+    assert page.read_text(encoding="utf-8") == "as it was"
+    (tmp_path / "theme").mkdir()
+    (tmp_path / "theme" / "notebook.css").write_text("", encoding="utf-8")
+    os.utime(tmp_path / "theme" / "notebook.css", (page.stat().st_mtime + 9,) * 2)
+    monkeypatch.setattr(rooms, "THEME", tmp_path / "theme")
+    rooms.write_site(build)
+    assert "course-bar" in page.read_text(encoding="utf-8")
 
 
 def test_a_half_site_is_not_published(build, capsys):

@@ -109,6 +109,7 @@ def metric_bars(
     sort: bool = False,
     title: str = "",
     whiskers: str = "spread over seeds",
+    form: str = "",
     ax: Axes | None = None,
 ) -> Figure:
     """Draw one bar per model with its spread (by default one standard deviation over seeds each way) and the mean as text.
@@ -119,6 +120,7 @@ def metric_bars(
         kinds: model -> modality or colour; guessed from the name by default.
         controls: models that are a control or a baseline: hatched.
         whiskers: what the spread is, for the axis name.
+        form: Python's format of the numbers, such as .2f; by default three digits, one for large numbers.
         ax: draw into this axes instead of a new figure.
     """
     mean, std = _mean_std(frame, metric)
@@ -138,7 +140,7 @@ def metric_bars(
         )
         if error > 0:
             ax.errorbar(value, row, xerr=error, color="#000000", capsize=5, linewidth=1.8)
-    _bar_texts(ax, mean.to_numpy(dtype=float), spread, std.notna().to_numpy())
+    _bar_texts(ax, mean.to_numpy(dtype=float), spread, std.notna().to_numpy(), form)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
@@ -477,15 +479,15 @@ def _mean_std(frame: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
     return frame[metric].astype(float), frame[metric].astype(float) * np.nan
 
 
-def _bar_texts(ax: Axes, mean: np.ndarray, spread: np.ndarray, known: np.ndarray) -> None:
+def _bar_texts(ax: Axes, mean: np.ndarray, spread: np.ndarray, known: np.ndarray, form: str = "") -> None:
     """Write the numbers at the ends of the bars, and make room for them."""
     span = np.nanmax(np.abs(mean) + spread) or 1.0
-    digits = 3 if span < 10 else 1
+    form = form or (".3f" if span < 10 else ".1f")
     for row, (value, error) in enumerate(zip(mean, spread)):
         if np.isnan(value):
             ax.text(0.01 * span, row, "not defined", va="center", fontsize=13)
             continue
-        text = f"{value:.{digits}f}" + (f" \u00b1 {error:.{digits}f}" if known[row] else "")
+        text = f"{value:{form}}" + (f" \u00b1 {error:{form}}" if known[row] else "")
         ax.text(max(value, 0) + error + 0.015 * span, row, text, va="center", fontsize=13)
     low = min(0.0, float(np.nanmin(mean - spread)))
     ax.set_xlim(low * 1.08, span * (1.28 if known.any() else 1.15))

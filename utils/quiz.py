@@ -219,20 +219,14 @@ def texts(quiz: Quiz) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m utils.quiz PART` asks; `python -m utils.quiz build` writes build/quiz/ and build/instructor/."""
+    """`python -m utils.quiz PART` asks."""
     parser = argparse.ArgumentParser(prog="python -m utils.quiz", description="Questions on a part of the lecture.")
-    parser.add_argument("part", help=f"build, or one of {', '.join(parts())}")
-    parser.add_argument("--out", default=ROOT / "build" / "quiz", type=Path, help="where build puts the pages")
+    parser.add_argument("part", help=", ".join(parts()))
     options = parser.parse_args(arguments)
     try:
         if options.part == "build":
-            from utils.quiz_page import build, build_instructor
-
-            pages = build(options.out)
-            sheets = build_instructor(options.out.parent / "instructor")
-            print(f"{len(pages)} pages in {options.out}, {len(sheets)} in {options.out.parent / 'instructor'}")
-        else:
-            ask(load(options.part))
+            raise CourseError("The pages are written by `make quiz`, or `python -m utils.quiz_page build`.")
+        ask(load(options.part))
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1

@@ -19,6 +19,7 @@ from typing import Any
 from utils import course
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, sha256, write_json
+from utils.templates import THEME
 
 BUILD = ROOT / "build"
 
@@ -134,7 +135,8 @@ def stamp_of(path: Path, parameters: Mapping[str, Any], dataset: str, modules: l
     digest = hashlib.sha256(path.read_bytes())
     digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
     digest.update(course.content_hash(path, course.dataset_folder(dataset)).encode())
-    for name in [*modules, "requirements.txt", "utils/runner.py", "utils/pages.py"]:
+    theme = sorted(path.relative_to(ROOT).as_posix() for path in THEME.glob("notebook.*"))
+    for name in [*modules, "requirements.txt", "utils/runner.py", "utils/pages.py", *theme]:
         file = ROOT / name
         digest.update(name.encode() + (sha256(file) if file.exists() else "gone").encode())
     return digest.hexdigest()

@@ -11,13 +11,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from utils import course, pages
 from utils.errors import CourseError
 from utils.files import ROOT, atomic_path
+from utils.templates import THEME, render
 
 BUILD = ROOT / "build"
 FIGURES = ROOT / "slides" / "figures"
@@ -42,14 +43,6 @@ FETCHED = re.compile(
 HREF = re.compile(r"""(<a\b[^>]*?\shref\s*=\s*)(["'])([^"']*)\2""", re.I)
 INSIDE = re.compile(r"data:[a-z]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+", re.I)
 SCRIPT = re.compile(r"(<script\b[^>]*>).*?</script>", re.I | re.S)
-
-CSS = (
-    pages.INDEX_CSS
-    + """
-nav.parts { display: flex; flex-wrap: wrap; gap: 8px 24px; padding: 12px 0; border-bottom: 1px solid #ddd; }
-.card h3 { font-size: 20px; margin: 0 0 4px; } a { color: #0b5394; } section { margin-top: 28px; } li { margin: 4px 0; }
-"""
-)
 
 
 def executed_copy(build: Path, name: str, *, full: bool = False) -> Path | None:
@@ -185,29 +178,34 @@ def write_pictures(build: Path = BUILD, folder: Path = FIGURES) -> dict[str, str
 # --- the site ---
 
 
-def _card(site: Path, copy: Path | None, path: Path) -> str:
-    """Return a notebook's part of the index: question, headline figure, claims of its run."""
+def _card(site: Path, copy: Path | None, path: Path) -> dict[str, Any]:
+    """Return what the index says about a notebook: question, headline figure, claims of its run."""
     about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["course"]
-    title, image, claims, mode = html.escape(f"{path.stem[:2]} {about['title']}"), "", "", ""
-    if copy is not None:
-        title = f'<a href="{path.stem}.html">{title}</a>'
-        ran = json.loads(copy.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]
-        fast = bool(ran.get("FAST"))
-        mode = ", FAST mode" if fast else ", full run"
-        figure = pages.headline_figure(copy)
-        if figure:
-            target = site / "pictures" / f"{path.stem}.png"
-            with atomic_path(target) as temporary:
-                temporary.write_bytes(small_png(base64.b64decode(figure[0]), 900))
-            image = f'<img alt="{html.escape(figure[1])}" src="pictures/{target.name}">'
-        record = course.record_path(path.stem, "fast" if fast else "full", ROOT / "tests" / "records")
-        if record.exists():
-            entries = json.loads(record.read_text(encoding="utf-8"))["claims"]
-            claims = "".join(f"<li>{pages.claim_line(entry, fast)}</li>" for entry in entries)
-    return (
-        f'<div class="card"><h3>{title}</h3><div>{html.escape(about["question"])}</div>'
-        f'<div class="meta">{about["minutes"]} minutes to read{mode}</div>{image}<ul>{claims}</ul></div>'
-    )
+    card = {
+        "status": "",
+        "href": f"{path.stem}.html" if copy else "",
+        "title": f"{path.stem[:2]} {about['title']}",
+        "question": about["question"],
+        "meta": f"{about['minutes']} minutes to read",
+        "image": "",
+        "claims": [],
+    }
+    if copy is None:
+        return card
+    ran = json.loads(copy.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]
+    fast = bool(ran.get("FAST"))
+    card["meta"] += ", FAST mode" if fast else ", full run"
+    figure = pages.headline_figure(copy)
+    if figure:
+        target = site / "pictures" / f"{path.stem}.png"
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(small_png(base64.b64decode(figure[0]), 900))
+        card |= {"image": f"pictures/{target.name}", "alt": figure[1]}
+    record = course.record_path(path.stem, "fast" if fast else "full", ROOT / "tests" / "records")
+    if record.exists():
+        entries = json.loads(record.read_text(encoding="utf-8"))["claims"]
+        card["claims"] = [pages.claim_line(entry, fast) for entry in entries]
+    return card
 
 
 def _copy_pages(source: Path, target: Path) -> list[tuple[str, str]]:
@@ -222,10 +220,6 @@ def _copy_pages(source: Path, target: Path) -> list[tuple[str, str]]:
             found = re.search(r"<title>(.*?)</title>", path.read_text(encoding="utf-8"), re.S)
             titles.append((path.name, html.unescape(found[1]).strip() if found else path.stem))
     return titles
-
-
-def _list(folder: str, titles: Iterable[tuple[str, str]]) -> str:
-    return "".join(f'<li><a href="{folder}{name}">{html.escape(title)}</a></li>' for name, title in titles)
 
 
 def write_site(build: Path = BUILD, *, complete: bool = False) -> Path:
@@ -248,7 +242,7 @@ def write_site(build: Path = BUILD, *, complete: bool = False) -> Path:
             missing.append(f"{path.stem} (make course ONLY={path.stem[:2]})")
             page.unlink(missing_ok=True)
         elif not page.exists() or page.stat().st_mtime < max(
-            copy.stat().st_mtime, Path(pages.__file__).stat().st_mtime
+            source.stat().st_mtime for source in (copy, Path(pages.__file__), *THEME.glob("notebook.*"))
         ):
             title = json.loads(path.read_text(encoding="utf-8"))["metadata"]["course"]["title"]
             pages.write_page(copy, page, title=title)
@@ -262,26 +256,19 @@ def write_site(build: Path = BUILD, *, complete: bool = False) -> Path:
     from utils.decks import browser
 
     written = write_handouts(site, pdf=browser.find() is not None)
-    pdf = ' (<a href="cheat_sheet.pdf">PDF</a>)' if written[-1].suffix == ".pdf" else ""
-    handouts = "".join(
-        f'<li><a href="{name}">{title}</a>{pdf if name == "cheat_sheet.html" else ""}</li>'
-        for name, title in HANDOUTS.items()
+    pdf = "cheat_sheet.pdf" if written[-1].suffix == ".pdf" else ""
+    lists = [
+        ("decks", "Slides", [(f"slides/{name}", title, "") for name, title in decks]),
+        ("quizzes", "Quizzes", [(f"quiz/{name}", title, "") for name, title in quizzes]),
+        ("handouts", "On paper", [(n, title, pdf if n == "cheat_sheet.html" else "") for n, title in HANDOUTS.items()]),
+    ]
+    text = render(
+        "site.html",
+        title="Multimodal Deep Learning for Recommendation",
+        home="https://github.com/{repository}".format(**course.home()),
+        cards=cards,
+        lists=[entry for entry in lists if entry[2]],
     )
-    parts = [("notebooks", "Notebooks", f'<div class="cards">{"".join(cards)}</div>')]
-    if decks:
-        parts.append(("decks", "Slides", f"<ul>{_list('slides/', decks)}</ul>"))
-    if quizzes:
-        parts.append(("quizzes", "Quizzes", f"<ul>{_list('quiz/', quizzes)}</ul>"))
-    parts.append(("handouts", "On paper", f"<ul>{handouts}</ul>"))
-    nav = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in parts)
-    body = "".join(f'<section id="{name}"><h2>{title}</h2>{inner}</section>' for name, title, inner in parts)
-    home = "https://github.com/{repository}".format(**course.home())
-    text = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>Multimodal Deep Learning for Recommendation</title>
-<style>{CSS}</style></head><body><h1>Multimodal Deep Learning for Recommendation</h1>
-<p class="lead">A hands-on course. Read every notebook with its pictures here; run it from
-<a href="{home}">the repository</a>.</p><nav class="parts">{nav}</nav><main>{body}</main></body></html>
-"""
     (site / "index.html").write_text(text, encoding="utf-8")
     for page in site.rglob("*.html"):
         old = page.read_text(encoding="utf-8")

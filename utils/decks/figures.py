@@ -6,7 +6,7 @@ To add one, write a function in this file or in another `utils/decks/figures_*.p
     def my_name(option: str = "x") -> tuple[Figure, str]:      # the drawing, and what it shows in words
         ...
 
-A slide shows it by {{figure my_name}} or {{figure my_name option=y}}. Instead of a matplotlib figure a function may
+A slide shows it by {{figure my_name}} or {{figure my_name option=y}}; bars of recorded values need no function: `bars`. Instead of a matplotlib figure a function may
 return HTML or SVG as text (a drawing of boxes, or something that a script moves): it goes into the page as it is.
 """
 
@@ -20,20 +20,26 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
+from utils import plots
+from utils.decks.numbers import recorded
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, sha256, write_json
-from utils.plotstyle import png
+from utils.plotstyle import HIT, MODALITY_COLOURS, png, styled
+from utils.templates import THEME
 
 CACHE = ROOT / "build" / "slides" / "cache"
 DPI = 170
 Drawing = Callable[..., "tuple[Figure | str, str]"]
 FIGURES: dict[str, Drawing] = {}
+KINDS = MODALITY_COLOURS | {"hit": HIT}  # of bars
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,9 @@ def make(name: str, **options: str) -> Made:
         return Made(**json.loads(stored.read_text(encoding="utf-8")))
     try:
         drawn, alt = function(**options)
-    except TypeError as error:
+    except CourseError:
+        raise
+    except (TypeError, ValueError) as error:
         raise CourseError(f"figure {name} cannot be drawn with {options}: {error}.") from error
     alt = " ".join(alt.split())
     if not alt:
@@ -100,7 +108,7 @@ def make(name: str, **options: str) -> Made:
 
 
 def _state(function: Drawing) -> str:
-    """Hash everything that a figure can be made of: its code, what that imports, records, results, tables and features."""
+    """Hash everything that a figure can be made of: its code, what that imports, its template, records, results and data."""
     home = Path(importlib.import_module(function.__module__).__file__ or "")
     source = _reached(home.read_text(encoding="utf-8"), function.__name__)
     digest = hashlib.sha256((_data_state() + source).encode())
@@ -109,6 +117,9 @@ def _state(function: Drawing) -> str:
     every = re.search(r"\bresults\.", source)  # a function of utils.results may read any of them
     for path in sorted((ROOT / "data" / "results").glob("*.json")):
         if every or path.stem in source:
+            digest.update((path.name + _sha(path)).encode())
+    for path in sorted(THEME.iterdir()):
+        if f"{path.stem}.html" in source:  # a drawing from a template, with its style and script
             digest.update((path.name + _sha(path)).encode())
     return digest.hexdigest()
 
@@ -201,3 +212,66 @@ def sized(drawn: Figure, width: float, height: float) -> Figure:
 def alt_table(frame: Any, digits: int = 3) -> str:
     """Return a table's numbers as a sentence, for an alt text that says what the bars say."""
     return "; ".join(f"{name} {value:.{digits}f}" for name, value in frame.items())
+
+
+@figure
+@styled
+def bars(
+    notebook: str, axis: str = "", title: str = "", size: str = "10x4", form: str = ".3f", line: str = "", to: str = "",
+    alt: str = "", **labels: str,
+) -> tuple[Figure, str]:  # fmt: skip
+    """Bars of recorded values, one for each KEY="label", in their order: what ``{{bars NOTEBOOK ...}}`` draws.
+
+    Args:
+        notebook: whose full record holds the values.
+        axis: name of the axis, with its unit.
+        size: width x height in inches; the smaller, the larger are the letters on the slide.
+        form: Python's format of the numbers.
+        line: where a dashed line stands: a number, a fraction such as 1/3, or a key of the record.
+        to: where the axis ends, for two drawings on one scale.
+        alt: what the bars measure, in words.
+        labels: key (see `numbers.recorded`) -> the bar's name; ``[name]{kind}`` gives it a modality's colour, ``hit`` or
+            any colour, and ``[name]{control}`` or ``[name]{kind control}`` makes it a hatched control.
+
+    Raises:
+        CourseError: no bar, an unknown value or an unknown kind.
+    """
+    if not labels:
+        raise CourseError('bars has nothing to draw; write {{bars 00 content_among_cold="[content]{multimodal}"}}.')
+    means, kinds, controls = {}, {}, []
+    for key, label in labels.items():
+        found = re.fullmatch(r"\[(.+)\]\{(.+)\}", label)
+        name, words = (found[1], found[2].split()) if found else (label, [])
+        means[name], kinds[name] = recorded(notebook, key), "none"
+        for word in words:
+            if word == "control":
+                controls.append(name)
+            elif word not in KINDS and not word.startswith("#"):
+                raise suggest(word, [*KINDS, "control"], "kind of bar")
+            else:
+                kinds[name] = KINDS.get(word, word)
+    if len(means) < len(labels):
+        raise CourseError(f"two bars of {notebook} have one name ({', '.join(means)}); give each its own.")
+    table = pd.DataFrame({"mean": means})
+    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=controls, title=title, form=form)
+    (ax,) = drawn.axes
+    if axis:
+        ax.set_xlabel(axis)
+    if to:
+        ax.set_xlim(right=float(to))
+    if min(means.values()) < 0:
+        ax.axvline(0, color="black")
+    words = "; ".join(f"{name} {value:{form}}" for name, value in means.items())
+    words += f". Hatched controls: {', '.join(controls)}." if controls else "."
+    if line:
+        place = _place(notebook, line)
+        ax.axvline(place, color=HIT, linestyle="--")
+        words += f" Dashed line at {place:{form}}."
+    return sized(drawn, *map(float, size.split("x"))), f"{alt or axis or 'Recall at 20'}: {words}"
+
+
+def _place(notebook: str, text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except ValueError:
+        return recorded(notebook, text)

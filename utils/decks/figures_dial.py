@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import html
-import json
-
 import numpy as np
 
 from utils.decks.figures import figure
 from utils.decks.numbers import shop
 from utils.decks.tiles import picture, tile_rows
+from utils.templates import render
 
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 START = 0.3
-
-# The middle row is the second of the grid: its name, then its tiles. All pictures are in the page already.
-SCRIPT = """
-(() => {
-  const me = document.currentScript, box = me.parentElement, data = DATA;
-  const cells = [...box.querySelectorAll('.tiles > div')], row = cells.slice(cells.length / 3, 2 * cells.length / 3);
-  const slider = box.querySelector('input'), says = box.querySelector('output');
-  const turn = () => {
-    const now = data.rows[slider.value];
-    row[0].textContent = now.name; says.textContent = now.says;
-    now.items.forEach(([item, hit], at) => {
-      const tile = row[at + 1], image = tile.querySelector('img'), title = data.titles[item];
-      tile.className = hit ? 'tile hit' : 'tile';
-      image.src = data.pictures[item]; image.alt = title; tile.querySelector('.label').textContent = title;
-    });
-  };
-  slider.addEventListener('input', turn);
-  slider.addEventListener('keydown', event => event.stopPropagation());
-})();
-"""
 
 
 @figure
@@ -65,17 +43,12 @@ def dial(tile: str = "116") -> tuple[str, str]:
     tiles = tile_rows(
         shop(), {name: lists[weight] for name, weight in names.items()}, tile=side, hits=hits, kinds=kinds
     )
-    slider = (
-        f'<div class="dial"><span>clicks</span><input type="range" min="0" max="{len(WEIGHTS) - 1}" value="{start}" '
-        f'aria-label="weight of content"><span>content</span><output>{html.escape(rows[start]["says"])}</output></div>'
-    )
-    script = SCRIPT.replace("DATA", json.dumps(data).replace("</", "<\\/"))
     found = [
         f"{name}: {', '.join(titles[lists[w]])} ({len(hits & set(lists[w]))} taken later)" for name, w in names.items()
     ]
     best = max(WEIGHTS, key=lambda weight: made.recall(weight))
     recalls = np.array([made.recall(weight) for weight in (0.0, best, 1.0)])
-    return f'<div class="dial-box">{tiles}{slider}<script>{script}</script></div>', (
+    return render("dial.html", tiles=tiles, start=start, data=data), (
         f"Three lists of one user. {'. '.join(found)}. A slider moves the middle one. For all users Recall at 20 is "
         f"{recalls[0]:.3f} by clicks, {recalls[1]:.3f} at weight {best:g}, {recalls[2]:.3f} by content."
     )

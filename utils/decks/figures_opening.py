@@ -11,18 +11,11 @@ from matplotlib.figure import Figure
 
 from utils import plots
 from utils.decks.figures import alt_table, figure, sized
-from utils.decks.numbers import record_file, shop, value
+from utils.decks.numbers import shop, value
 from utils.decks.tiles import tile_rows
 from utils.plotstyle import MODALITY_COLOURS, styled
 
 SEED = 0
-
-
-def recorded(notebook: str, **names: str) -> pd.DataFrame:
-    """Return values of a full record as a table for `plots.metric_bars`: label -> mean (no spread)."""
-    values = record_file(notebook)["values"]
-    means = {label.replace("_", " "): values[name]["value"] for label, name in names.items()}
-    return pd.DataFrame({"mean": means, "std": np.nan})
 
 
 @lru_cache(maxsize=1)
@@ -57,17 +50,6 @@ def first_lists() -> tuple[str, str]:
         f"Top row: what one user chose. Below: items that nobody has taken, ranked by content ({hits['by content']} of 7 "
         f"were taken later, first {titles[lists['by content'][0]]}) and by chance ({hits['by chance']} of 7)."
     )
-
-
-@figure
-def cold_bars() -> tuple[Figure, str]:
-    """Recall among cold items: content, and its two controls."""
-    table = recorded(
-        "00", content="content_among_cold", random="random_among_cold", shuffled_content="shuffled_among_cold"
-    )
-    kinds = {"content": "multimodal", "random": "none", "shuffled content": "none"}
-    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=["random", "shuffled content"])
-    return sized(drawn, 9, 3.2), f"Bars of Recall at 20 among cold items: {alt_table(table['mean'])}."
 
 
 @lru_cache(maxsize=1)
@@ -197,26 +179,6 @@ def item_neighbours(query: str = "Bassoon") -> tuple[str, str]:
     hits = {name: int((category[near[name][item]] == category[item]).sum()) for name in kinds}
     words = ", ".join(f"{name} {count}" for name, count in hits.items())
     return drawn, f"The five nearest items of {query}. Of the same category: {words} of 5."
-
-
-@figure
-def view_bars() -> tuple[Figure, str]:
-    """Share of neighbours of the same category by what they were found by, with the controls."""
-    table = recorded(
-        "01",
-        image_and_text="same_category_image_text",
-        text="same_category_text",
-        image="same_category_image",
-        clicks="same_category_clicks",
-        wrong_image_and_text="same_category_wrong_image_text",
-        pixels="same_category_pixels",
-        random="same_category_random",
-    )
-    controls = ["wrong image and text", "pixels", "random"]
-    kinds = {"image and text": "multimodal", "text": "textual", "image": "visual", "clicks": "none"}
-    drawn = plots.metric_bars(table, "same category", kinds=kinds | dict.fromkeys(controls, "none"), controls=controls)
-    drawn.axes[0].set_xlabel("Neighbours of the same category (share)")
-    return sized(drawn, 9.6, 4.4), f"Share of neighbours of the same category: {alt_table(table['mean'])}."
 
 
 @lru_cache(maxsize=1)

@@ -3,54 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from utils import plots_fair, plots_missing, plots_reviews, results
-from utils.decks.figures import alt_table, figure
-from utils.decks.numbers import record_file, shop, value
-from utils.plotstyle import HIT, MODALITY_COLOURS, styled
-
-GREY = MODALITY_COLOURS["none"]
-SLIDE = (11, 4.4)
-
-
-def claimed(notebook: str, start: str, side: str = "left") -> float:
-    """Return one side of the one recorded claim whose text begins with ``start``."""
-    (entry,) = [claim for claim in record_file(notebook)["claims"] if claim["text"].startswith(start)]
-    return entry[side]
-
-
-def recorded(notebook: str, names: Mapping[str, str]) -> pd.Series:
-    """Return values of a full record, label -> number."""
-    values = record_file(notebook)["values"]
-    return pd.Series({label: values[name]["value"] for label, name in names.items()}, dtype=float)
-
-
-def _bars(ax, numbers: pd.Series, *, colours: Mapping[str, str], controls=(), label: str, digits: int = 3) -> None:
-    """Horizontal bars with their numbers; controls are hatched, so that no colour is needed to tell them."""
-    for row, (name, number) in enumerate(numbers.items()):
-        colour = colours.get(name, GREY)
-        control = name in controls
-        ax.barh(
-            row,
-            number,
-            0.62,
-            color="white" if control else colour,
-            edgecolor=colour,
-            hatch="///" if control else None,
-            linewidth=1.5,
-        )
-        ax.text(max(number, 0), row, f"  {number:.{digits}f}", va="center", fontsize=14)
-    ax.set_yticks(range(len(numbers)), numbers.index)
-    ax.invert_yaxis()
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlim(min(0, 1.25 * float(numbers.min())), 1.22 * float(numbers.max()))
-    ax.set_xlabel(label)
-
+from utils.decks.figures import figure
+from utils.decks.numbers import recorded, shop, value
+from utils.plotstyle import MODALITY_COLOURS
 
 # ---- 2.1 missing modalities -----------------------------------------------------------------------------------------
 
@@ -67,25 +28,6 @@ def who_has_a_sound() -> tuple[Figure, str]:
         f"Bars: items in each top category, and how many of them have a sound. {counts.iloc[0]} of the {has.sum()} sounding "
         f"items are {counts.index[0]}; of {len(has)} items {1 - has.mean():.0%} have no sound."
     )
-
-
-@figure
-@styled
-def fill_two_judges() -> tuple[Figure, str]:
-    """Error and centred cosine of three fillings with half of the texts hidden."""
-    error = pd.Series({"zeros": claimed("07", "The mean has a smaller error than zeros", "right")})
-    error = pd.concat(
-        [error, recorded("07", {"mean": "mse_mean", "many hops": "mse_multi_hop", "own picture": "mse_cross_modal"})]
-    )
-    cosine = pd.Series({"mean": claimed("07", "The mean carries no information")})
-    more = recorded("07", {"many hops": "cosine_multi_hop", "own picture": "cosine_cross_modal"})
-    cosine = pd.concat([cosine, more])
-    colours = {"many hops": MODALITY_COLOURS["textual"], "own picture": MODALITY_COLOURS["multimodal"]}
-    fig = Figure(figsize=SLIDE, layout="constrained")
-    left, right = fig.subplots(1, 2)
-    _bars(left, error, colours=colours, controls=["zeros", "mean"], label="Squared error (1 = best constant)")
-    _bars(right, cosine, colours=colours, controls=["mean"], label="Centred cosine (0 = tells no item apart)")
-    return fig, f"Left, squared error: {alt_table(error)}. Right, centred cosine: {alt_table(cosine)}."
 
 
 @figure
@@ -151,40 +93,12 @@ def twins_real() -> tuple[Figure, str]:
 @value
 def logs_won_by_words() -> int:
     """Real logs on which EGCF beats its shuffled twin after Holm's correction."""
-    return int(claimed("08", "On real reviews EGCF beats its shuffled twin on most logs"))
+    return int(recorded("08", "left of On real reviews EGCF beats its shuffled twin on most logs"))
 
 
 @value
 def logs_of_reviews() -> int:
     return len(results.load("reviews_on_edges")["logs"])
-
-
-@figure
-@styled
-def stars_told() -> tuple[Figure, str]:
-    """How well five stars are told from one or two: a classifier on the vectors, and two gates."""
-    names = {
-        "review vectors": "vectors_tell_stars",
-        "gate of EGCF": "gate_tells_stars",
-        "gate without words": "wordless_gate_tells_stars",
-    }
-    told = recorded("08", names)
-    fig = Figure(figsize=(6.4, 3.6), layout="constrained")
-    ax = fig.subplots()
-    colours = dict.fromkeys(("review vectors", "gate of EGCF"), MODALITY_COLOURS["textual"])
-    _bars(
-        ax,
-        told,
-        colours=colours,
-        controls=["gate without words"],
-        label="5 stars told from 1-2 (.5 = chance)",
-        digits=2,
-    )
-    ax.axvline(0.5, color=HIT, linestyle="--")
-    return (
-        fig,
-        f"How often a five-star edge stands above one with one or two stars, one half is chance: {alt_table(told, 2)}.",
-    )
 
 
 # ---- 2.3 feature extractors -----------------------------------------------------------------------------------------
@@ -245,54 +159,6 @@ def posters_move_extractor() -> float:
     return _moved("extractor")
 
 
-@figure
-@styled
-def new_arrivals() -> tuple[Figure, str]:
-    """Recall among new items: VBPR right and wrong, DeepStyle with the wrong pictures."""
-    names = {
-        "VBPR, trained network": "shelf_vbpr_network",
-        "VBPR, wrong pictures": "shelf_vbpr_shuffled",
-        "DeepStyle, wrong pictures": "shelf_deepstyle_shuffled",
-    }
-    found = recorded("09", names)
-    fig = Figure(figsize=(7.2, 3.6), layout="constrained")
-    colours = {
-        "VBPR, trained network": MODALITY_COLOURS["visual"],
-        "DeepStyle, wrong pictures": MODALITY_COLOURS["textual"],
-    }
-    _bars(fig.subplots(), found, colours=colours, controls=list(names)[1:], label="Recall@20 among new items", digits=2)
-    return fig, f"Recall at 20 among new items: {alt_table(found, 2)}."
-
-
-@figure
-@styled
-def which_taste() -> tuple[Figure, str]:
-    """Shops with one taste: which extractor finds new items."""
-    colour = recorded(
-        "09", {"trained network": "one_taste_colour_network", "colour histogram": "one_taste_colour_histogram"}
-    )
-    topic = claimed("09", "Taste is topic: the network beats the histogram")
-    eyes = {"trained network": MODALITY_COLOURS["visual"], "colour histogram": MODALITY_COLOURS["textual"]}
-    leads = pd.Series(
-        {"taste is topic": topic, "taste is colour": colour["trained network"] - colour["colour histogram"]}
-    )
-    fig = Figure(figsize=(9.5, 2.9), layout="constrained")
-    ax = fig.subplots()
-    for row, lead in enumerate(leads):
-        winner = "trained network" if lead > 0 else "colour histogram"
-        ax.barh(row, lead, 0.55, color=eyes[winner])
-        ax.text(lead, row, f" {lead:+.2f} ", va="center", ha="left" if lead > 0 else "right", fontsize=15)
-    ax.set_yticks([0, 1], leads.index)
-    ax.invert_yaxis()
-    ax.axvline(0, color="black")
-    ax.set_xlim(-1.4 * leads.abs().max(), 1.4 * leads.abs().max())
-    ax.set_xlabel("Recall@20 among new items: trained network minus colour histogram")
-    return (
-        fig,
-        f"Trained network minus colour histogram, Recall among new items: {alt_table(leads, 2)}. The sign turns round.",
-    )
-
-
 # ---- 2.4 fine-grained features --------------------------------------------------------------------------------------
 
 
@@ -312,92 +178,7 @@ def three_descriptors() -> tuple[Figure, str]:
     )
 
 
-@figure
-@styled
-def recovery_bars() -> tuple[Figure, str]:
-    """Share of planted tastes that the largest weight recovers, with twin and opponent."""
-    names = {
-        "attention": "recovery_planted",
-        "likeness of the history": "recovery_likeness",
-        "attention, twin without taste": "recovery_twin",
-    }
-    found = recorded("10", names)
-    fig = Figure(figsize=(8, 3.4), layout="constrained")
-    ax = fig.subplots()
-    _bars(
-        ax,
-        found,
-        colours={"attention": MODALITY_COLOURS["visual"]},
-        controls=list(names)[1:],
-        label="Share of users whose planted taste is found",
-        digits=2,
-    )
-    ax.axvline(1 / 3, color=HIT, linestyle="--")
-    return fig, f"Share of users whose planted taste is found, guessing gives a third: {alt_table(found, 2)}."
-
-
-@figure
-@styled
-def faithful_bars() -> tuple[Figure, str]:
-    """What breaking a feature does to the ranking and to the scores, planted users and twin."""
-    loss = pd.DataFrame(
-        {
-            "planted": recorded("10", {"most": "loss_most", "least": "loss_least"}),
-            "twin": recorded("10", {"most": "twin_loss_most", "least": "twin_loss_least"}),
-        }
-    ).T
-    start = "The twin's weights are faithful to the model all the same"
-    moved = pd.Series({"most": claimed("10", start), "least": claimed("10", start, "right")})
-    fig = Figure(figsize=SLIDE, layout="constrained")
-    left, right = fig.subplots(1, 2, width_ratios=[3, 2])
-    faces = {"most": "#444444", "least": "#DDDDDD"}
-    for at, column in enumerate(("most", "least")):
-        heights = loss[column].to_numpy()
-        left.bar(
-            np.arange(2) + 0.3 * at, heights, 0.28, color=faces[column], edgecolor="#444444", label=f"{column} weight"
-        )
-        for x, height in enumerate(heights):
-            left.text(x + 0.3 * at, height, f"{height:.3f}", ha="center", va="bottom", fontsize=13)
-        right.bar(0.3 * at, moved[column], 0.28, color=faces[column], edgecolor="#444444")
-        right.text(0.3 * at, moved[column], f"{moved[column]:.3f}", ha="center", va="bottom", fontsize=13)
-    left.set_xticks([0.15, 1.15], ["planted tastes", "twin without taste"])
-    left.set_ylabel("Loss of AUC when broken")
-    left.margins(y=0.15)
-    left.legend(frameon=False)
-    right.set_xticks([0.15], ["twin without taste"])
-    right.set_ylabel("Scores moved when broken")
-    right.margins(x=0.6, y=0.15)
-    return fig, (
-        f"Loss of AUC when the feature with the most or the least weight is broken: planted {loss.loc['planted', 'most']:.3f} and "
-        f"{loss.loc['planted', 'least']:.3f}, twin {loss.loc['twin', 'most']:.3f} and {loss.loc['twin', 'least']:.3f}. The twin's own "
-        f"scores move by {moved['most']:.3f} and {moved['least']:.3f}."
-    )
-
-
 # ---- 2.5 fair evaluation --------------------------------------------------------------------------------------------
-
-
-@figure
-@styled
-def tuning_and_gap() -> tuple[Figure, str]:
-    """What tuning and reseeding gain, beside the gap between the two best models."""
-    names = {
-        "tuned - blind choice": "gain_over_blind",
-        "tuned - recommended": "gain_over_recommended",
-        "best of as many seeds": "gain_of_reseeding",
-        "gap, two best models": "gap_of_the_two_best",
-    }
-    found = recorded("11", names)
-    fig = Figure(figsize=(10, 3.9), layout="constrained")
-    colours = {
-        "tuned - blind choice": MODALITY_COLOURS["visual"],
-        "tuned - recommended": MODALITY_COLOURS["visual"],
-        "gap, two best models": HIT,
-    }
-    _bars(
-        fig.subplots(), found, colours=colours, controls=["best of as many seeds"], label="Recall@20 gained", digits=4
-    )
-    return fig, f"Recall gained, mean over the trained models: {alt_table(found, 4)}."
 
 
 @figure
@@ -413,22 +194,3 @@ def sampled_hits() -> tuple[Figure, str]:
         f"Chance that an item counts as a hit in the top ten, against its true rank among {n_items}. Full ranking is a step at "
         f"ten. Against 99 sampled negatives rank 30 is a hit with chance {at_30:.2f}, rank 60 with {at_60:.2f}."
     )
-
-
-@figure
-@styled
-def two_orders() -> tuple[Figure, str]:
-    """Kendall's tau with Recall: nDCG as control, the long tail."""
-    found = recorded("11", {"nDCG (control)": "tau_control", "long-tail share": "tau_tail"})
-    fig = Figure(figsize=(6.6, 2.9), layout="constrained")
-    ax = fig.subplots()
-    _bars(
-        ax,
-        found,
-        colours={"long-tail share": MODALITY_COLOURS["visual"]},
-        controls=["nDCG (control)"],
-        label="Kendall's tau with the order by Recall@20",
-        digits=2,
-    )
-    ax.axvline(0, color="black")
-    return fig, f"Mean over benchmarks of Kendall's tau with the order by Recall: {alt_table(found, 2)}."

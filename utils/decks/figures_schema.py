@@ -6,14 +6,12 @@ import html
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from utils import plots, plots_data, plots_features, plots_fusion
 from utils.decks import review
-from utils.decks.figures import alt_table, figure, sized
-from utils.decks.figures_opening import recorded
-from utils.decks.numbers import record_file, shop, value
+from utils.decks.figures import figure, sized
+from utils.decks.numbers import shop, value
 from utils.decks.tiles import tile_rows
 from utils.pictures import _ink
 from utils.plotstyle import MODALITY_COLOURS, styled
@@ -154,16 +152,6 @@ def splits() -> tuple[Figure, str]:
     )
 
 
-@figure
-def row_off_bars() -> tuple[Figure, str]:
-    """Content kNN with the right features, one row off, and shuffled."""
-    table = recorded("02", right_rows="recall_right", one_row_off="recall_one_row_off", shuffled="recall_shuffled")
-    kinds = {"right rows": "multimodal", "one row off": "multimodal", "shuffled": "none"}
-    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=["shuffled"])
-    drawn.axes[0].set_xlabel("Recall@20 of content kNN")
-    return sized(drawn, 7.2, 3.4), f"Recall at 20 of content kNN: {alt_table(table['mean'])}."
-
-
 # ---- How? -----------------------------------------------------------------------------------------------------------
 
 
@@ -204,32 +192,6 @@ def three_sounds() -> tuple[Figure, str]:
     return drawn, f"Waveform above, log-mel spectrogram below, of {', '.join(waves)}."
 
 
-@figure
-@styled
-def probe_bars() -> tuple[Figure, str]:
-    """What a linear probe reads off four visual encoders: topic and main colour."""
-    values = record_file("03")["values"]
-    names = ["trained CNN", "random CNN", "pixels", "colour histogram"]
-    fig = Figure(figsize=(11.4, 4.1), layout="constrained")
-    words = []
-    for ax, label in zip(fig.subplots(1, 2, sharey=True), ("topic", "colour")):
-        shares = [values[f"{label}_{name.replace(' ', '_')}"]["value"] for name in names]
-        floor = values[f"{label}_majority_rate"]["value"]
-        for row, (name, share) in enumerate(zip(names, shares)):
-            face = MODALITY_COLOURS["visual"] if name == "trained CNN" else "#FFFFFF"
-            ax.barh(row, share, 0.66, color=face, edgecolor=MODALITY_COLOURS["visual"], linewidth=2)
-            ax.text(share + 0.015, row, f"{share:.2f}", va="center", fontsize=16)
-        ax.axvline(floor, color="#6E6E6E", linestyle="--")
-        ax.text(floor, -0.66, " majority rate", color="#56636F", va="center", fontsize=13)
-        ax.set_yticks(range(len(names)), names, fontsize=16)
-        ax.set(xlim=(0, 1), title=f"Reads the {label}", ylim=(3.6, -0.95), xlabel="Share right, held-out items")
-        ax.tick_params(axis="y", length=0)
-        words.append(
-            f"{label}: " + ", ".join(f"{n} {s:.2f}" for n, s in zip(names, shares)) + f", majority {floor:.2f}"
-        )
-    return fig, f"Share of held-out items whose label a linear probe reads. {'; '.join(words)}."
-
-
 # ---- When? ----------------------------------------------------------------------------------------------------------
 
 
@@ -240,48 +202,6 @@ def three_ways() -> tuple[Figure, str]:
         "Three ways from features to one score. Joint: both modalities enter one mu. Early: one mu each, then gamma, then one "
         "score. Late: one mu and one score each, then gamma."
     )
-
-
-@figure
-@styled
-def drowned() -> tuple[Figure, str]:
-    """How much of the text the concatenation hears, raw and with length 1 each."""
-    values = record_file("04")["values"]
-    table = pd.Series({"raw": values["heard_raw"]["value"], "length 1 each": values["heard_l2"]["value"]})
-    fig = Figure(figsize=(6.2, 4), layout="constrained")
-    ax = fig.subplots()
-    ax.bar(table.index, table, 0.6, color=MODALITY_COLOURS["textual"])
-    for x, share in enumerate(table):
-        ax.text(x, share + 0.01, f"{share:.0%}", ha="center", fontsize=20, weight="bold")
-    ax.set(ylim=(0, 0.62), yticks=[], ylabel="Neighbours shared\nwith the text alone")
-    ax.tick_params(axis="x", length=0, labelsize=17)
-    ax.spines["left"].set_visible(False)
-    return fig, f"Share of the ten nearest neighbours that are also near by text alone: {alt_table(table, 2)}."
-
-
-@figure
-def fusion_bars() -> tuple[Figure, str]:
-    """VBPR under several fusions, with the controls."""
-    names = {
-        "late": "recall_late",
-        "no content, late": "recall_no_content_late",
-        "concat": "recall_concat",
-        "joint": "recall_joint",
-        "attention": "recall_attention",
-        "sum": "recall_sum",
-        "no content": "recall_no_content",
-        "shuffled, concat": "recall_shuffled",
-        "popularity": "recall_popularity",
-    }
-    values = record_file("04")["values"]
-    means = {label: values[name]["value"] for label, name in names.items()}
-    table = pd.DataFrame({"mean": means, "std": np.nan})
-    controls = ["no content, late", "no content", "shuffled, concat", "popularity"]
-    kinds = dict.fromkeys(names, "multimodal") | dict.fromkeys(controls, "none")
-    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=controls)
-    return sized(
-        drawn, 10, 4.9
-    ), f"Test Recall at 20 of VBPR by fusion: {alt_table(table['mean'])}. Hatched bars are controls."
 
 
 # ---- learn, judge ---------------------------------------------------------------------------------------------------
@@ -307,43 +227,6 @@ def bpr_curve() -> tuple[Figure, str]:
         fig,
         "The BPR loss falls from 4 where the wrong item leads by 4 to nearly 0 where the right one does; ln 2 at zero.",
     )
-
-
-@figure
-@styled
-def warm_and_cold() -> tuple[Figure, str]:
-    """Recall of the models on warm items and on the shelf of new items, with the shuffled controls."""
-    values = {name: entry["value"] for name, entry in record_file("05")["values"].items()}
-    warm = {name: values[f"warm_{key}"] for name, key in
-            {"Popularity": "mostpop", "ItemKNN": "itemknn", "BPR": "bpr", "LightGCN": "lightgcn", "VBPR": "vbpr",
-             "FREEDOM": "freedom"}.items()}  # fmt: skip
-    shelf = {"BPR": values["shelf_bpr"], "VBPR": values["shelf_vbpr"], "VBPR, shuffled": values["shelf_vbpr_shuffled"],
-             "FREEDOM": values["shelf_freedom"], "FREEDOM, shuffled": values["shelf_freedom_shuffled"]}  # fmt: skip
-    fig = Figure(figsize=(11.6, 4.5), layout="constrained")
-    left, right = fig.subplots(1, 2)
-    for ax, means, title in ((left, warm, "Warm items"), (right, shelf, "Shelf of new items")):
-        for row, (name, mean) in enumerate(means.items()):
-            content = name.startswith(("VBPR", "FREEDOM"))
-            colour = MODALITY_COLOURS["multimodal" if content else "none"]
-            hatch = "///" if "shuffled" in name or name == "Popularity" else None
-            ax.barh(row, mean, 0.66, color="#FFFFFF" if hatch else colour, edgecolor=colour, hatch=hatch, linewidth=1.5)
-            ax.text(mean + 0.008, row, f"{mean:.2f}", va="center", fontsize=15)
-        ax.set_yticks(range(len(means)), means, fontsize=15)
-        ax.invert_yaxis()
-        ax.set(xlim=(0, max(means.values()) * 1.16), title=title, xlabel="Recall@20")
-        ax.tick_params(axis="y", length=0)
-    return fig, f"Recall at 20. Warm items: {alt_table(warm, 2)}. Shelf of new items: {alt_table(shelf, 2)}."
-
-
-@figure
-@styled
-def trap_bars() -> tuple[Figure, str]:
-    """Recall on cold items of VBPR, of chance, and of VBPR trained with cold negatives."""
-    table = recorded("05", VBPR="cold_vbpr", random="random_cold", VBPR_with_cold_negatives="trap_cold")
-    kinds = {"VBPR": "multimodal", "random": "none", "VBPR with cold negatives": "multimodal"}
-    drawn = plots.metric_bars(table, "recall@20", kinds=kinds, controls=["random"])
-    drawn.axes[0].set_xlabel("Recall@20 on cold items, all items compete")
-    return sized(drawn, 9.4, 3.1), f"Recall at 20 on cold items, all items compete: {alt_table(table['mean'])}."
 
 
 @figure

@@ -72,6 +72,24 @@ def result_rows(name: str, filters: Mapping[str, str]) -> list[dict[str, Any]]:
     return rows
 
 
+def recorded(notebook: str, key: str) -> float:
+    """Return a number of a full record.
+
+    Args:
+        key: a value's name; ``left of TEXT`` or ``right of TEXT``, a side of the claim that begins so; or ``A - B``.
+
+    Raises:
+        CourseError: no such record, value or claim.
+    """
+    side, of, start = key.partition(" of ")
+    if of:
+        return _claim([notebook, start, side])[0]
+    first, minus, second = key.partition(" - ")
+    if minus:
+        return recorded(notebook, first) - recorded(notebook, second)
+    return _record([notebook, key])[0]
+
+
 def _record(words: list[str]) -> tuple[Any, str]:
     notebook, name, form = _words(words, "notebook, name", 2)
     values = record_file(notebook)["values"]

@@ -22,7 +22,7 @@ from utils.errors import CourseError, suggest
 from utils.files import ROOT
 from utils.plotstyle import MODALITY_COLOURS
 
-DIRECTIVE = re.compile(r"\{\{(\w+)(.*?)\}\}", re.S)
+DIRECTIVE = re.compile(r"\{\{(\w+)(.*?)\}\}(?!\})", re.S)
 COLOURED = re.compile(r"\[([^\]\[]+)\]\{(" + "|".join(MODALITY_COLOURS) + r")\}")
 BOXES = {"columns", "big", "small", "later", "box", "exercise"}
 TOKEN = "\ue000{}\ue001"  # private characters: Markdown leaves them alone
@@ -234,6 +234,12 @@ def _figure(work: _Slide, words: list[str]) -> str:
     return f'<figure><img alt="{alt}" src="data:image/png;base64,{made.png}"{style}></figure>'
 
 
+def _bars(work: _Slide, words: list[str]) -> str:
+    if not words:
+        raise CourseError('{{bars}} names no notebook; write {{bars 00 content_among_cold="content"}}.')
+    return _figure(work, ["bars", f"notebook={words[0]}", *words[1:]])
+
+
 def _code(work: _Slide, words: list[str]) -> str:
     plain, options = _options(words, {"lines", "steps", "size"})
     if len(plain) not in (1, 2):
@@ -407,4 +413,4 @@ def _day(work: _Slide, words: list[str]) -> str:
     return f"<table class='schedule day'><tbody>{''.join(rows)}</tbody></table>"
 
 
-DIRECTIVES = {"day": _day, "figure": _figure, "code": _code, "cell": _pointer, "schedule": _schedule}
+DIRECTIVES = {"bars": _bars, "day": _day, "figure": _figure, "code": _code, "cell": _pointer, "schedule": _schedule}

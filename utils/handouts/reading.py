@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Any
 
 from utils.errors import CourseError
-from utils.handouts.text import SOURCES, page
+from utils.handouts.text import SOURCES
+from utils.templates import render
 
 IDS = {
     "doi": (re.compile(r"10\.\d{4,9}/\S+"), "https://doi.org/"),
@@ -43,23 +43,14 @@ def link(identifier: str) -> str:
     return IDS[kind][1] + value
 
 
-def _line(work: dict[str, Any]) -> str:
-    """Return a work as an item of the list."""
+def _links(work: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (words, address) of where a work can be read."""
     links = [(identifier, link(identifier)) for identifier in work.get("ids", [])]
-    links += [("link", work["url"])] if "url" in work else []
-    names = f"<strong>{html.escape(', '.join(work['names']))}</strong>: " if "names" in work else ""
-    authors = f"{html.escape(work['authors'])}: " if "authors" in work else ""
-    anchors = ", ".join(f'<a href="{html.escape(url)}">{html.escape(text)}</a>' for text, url in links)
-    why = f' <span class="why">({html.escape(work["why"])})</span>' if "why" in work else ""
-    return f"<li>{names}{authors}<em>{html.escape(work['title'])}</em>, {html.escape(str(work['venue']))}, {anchors}{why}</li>"
+    return [*links, ("link", work["url"])] if "url" in work else links
 
 
 def reading_page() -> str:
     """Return the reading list as a page."""
     found = sections()
     count = sum(len(section["works"]) for section in found)
-    body = f"<h1>Reading list</h1><p>{count} works: every system, encoder, tool and log that the course names.</p>"
-    for section in found:
-        works = "".join(_line(work) for work in section["works"])
-        body += f"<h2>{html.escape(section['section'])}</h2><ul>{works}</ul>"
-    return page("Reading list", body)
+    return render("reading.html", title="Reading list", style="handout.css", sections=found, count=count, links=_links)

@@ -7,27 +7,6 @@ import re
 
 from utils.handouts.text import page, rows, source, to_html
 
-# The page is laid out for paper: A4 across, three columns, nothing that could run over.
-SHEET_CSS = """
-@page { size: A4 landscape; margin: 8mm; }
-* { box-sizing: border-box; }
-body { font: 12.1px/1.34 "DejaVu Sans", system-ui, sans-serif; color: #111; margin: 0 auto; width: 281mm; }
-nav { font-size: 14px; padding: 8px 0; } @media print { nav { display: none; } }
-h1 { font-size: 21px; margin: 0 0 5px; } main { columns: 3; column-gap: 6mm; } h1 { column-span: all; }
-section { margin: 0 0 6px; }
-h2 { font-size: 14px; margin: 0 0 3px; padding: 2px 5px; background: #1f3b57; color: white; break-after: avoid; }
-p, ol, ul { margin: 2px 0; } ol, ul { padding-left: 15px; }
-table { border-collapse: collapse; width: 100%; margin: 2px 0; }
-th, td { text-align: left; vertical-align: middle; padding: 1.3px 4px 1.3px 0; border-bottom: 1px solid #ccc; }
-caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-math { font-size: 1.12em; } code { font-size: 1em; }
-.schema { display: flex; gap: 3px; align-items: stretch; margin: 3px 0; }
-.schema div { flex: 1; border: 1.5px solid; border-radius: 4px; padding: 2px; text-align: center; }
-.schema b { display: block; font-size: 13px; }
-@media screen { body { font-size: 12px; width: auto; max-width: 1300px; padding: 0 16px; } h2 { font-size: 14px; }
-  h1 { font-size: 22px; } .schema b { font-size: 13px; } }
-@media screen and (max-width: 900px) { main { columns: 1; } body { font-size: 15px; } }
-"""
 STAGES = (
     ("Which?", "modalities", "#0072B2"),
     ("How?", "\u03c6 extraction", "#8A5A00"),
@@ -69,7 +48,7 @@ def cheat_sheet() -> str:
     for part in parts:
         body = to_html(f"## {part}")
         sections.append(f"<section>{re.sub(r'<p>::: schema</p>', lambda _: schema_strip(), body)}</section>")
-    return page(title.strip(), f"<h1>{title.strip()}</h1>" + "".join(sections), css=SHEET_CSS)
+    return page(title.strip(), f"<h1>{title.strip()}</h1>" + "".join(sections), style="sheet.css")
 
 
 def glossary_page() -> str:

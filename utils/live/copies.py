@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html
 import re
 import shutil
 from pathlib import Path
@@ -11,16 +10,11 @@ from typing import Any
 
 from utils.files import ROOT, atomic_path
 from utils.live import plan
+from utils.templates import render
 
 LIVE = ROOT / "build" / "live"
 STYLE = ROOT / "notebooks" / "rise.css"  # RISE reads it from the folder of the notebook
 BADGES = re.compile(r"^\[!\[Open in .*\n", re.M)  # pictures from other machines: a slide asks nobody for anything
-CSS = """
-body { font: 17px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 0 auto; padding: 24px; color: #222; }
-table { border-collapse: collapse; width: 100%; margin-bottom: 24px; }
-th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid #ddd; vertical-align: top; }
-td.n { text-align: right; white-space: nowrap; } .exercise { font-weight: bold; }
-"""
 
 
 def live_copy(path: Path) -> Any:
@@ -89,47 +83,25 @@ def write_plan(folder: Path = LIVE, server: str = "") -> Path:
     """
     address, _, token = server.partition("?")
     measured = plan.record()
-    body = []
-    clock = 0.0
+    clock, parts = 0.0, []
     for part, (planned, _) in plan.PARTS.items():
-        body.append(f"<h2>Part {part}: {planned} minutes</h2>")
+        notebooks = []
         for path in plan.notebooks(part):
-            links = [f'<a href="../{path.stem}.html">saved copy</a>']
-            if address:
-                where = f"build/live/{path.name}"
-                links += [
-                    f'<a href="{address}rise/{where}?{token}">slides</a>',
-                    f'<a href="{address}lab/tree/{where}?{token}">in JupyterLab</a>',
-                ]
-            total = measured["notebooks"].get(path.stem, {}).get("seconds")
-            ready = f"; Run All takes {total:.0f} s" if total else ""
-            number = plan.NAMES[path.stem[:2]]
-            body.append(f"<h3>{path.stem} (part {number}{ready}): {', '.join(links)}</h3>")
-            body.append("<table><tr><th>at</th><th>cell</th><th>what</th><th>minutes</th><th>seconds to run</th></tr>")
+            stops = []
             for stop in plan.stops(path):
-                seconds = "" if stop.seconds is None else f"{stop.seconds:.1f}"
-                words = html.escape(stop.title) + (" (exercise)" if stop.exercise else "")
-                kind = ' class="exercise"' if stop.exercise else ""
-                body.append(
-                    f'<tr{kind}><td class="n">{int(clock):02}:{round(clock % 1 * 60):02}</td><td>{stop.cell}</td>'
-                    f'<td>{words} <small>{stop.kind}</small></td><td class="n">{stop.minutes or "":g}</td>'
-                    f'<td class="n">{seconds}</td></tr>'
-                    if stop.minutes
-                    else f"<tr><td></td><td>{stop.cell}</td><td>{words} <small>{stop.kind}</small></td><td></td>"
-                    f'<td class="n">{seconds}</td></tr>'
-                )
+                at = f"{int(clock):02}:{round(clock % 1 * 60):02}" if stop.minutes else ""
+                stops.append((at, stop))
                 clock += stop.minutes
-            body.append("</table>")
+            ready = measured["notebooks"].get(path.stem, {}).get("seconds")
+            notebooks.append((path.stem, plan.NAMES[path.stem[:2]], ready, stops))
+        parts.append((part, planned, notebooks))
     machine = measured.get("environment", {})
     source = (
         f"Seconds measured with the caches filled, {measured['mode']}, on {machine.get('platform')} with {machine.get('cores')} cores, Python {machine.get('python')}."
         if machine
         else "Nobody has measured the seconds yet: python -m utils.live measure."
     )
-    page = (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>The live path</title><style>{CSS}</style>'
-        f"</head><body><h1>The live path: 80 minutes</h1><p>5 + 50 + 15 minutes, and ten for questions.</p><p>{html.escape(source)}</p>{''.join(body)}</body></html>\n"
-    )
+    page = render("plan.html", title="The live path", source=source, parts=parts, address=address, token=token)
     with atomic_path(folder / "plan.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return folder / "plan.html"
