@@ -26,7 +26,7 @@ from utils.features.sound import (
     read_audio,
     samples_of,
 )
-from utils.features.weights import folder_digest
+from utils.features.weights import folder_digest, refuse_code
 
 __all__ = ["logmel_stats", "mfcc_stats", "read_audio", "sound_network"]
 
@@ -147,10 +147,18 @@ def _load_hf_audio(
     """Load a wav2vec2-like model: the mean over time of its last states (``mean``), or of block K (``hidden.K``)."""
     from transformers import AutoFeatureExtractor, AutoModel
 
+    if Path(name).is_dir():
+        refuse_code(Path(name), f"hf-audio:{name}")
+    given = {"revision": revision, "trust_remote_code": False}
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(name, revision=revision)
-        model = AutoModel.from_pretrained(name, revision=revision, use_safetensors=True).eval().to(device)
+        extractor = AutoFeatureExtractor.from_pretrained(name, **given)
+        model = AutoModel.from_pretrained(name, use_safetensors=True, **given).eval().to(device)
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise CourseError(
+                f"Encoder 'hf-audio:{name}' comes with code of its own, and the course runs no code of a model; choose a "
+                "model made of transformers' own classes."
+            ) from None
         if Path(name).is_dir():
             raise CourseError(
                 f"The folder {name} holds no Hugging Face audio model ({str(error).splitlines()[0]}); save model and "

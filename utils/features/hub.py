@@ -16,7 +16,7 @@ from utils.errors import CourseError, suggest
 from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
 from utils.features.registry import Encoder, Network, needs_network, register_family
 from utils.features.text import CutTexts, transformer
-from utils.features.weights import SECONDS, file_digest, hub_encoder
+from utils.features.weights import PLAIN, SECONDS, file_digest, hub_encoder
 
 PATIENCE = Patience(timeout=SECONDS, attempts=2, pause=1.0)  # without a network the message comes after seconds
 
@@ -148,7 +148,7 @@ def _picture(folder: Path) -> Any:
     """A function from a picture's file to what the model's own preprocessing makes of it, (3, h, w)."""
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+    processor = AutoImageProcessor.from_pretrained(str(folder), **PLAIN)
     return lambda path: processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
 
 
@@ -169,7 +169,7 @@ def _clip_image(folder: Path, model: nn.Module) -> Network:
 def _clip_text(folder: Path, model: nn.Module) -> Network:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), **PLAIN)
     longest = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
     # SigLIP was trained on full-length padding; for CLIP the padding is masked.
     padding = "max_length" if model.config.model_type.startswith("siglip") else True
