@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from features_helpers import make_tiny_audio, make_tiny_bert, make_tiny_clip, make_tiny_vit
@@ -49,6 +50,7 @@ def bad(models, tmp_path, monkeypatch):
     """bad(family) -> a copy of the model with code in it; leaving the test, the code must not have run."""
     marker = tmp_path / "marker"
     monkeypatch.syspath_prepend(str(tmp_path / "installed"))  # as a package that pip put there
+    sys.modules.pop("evil_package", None)
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules_cache"))
 
