@@ -16,7 +16,8 @@ from torch import nn
 from utils.errors import CourseError
 from utils.features import __main__ as command
 from utils.features import extract, image
-from utils.features.pipeline import Job, run
+from utils.features.pipeline import Job
+from utils.features.run import run
 from utils.features.shards import merge, read_matrix
 from utils.files import ROOT
 

@@ -26,7 +26,8 @@ from utils.features.cleaning import clean_text
 from utils.features.fuse import fuse
 from utils.features.layouts import export, file_id, read_items, row_id
 from utils.features.own import load_state
-from utils.features.pipeline import Job, run
+from utils.features.pipeline import Job
+from utils.features.run import run
 from utils.features.shards import read_matrix
 
 

@@ -10,7 +10,7 @@ from utils.errors import CourseError
 from utils.features.config import jobs_of, read_yaml
 from utils.features.fuse import WAYS
 from utils.features.layouts import LAYOUTS, export
-from utils.features.pipeline import check_shard, run
+from utils.features.run import check_shard, run
 from utils.features.shards import describe, merge, read_matrix
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import CourseError, suggest
-from utils.features.pipeline import PAIR, SIDES, Job
+from utils.features.blocks import SIDES
+from utils.features.pipeline import PAIR, Job
 from utils.features.registry import find
 
 # Key of a job -> the types that it may have. Whatever else a job names is an option of its encoder.

@@ -12,22 +12,18 @@ a file whose name holds the hash of its content and of all settings (a changed p
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.devices import pick_device
 from utils.errors import CourseError, suggest
+from utils.features.blocks import SIDES, digest_of, parts_folder, read_json, readable
 from utils.features.cleaning import clean_text, steps_of
 from utils.features.extract import COLUMN, _attempt, _stream, content_digest, contents
 from utils.features.fuse import check_fusion
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
 
 BLOCK = 256  # rows of a block: what a kill can cost, and what is in memory at once
 PAIR = "image_text"  # a job of two sides
-SIDES = ("visual", "textual")
 
 
 @dataclass(frozen=True)
@@ -229,32 +224,6 @@ def plan(job: Job) -> Plan:
     return Plan(job, rows, encoder, layers, options, about, digest_of([json.dumps(about, sort_keys=True)]), block)
 
 
-def digest_of(words: list[str]) -> str:
-    """SHA-256 of a list of strings."""
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
-
-
-def shard_of_environment() -> tuple[int, int]:
-    """(RANK, WORLD_SIZE) as torchrun sets them, else (0, 1)."""
-    try:
-        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    except ValueError:
-        raise CourseError("RANK and WORLD_SIZE are no whole numbers; unset them, or give --shard i/n.") from None
-
-
-def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
-    """Return (i, n), or raise when i is not below n."""
-    index, count = shard
-    if not 0 <= index < count:
-        raise CourseError(f"Shard {index}/{count} does not exist; i runs from 0 to n - 1.")
-    return shard
-
-
-def parts_folder(out: Path) -> Path:
-    """Where the blocks of a job lie."""
-    return Path(out) / "parts"
-
-
 def claim(plan: Plan) -> None:
     """Write job.json, or make sure that the folder belongs to this job.
 
@@ -274,14 +243,6 @@ def claim(plan: Plan) -> None:
             f"{plan.job.out} holds another job ({name}: {known.get(name)!r}, now {plan.about.get(name)!r}); choose another "
             f"folder for out, or delete {parts_folder(plan.job.out)}."
         )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that this room wrote."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CourseError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
 
 
 def networks(plan: Plan) -> list[tuple[Network, int]]:
@@ -405,94 +366,3 @@ class Runner:
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
             short = np.array([digest[:16] for digest in digests], dtype=str)
             np.savez(stream, names=names, mask=mask, digests=short, about=np.array(about), **arrays)
-
-
-def readable(path: Path) -> bool:
-    """Tell whether a part is there and whole (its checksums hold)."""
-    if not path.exists():
-        return False
-    try:
-        with np.load(path, allow_pickle=False) as part:
-            for name in part.files:
-                part[name]
-    except Exception:  # torn by a crash of the machine: compute again
-        return False
-    return True
-
-
-def run(
-    job: Job,
-    shard: tuple[int, int] | None = None,
-    progress: bool = True,
-    after_part: Callable[[Path], None] | None = None,
-) -> list[Path]:
-    """Compute one shard of a job; alone (0, 1), it also merges.
-
-    Args:
-        shard: (i, n); None = what torchrun says, else (0, 1).
-        progress: show a bar.
-        after_part: called with each finished file.
-
-    Returns:
-        The folders of the merged matrices; [] when other shards have still to come (then :func:`merge`).
-
-    Raises:
-        CourseError: unknown names, a folder of another job, content that cannot be read with on_error "raise".
-    """
-    from utils.features.shards import merge
-
-    shard = check_shard(shard_of_environment() if shard is None else shard)
-    if job.modality == PAIR:
-        names = {side.modality: plan(side).layers for side in job.sides()}  # all is checked before anything runs
-        if job.fusion and any(len(layers) > 1 for layers in names.values()):
-            raise CourseError("fusion joins one layer of each side; give one layer, or leave fusion out.")
-        write_json(parts_folder(job.out) / "sides.json", {"sides": list(SIDES), "fusion": job.fusion})
-        for side in job.sides():
-            run_side(side, shard, progress, after_part)
-    else:
-        run_side(job, shard, progress, after_part)
-    return merge(job.out) if shard[1] == 1 else []
-
-
-def run_side(
-    job: Job, shard: tuple[int, int], progress: bool, after_part: Callable[[Path], None] | None = None
-) -> None:
-    """Compute the blocks of one shard and sign for them."""
-    settled = plan(job)
-    index, count = shard
-    if settled.encoder.whole and count > 1:
-        raise CourseError(
-            f"Encoder {settled.encoder.name!r} is fitted on all rows at once, so it cannot be cut into shards; run it "
-            "without --shard."
-        )
-    claim(settled)
-    runner, parts, unreadable = Runner(settled), {}, []
-    bar = tqdm(
-        total=len(range(index, settled.n_blocks, count)) * settled.block,
-        desc=f"{job.modality}: {settled.encoder.name} {index}/{count}",
-        unit="row",
-        disable=not progress,
-    )
-    with bar:
-        for number in range(index, settled.n_blocks, count):
-            path = runner.part(number)
-            parts[str(number)] = path.name
-            with np.load(path, allow_pickle=False) as part:
-                unreadable += json.loads(str(part["about"]))["unreadable"]
-            bar.update(settled.block)
-            if after_part is not None:
-                after_part(path)
-    if unreadable:
-        more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-        warnings.warn(
-            f"{len(unreadable)} {job.modality} content(s) of {job.dataset.name} cannot be read and count as missing: "
-            f"{'; '.join(unreadable[:3])}{more}.",
-            stacklevel=3,
-        )
-    signed = {"key": settled.key, "shard": index, "of": count, "n_blocks": settled.n_blocks, "parts": parts}
-    write_json(parts_folder(job.out) / f"shard-{index}-of-{count}.json", signed)
-
-
-def folder_name(layer: str) -> str:
-    """A layer's name as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", layer)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from utils.errors import CourseError
+from utils.features.blocks import SIDES, digest_of, folder_name, parts_folder, read_json
 from utils.features.fuse import fuse
 from utils.features.matrix import Features
-from utils.features.pipeline import SIDES, digest_of, folder_name, parts_folder, read_json
 from utils.files import atomic_path, write_json
 
 AGAIN = "run that shard again"
