@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from utils.devices import pick_device
 from utils.errors import CourseError, suggest
 from utils.features.blocks import SIDES, digest_of, parts_folder, read_json, readable
 from utils.features.cleaning import clean_text, steps_of
-from utils.features.extract import COLUMN, _attempt, _stream, content_digest, contents
+from utils.features.extract import COLUMN, Contents, contents, say_unreadable, stream
 from utils.features.fuse import check_fusion
 from utils.features.matrix import MODALITIES
 from utils.features.registry import Encoder, Network, find
@@ -252,25 +252,6 @@ def networks(plan: Plan) -> list[tuple[Network, int]]:
     return [(network, 1 if isinstance(each, str) else len(each)) for network, each in zip(loaded, groups)]
 
 
-def _vectors(
-    network: Network, n_layers: int, todo: dict[str, Any], size: int
-) -> Iterator[tuple[str, list[np.ndarray] | None, BaseException | None]]:
-    """Yield (digest, one vector per layer, error) for each content, batch after batch."""
-    order = network.order or (lambda _: 0)
-    digests = sorted(todo, key=lambda digest: (order(todo[digest]), digest))
-    for positions, inputs, errors in _stream(network, [todo[d] for d in digests], size):
-        good = [k for k, error in enumerate(errors) if error is None]
-        if good:
-            found = network.encode([inputs[k] for k in good])
-            found = found if n_layers > 1 else [found]
-            for row, k in enumerate(good):
-                vectors = [np.asarray(layer[row], dtype=np.float32).reshape(-1) for layer in found]
-                yield digests[positions[k]], vectors, None
-        for k, error in enumerate(errors):
-            if error is not None:
-                yield digests[positions[k]], None, error
-
-
 @dataclass
 class Runner:
     """What computes the blocks of one shard; the weights are read when the first block needs them."""
@@ -278,79 +259,50 @@ class Runner:
     plan: Plan
     loaded: list[tuple[Network, int]] | None = None
 
-    def digests(self, low: int, high: int) -> tuple[list[str], dict[int, BaseException]]:
-        """Hash of each row's content, "" where it has none or cannot be opened, and the errors by row."""
-        found, errors = [], {}
-        for row in range(low, high):
-            digest, error = _attempt(content_digest, self.plan.rows.values[row])
-            found.append(digest or "")
-            if error is not None:
-                errors[row] = error
-        return found, errors
-
     def part(self, number: int) -> Path:
         """The finished file of a block, computed now unless it is there."""
         plan = self.plan
-        low, high = number * plan.block, min((number + 1) * plan.block, len(plan.rows.names))
-        digests, errors = self.digests(low, high)
-        key = digest_of([plan.key, str(number), *digests])
+        low = number * plan.block
+        found = Contents.of(plan.rows.values[low : low + plan.block])
+        key = digest_of([plan.key, str(number), *found.digests])
         path = parts_folder(plan.job.out) / f"part-{number:06d}-{key[:20]}.npz"
         if not readable(path):
-            self.compute(low, digests, errors, path)
+            self.compute(low, found, path)
         return path
 
-    def compute(self, low: int, digests: list[str], errors: dict[int, BaseException], path: Path) -> None:
-        """Extract one block and write it, whole or not at all."""
-        plan = self.plan
-        rows: dict[str, list[int]] = {}
-        for row, digest in enumerate(digests, low):
-            if digest:
-                rows.setdefault(digest, []).append(row)
-        todo = {digest: plan.rows.values[where[0]] for digest, where in rows.items()}
-        vectors: dict[str, list[np.ndarray]] = {digest: [] for digest in todo}
+    def compute(self, low: int, found: Contents, path: Path) -> None:
+        """Extract one block, which starts at row ``low``, and write it, whole or not at all."""
+        plan, errors = self.plan, dict(found.errors)
+        vectors: dict[str, list[np.ndarray]] = {digest: [] for digest in found.rows}
+        todo = dict(sorted(found.todo().items()))
         if todo:
             self.loaded = self.loaded or networks(plan)
             size = len(todo) if plan.encoder.whole else plan.job.batch_size
             for network, n_layers in self.loaded:
-                for digest, found, error in _vectors(network, n_layers, todo, size):
-                    if error is None:
-                        vectors[digest] += found
-                    else:
-                        errors.update({row: error for row in rows[digest]})
-        said = {row: self.say(row, error) for row, error in sorted(errors.items())}
+                for digest, layers, error in stream(network, todo, size, n_layers):
+                    vectors[digest] += layers or []
+                    if error is not None:
+                        errors.update(dict.fromkeys(found.rows[digest], error))
+        said = [self.say(low + row, error) for row, error in sorted(errors.items())]
         if said and plan.job.on_error == "raise":
-            raise CourseError(f"Cannot read {said[min(said)]}; replace it, or empty it in the table.")
-        self.write(low, digests, vectors, rows, said, path)
+            raise CourseError(f"Cannot read {said[0]}; replace it, or empty it in the table.")
+        self.write(low, found, vectors, said, path)
 
     def say(self, row: int, error: BaseException) -> str:
         """Name a row that cannot be read, and why."""
-        value, name = self.plan.rows.values[row], self.plan.rows.names[row]
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).replace(
-            str(value), "the file"
-        )
-        where = value.name if isinstance(value, Path) else f"the text {value[:30]!r}"
-        return f"{where} (row {row + 1}, {self.plan.rows.word} {name!r}): {reason.rstrip('.')}"
+        value = self.plan.rows.values[row]
+        base = value.parent if isinstance(value, Path) else Path()
+        return say_unreadable(value, base, row, f"{self.plan.rows.word} {self.plan.rows.names[row]!r}", error)
 
     def write(
-        self,
-        low: int,
-        digests: list[str],
-        vectors: dict[str, list[np.ndarray]],
-        rows: dict[str, list[int]],
-        said: dict[int, str],
-        path: Path,
+        self, low: int, found: Contents, vectors: dict[str, list[np.ndarray]], said: list[str], path: Path
     ) -> None:
         """One .npz without pickle: ids, mask, digests, a matrix per layer, what could not be read."""
-        plan, n = self.plan, len(digests)
-        full = {digest: found for digest, found in vectors.items() if len(found) == len(plan.layers)}
-        mask = np.zeros(n, dtype=bool)
+        plan = self.plan
+        full = {digest: layers for digest, layers in vectors.items() if len(layers) == len(plan.layers)}
         arrays = {}
         for k, layer in enumerate(plan.layers):
-            dim = len(next(iter(full.values()))[k]) if full else 0
-            matrix = np.zeros((n, dim), dtype=np.float32)
-            for digest, found in full.items():
-                where = [row - low for row in rows[digest]]
-                matrix[where], mask[where] = found[k], True
+            matrix, mask = found.matrix({digest: layers[k] for digest, layers in full.items()})
             bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
             if len(bad):
                 raise CourseError(
@@ -360,9 +312,9 @@ class Runner:
             if plan.job.dtype == "float16" and np.abs(matrix).max(initial=0) > np.finfo(np.float16).max:
                 raise CourseError(f"The vectors of {layer} exceed what float16 holds; set dtype: float32.")
             arrays[f"layer_{k}"] = matrix.astype(plan.job.dtype)
-        names = np.array(plan.rows.names[low : low + n], dtype=str)
-        about = {"key": plan.key, "low": low, "unreadable": list(said.values())}
+        names = np.array(plan.rows.names[low : low + plan.block], dtype=str)
+        about = {"key": plan.key, "low": low, "unreadable": said}
         about = json.dumps({**about, "device": plan.encoder.place(plan.job.device)}, ensure_ascii=False)
-        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-            short = np.array([digest[:16] for digest in digests], dtype=str)
-            np.savez(stream, names=names, mask=mask, digests=short, about=np.array(about), **arrays)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            short = np.array([digest[:16] for digest in found.digests], dtype=str)
+            np.savez(file, names=names, mask=mask, digests=short, about=np.array(about), **arrays)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from utils.errors import CourseError
 from utils.features.blocks import SIDES, parts_folder
+from utils.features.extract import warn_unreadable
 from utils.features.pipeline import PAIR, Job, Runner, claim, plan
 from utils.features.shards import merge
 from utils.files import write_json
@@ -94,12 +94,6 @@ def run_side(
             bar.update(settled.block)
             if after_part is not None:
                 after_part(path)
-    if unreadable:
-        more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-        warnings.warn(
-            f"{len(unreadable)} {job.modality} content(s) of {job.dataset.name} cannot be read and count as missing: "
-            f"{'; '.join(unreadable[:3])}{more}.",
-            stacklevel=3,
-        )
+    warn_unreadable(unreadable, f"{job.modality} content(s) of {job.dataset.name}")
     signed = {"key": settled.key, "shard": index, "of": count, "n_blocks": settled.n_blocks, "parts": parts}
     write_json(parts_folder(job.out) / f"shard-{index}-of-{count}.json", signed)
