@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
+# The one place that imports all encoders: each of these modules puts its own into the registry.
+from utils.features import audio, hub, image, own, text
 from utils.features.extract import extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.prepared import check_content, load_features, prepared, save_prepared
 from utils.features.registry import DEFAULTS, Encoder, Network, encoders, register, register_family
-
-# Each of these modules puts its encoders into the registry.
-for _module in ("image", "text", "hub", "audio", "own"):
-    if importlib.util.find_spec(f"utils.features.{_module}") is not None:
-        importlib.import_module(f"utils.features.{_module}")
 
 __all__ = [
     "DEFAULTS",
@@ -21,12 +15,17 @@ __all__ = [
     "Encoder",
     "Features",
     "Network",
+    "audio",
     "check_content",
     "encoders",
     "extract",
+    "hub",
+    "image",
     "load_features",
+    "own",
     "prepared",
     "register",
     "register_family",
     "save_prepared",
+    "text",
 ]

@@ -14,7 +14,7 @@ from utils.devices import exact
 from utils.download import DownloadError, Patience, fetch
 from utils.errors import CourseError, suggest
 from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
-from utils.features.registry import Encoder, Network, needs_network, register_family
+from utils.features.registry import Encoder, Network, named, needs_network, register_family
 from utils.features.text import CutTexts, transformer
 from utils.features.weights import PLAIN, SECONDS, file_digest, hub_encoder
 
@@ -126,12 +126,11 @@ def _torchvision(name: str, modality: str) -> Encoder:
         own = Path(weights).is_file()
         return file_digest(Path(weights)) if own else weights_url(_torchvision_entry(name, weights)).rsplit("/", 1)[-1]
 
-    return Encoder(
-        name=encoder,
-        modality=modality,
-        load=load,
-        dim=None,
-        offline=False,
+    return named(
+        "torchvision",
+        name,
+        modality,
+        load,
         licence="the weights' own (torchvision is BSD-3)",
         source=f"torchvision model {name}",
         weights=weights_id,
@@ -140,7 +139,6 @@ def _torchvision(name: str, modality: str) -> Encoder:
         options={"size": None, "fit": "pad", "weights": "DEFAULT"},
         extras=NORMALISE,
         many=True,
-        placed=True,
     )
 
 

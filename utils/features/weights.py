@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import CourseError
-from utils.features.registry import Encoder, Network, needs_network
+from utils.features.registry import Encoder, Network, named, needs_network
 from utils.files import sha256
 
 # What a model folder needs here; weights only as safetensors, which cannot run code.
@@ -195,15 +195,13 @@ def hub_encoder(
         about: further fields of Encoder: layers, options, many, ...
     """
     encoder = f"{prefix}:{name}"
-    return Encoder(
-        name=encoder,
-        modality=modality,
+    return named(
+        prefix,
+        name,
+        modality,
         load=lambda layer, **options: load(hub_folder(name, encoder, modality), layer, **options),
-        dim=None,
         offline=Path(name).is_dir(),
-        licence="the model's own",
         source=f"{what} {name}",
         weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
-        placed=True,
         **about,
     )
