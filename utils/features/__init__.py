@@ -1,9 +1,9 @@
-"""Room `features` (phi, "How?"): pictures, words and sounds become one matrix per modality, aligned by item id."""
+"""Features (phi, "How?"): pictures, words and sounds become one matrix per modality, aligned by item id."""
 
 from __future__ import annotations
 
 # The one place that imports all encoders: each of these modules puts its own into the registry.
-from utils.features import audio, hub, image, own, text
+from utils.features import audio, custom, image, pretrained, text
 from utils.features.extract import extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.prepared import check_content, load_features, prepared, save_prepared
@@ -17,13 +17,13 @@ __all__ = [
     "Network",
     "audio",
     "check_content",
+    "custom",
     "encoders",
     "extract",
-    "hub",
     "image",
     "load_features",
-    "own",
     "prepared",
+    "pretrained",
     "register",
     "register_family",
     "save_prepared",

@@ -17,7 +17,7 @@ from torch import nn
 
 from utils.devices import exact
 from utils.errors import CourseError, suggest
-from utils.features.fast import fold_batchnorm, tighten
+from utils.features.fold import fold_batchnorm, tighten
 from utils.features.registry import Network, register
 from utils.features.weights import package_path
 

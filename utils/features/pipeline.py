@@ -26,7 +26,7 @@ from utils.errors import CourseError, suggest
 from utils.features.blocks import SIDES, digest_of, parts_folder, read_json, readable
 from utils.features.cleaning import clean_text, steps_of
 from utils.features.extract import COLUMN, Contents, contents, say_unreadable, stream
-from utils.features.fuse import check_fusion
+from utils.features.join import check_fusion
 from utils.features.matrix import MODALITIES
 from utils.features.registry import Encoder, Network, find
 from utils.files import atomic_path, write_json

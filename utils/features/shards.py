@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.errors import CourseError
 from utils.features.blocks import SIDES, digest_of, folder_name, parts_folder, read_json
-from utils.features.fuse import fuse
+from utils.features.join import join
 from utils.features.matrix import Features
 from utils.files import atomic_path, write_json
 
@@ -39,7 +39,7 @@ def merge(out: str | Path) -> list[Path]:
         if fusion:
             both = {side: read_matrix(folders[side][0], side) for side in SIDES}
             about = read_json(parts_folder(out / SIDES[0]) / "job.json")
-            written.append(write_matrix(fuse(both, fusion), out / "fused", about["dtype"], about["format"]))
+            written.append(write_matrix(join(both, fusion), out / "fused", about["dtype"], about["format"]))
         return written
     job_path = parts_folder(out) / "job.json"
     if not job_path.exists():

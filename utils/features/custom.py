@@ -21,8 +21,8 @@ from torch import nn
 
 from utils.errors import CourseError, suggest
 from utils.features.audio import sound_network
-from utils.features.hub import before_classifier
 from utils.features.image import IMAGENET, NORMALISE, image_network, listen, normaliser, reader
+from utils.features.pretrained import before_classifier
 from utils.features.registry import CALLABLE, Encoder, Network, register_family
 from utils.features.sound import MAX_SECONDS
 from utils.features.weights import file_digest
@@ -114,7 +114,7 @@ def _identity(thing: Any, weights: str) -> str:
     return total.hexdigest()
 
 
-def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
+def custom_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
     """An Encoder of your module, Network or factory; see the first lines of this file."""
     name = name or f"own:{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', type(thing).__name__)}"
 
@@ -190,7 +190,7 @@ def _pictures(
     "own", ["visual", "textual", "audio"], licence="your own", source="your own module, by package.module:factory"
 )
 def _own(path: str, modality: str) -> Encoder:
-    return own_encoder(dotted(path), modality, name=f"own:{path}")
+    return custom_encoder(dotted(path), modality, name=f"own:{path}")
 
 
-CALLABLE.append(own_encoder)
+CALLABLE.append(custom_encoder)

@@ -19,7 +19,7 @@ def check_fusion(how: str) -> str:
     return how
 
 
-def fuse(features: Mapping[str, Features], how: str = "concat") -> Features:
+def join(features: Mapping[str, Features], how: str = "concat") -> Features:
     """Join the vectors of each item.
 
     Args:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from utils.errors import CourseError
 from utils.features.extract import extract
-from utils.features.imagetext import ranks
+from utils.features.image_text import ranks
 from utils.features.matrix import Features
 
 if TYPE_CHECKING:
