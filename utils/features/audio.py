@@ -1,4 +1,4 @@
-"""Room `features`, audio: the encoders that hear; MusicNN, Hugging Face models by name, floors, has-sound control."""
+"""Audio encoders: MusicNN, models of Hugging Face and torchaudio by name, log-mel and MFCC statistics, a control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room `features` (phi), at scale: a YAML file, or what was typed, becomes checked jobs.
+"""Read extraction jobs from a YAML file, or from what was typed, and check them.
 
 dataset: sticker_shop            # a folder's name in data/, or a path
 out: build/features

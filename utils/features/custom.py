@@ -1,4 +1,4 @@
-"""Room `features`: your own module as an encoder: a dotted path ``own:package.module:factory``, or the thing itself.
+"""Custom encoders: your own module, by a dotted path ``own:package.module:factory`` or the object itself.
 
 The factory takes no argument and returns one of three things: a torch module (pictures: it gets (batch, 3, h, w) and is
 listened to at a layer), a :class:`Network` (its own ``prepare`` and ``encode``), or a function from a list of texts, of

@@ -1,4 +1,4 @@
-"""Room `features` (phi, "How?"): small demonstrations of the extraction that notebook 03 shows as tables."""
+"""Demonstrations of the extraction for notebook 03: cache, live against stored, languages, a wrong pairing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extract features (phi, "How?"): a dataset's pictures, words or sounds -> one Features matrix, through the cache."""
+"""Extract features (phi, "How?"): a dataset's pictures, words or sounds become one Features matrix."""
 
 from __future__ import annotations
 

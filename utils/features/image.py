@@ -1,4 +1,4 @@
-"""Room `features`, visual: what a picture becomes; networks by layer, and floors that see only pixels or colours."""
+"""Image encoders: EfficientNet-Lite0 at any layer, the same with random weights, pixels, a colour histogram."""
 
 from __future__ import annotations
 

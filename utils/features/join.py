@@ -1,4 +1,4 @@
-"""Room `features`, image+text: one vector of two, paired by item id and never by position."""
+"""Join the features of two modalities into one vector per item, paired by item id and never by position."""
 
 from __future__ import annotations
 

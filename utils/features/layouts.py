@@ -1,4 +1,4 @@
-"""Room `features` (phi): matrices out to other tools and back: one .npy per item as Ducho has it, or one matrix."""
+"""Export features to other tools and read them back: one .npy per item as Ducho has it, or one matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room `features`, audio: MusicNN, a convolutional network that hears tags in music, in torch.
+"""MusicNN in torch: a convolutional network that recognises tags in music.
 
 J. Pons and X. Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging" (2019),
 arXiv:1909.06654. Our own code from the published facts; ``utils/features/convert_musicnn.py`` made the weights.

@@ -1,4 +1,4 @@
-"""Room `features` (phi), at scale: one job = rows of a dataset -> matrices on disk, in blocks that a kill cannot tear.
+"""Extraction job: rows of a dataset become matrices on disk, in blocks that a kill cannot tear.
 
 The rows are cut into blocks of ``block`` rows, in their order; a block's vectors depend on the block alone: on its
 content, the encoder and the batch size, never on who computes it. So one process, eight processes and a process that was

@@ -1,4 +1,4 @@
-"""Room `features`: encoders by name, weights over a network once or from a folder: torchvision, CLIP-like."""
+"""Pretrained encoders by name, from a network or a folder: torchvision, CLIP-like, Hugging Face vision models."""
 
 from __future__ import annotations
 

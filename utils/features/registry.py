@@ -1,4 +1,4 @@
-"""Room `features` (phi, "How?"): the list of encoders, what each needs, where its weights come from."""
+"""Registry of encoders: what each needs, and where its weights come from."""
 
 from __future__ import annotations
 

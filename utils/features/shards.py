@@ -1,4 +1,4 @@
-"""Room `features` (phi), at scale: put the blocks of all shards together by id, and refuse what does not fit."""
+"""Merge the shards of an extraction by id, and refuse what does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room `features`, audio: from a file to samples and a log-mel spectrogram; statistics that any network must beat."""
+"""Read sounds: samples, log-mel spectrogram, and statistics that any network must beat."""
 
 from __future__ import annotations
 

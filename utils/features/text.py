@@ -1,4 +1,4 @@
-"""Room `features`, textual: what a description becomes; sentence encoders, and a floor that counts words."""
+"""Text encoders: MiniLM, Hugging Face and sentence-transformers models by name, and TF-IDF."""
 
 from __future__ import annotations
 
