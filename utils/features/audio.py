@@ -15,7 +15,7 @@ import torch
 from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features import musicnn
-from utils.features.registry import Encoder, Network, named, needs_network, register, register_family
+from utils.features.registry import Encoder, Network, layers_of, named, needs_network, register, register_family
 from utils.features.sound import (
     MAX_SECONDS,
     SAMPLE_RATE,
@@ -117,7 +117,7 @@ def one_by_one(
         with torch.inference_mode(), exact(torch.device(device), 1):
             for values in inputs:
                 last, states = states_of(values)
-                names = settle_layers(layer, len(states), encoder)
+                names = layers_of(layer, _layers(len(states)), encoder)
                 chosen = [last if name == "mean" else states[int(name.split(".")[1])] for name in names]
                 rows.append([found[0].mean(dim=0).float().cpu().numpy() for found in chosen])
         found = [np.stack(column) for column in zip(*rows)]
@@ -126,14 +126,9 @@ def one_by_one(
     return encode
 
 
-def settle_layers(layer: str | tuple[str, ...], n_states: int, encoder: str) -> list[str]:
-    """The layers asked for as a list; raise with the nearest names when a model of so many states lacks one."""
-    wanted = [layer] if isinstance(layer, str) else list(layer)
-    known = ["mean", *(f"hidden.{k}" for k in range(n_states))]
-    for each in wanted:
-        if each not in known:
-            raise suggest(each, known, f"layer of encoder {encoder!r}")
-    return wanted
+def _layers(n_states: int) -> list[str]:
+    """Names of the layers of a model with so many states."""
+    return ["mean", *(f"hidden.{k}" for k in range(n_states))]
 
 
 @register_family(
@@ -176,7 +171,7 @@ def _load_hf_audio(
                 "feature extractor there with save_pretrained."
             ) from error
         raise needs_network(f"hf-audio:{name}", "audio", str(error).splitlines()[0]) from error
-    settle_layers(layer, model.config.num_hidden_layers + 1, f"hf-audio:{name}")  # said before a sound is read
+    layers_of(layer, _layers(model.config.num_hidden_layers + 1), f"hf-audio:{name}")  # said before a sound is read
     hidden = layer != "mean"
     rate = extractor.sampling_rate
 

@@ -120,25 +120,28 @@ def custom_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
 
     def load(layer: str | tuple[str, ...], weights: str = "", device: str = "cpu", **options: Any) -> Network:
         made = _made(thing)
-        if weights and not isinstance(made, nn.Module):
+        is_module = isinstance(made, nn.Module)
+        if weights and not is_module:
             raise CourseError(f"Encoder {name!r}: weights belong to a torch module, and it returned another thing.")
         if isinstance(made, Network):
             return made
-        if isinstance(made, nn.Module) and weights:
-            load_state(made, weights)
-        if modality == "visual":
-            return _pictures(made, layer, name, device, **options)
-        if isinstance(made, nn.Module):
-            made = made.eval()
         if not callable(made):
             raise CourseError(
                 f"Encoder {name!r} made a {type(made).__name__}; return a torch module, Network or function."
             )
+        if is_module:
+            made.eval()
+        if weights:
+            load_state(made, weights)
+        if modality == "visual" and is_module:
+            return _at_layer(made, layer, name, device, **options)
 
         def encode(values: list[Any]) -> np.ndarray:
             with torch.inference_mode():
                 return np.asarray(made(values), dtype=np.float32)
 
+        if modality == "visual":
+            return Network(reader(options["size"], options["fit"]), encode)
         if modality == "textual":
             return Network(prepare=str, encode=encode, order=len)
         return sound_network(lambda wave: wave, encode, options.get("max_seconds", MAX_SECONDS))
@@ -159,31 +162,22 @@ def custom_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
     )
 
 
-def _pictures(
-    made: Any, layer: str | tuple[str, ...], name: str, device: str, size: int, fit: str, normalise: str = "model",
+def _at_layer(
+    module: nn.Module, layer: str | tuple[str, ...], name: str, device: str, size: int, fit: str, normalise: str = "model",
     mean: Any = None, std: Any = None,
 ) -> Network:  # fmt: skip
-    """A torch module at a layer, or a function of pictures; "model" preprocessing is ImageNet's mean and spread."""
+    """A torch module of pictures at a layer; "model" preprocessing is ImageNet's mean and spread."""
     usual = tuple(255 * np.asarray(values) for values in IMAGENET)
-    if isinstance(made, nn.Module):
-        try:
-            forward = listen(made.eval(), before_classifier(made, layer), name, size, device)
-        except CourseError:
-            raise
-        except Exception as error:  # torch.fx follows no branches that depend on the input
-            raise CourseError(
-                f"Encoder {name!r}: layers of {type(made).__name__} cannot be listened to ({type(error).__name__}); return a "
-                "Network with your own prepare and encode instead."
-            ) from error
-        return image_network(forward, reader(size, fit), device=device, **normaliser(normalise, mean, std, usual))
-    if not callable(made):
-        raise CourseError(f"Encoder {name!r} made a {type(made).__name__}; return a torch module, Network or function.")
-
-    def encode(pictures: list[np.ndarray]) -> np.ndarray:
-        with torch.inference_mode():
-            return np.asarray(made(pictures), dtype=np.float32)
-
-    return Network(reader(size, fit), encode)
+    try:
+        forward = listen(module, before_classifier(module, layer), name, size, device)
+    except CourseError:
+        raise
+    except Exception as error:  # torch.fx follows no branches that depend on the input
+        raise CourseError(
+            f"Encoder {name!r}: layers of {type(module).__name__} cannot be listened to ({type(error).__name__}); return a "
+            "Network with your own prepare and encode instead."
+        ) from error
+    return image_network(forward, reader(size, fit), device=device, **normaliser(normalise, mean, std, usual))
 
 
 @register_family(

@@ -14,7 +14,7 @@ from utils.devices import exact
 from utils.download import DownloadError, Patience, fetch
 from utils.errors import CourseError, suggest
 from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
-from utils.features.registry import Encoder, Network, named, needs_network, register_family
+from utils.features.registry import Encoder, Network, layers_of, named, needs_network, register_family
 from utils.features.text import CutTexts, transformer
 from utils.features.weights import PLAIN, SECONDS, file_digest, hub_encoder
 
@@ -216,10 +216,7 @@ def _vision(name: str, modality: str) -> Encoder:
         model = transformer(folder, device)
         blocks = getattr(model.config, "num_hidden_layers", None) or len(getattr(model.config, "depths", ()))
         known = ["pooled", "mean", "cls", *(f"hidden.{k}" for k in range(blocks + 1))]
-        wanted = [layer] if isinstance(layer, str) else list(layer)
-        for each in wanted:
-            if each not in known:
-                raise suggest(each, known, f"layer of encoder 'hf-vision:{name}'")
+        wanted = layers_of(layer, known, f"hf-vision:{name}")
 
         def encode(images: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
             with torch.inference_mode(), exact(model.device, len(images)):

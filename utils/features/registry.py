@@ -156,6 +156,15 @@ def named(prefix: str, name: str, modality: str, load: Callable[..., Network], *
     return Encoder(name=f"{prefix}:{name}", modality=modality, load=load, **{**usual, **about})
 
 
+def layers_of(layer: str | Sequence[str], known: Sequence[str], encoder: str) -> list[str]:
+    """The layers asked for as a list; raise with the nearest names when one is not known."""
+    wanted = [layer] if isinstance(layer, str) else list(layer)
+    for each in wanted:
+        if each not in known:
+            raise suggest(each, known, f"layer of encoder {encoder!r}")
+    return wanted
+
+
 def offline_names(modality: str) -> list[str]:
     """Encoders of a modality that work without a network."""
     return [name for name, encoder in ENCODERS.items() if encoder.modality == modality and encoder.offline]
