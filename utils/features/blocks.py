@@ -16,7 +16,7 @@ SIDES = ("visual", "textual")  # of a job image_text
 
 
 def parts_folder(out: Path) -> Path:
-    """Where the blocks of a job lie."""
+    """The folder of a job's blocks."""
     return Path(out) / "parts"
 
 
@@ -31,7 +31,11 @@ def digest_of(words: list[str]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that this room wrote."""
+    """Read a JSON file of a job.
+
+    Raises:
+        CourseError: it cannot be read.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -78,7 +78,7 @@ def _torchvision_network(name: str, weights: str) -> nn.Module:
 
 
 def penultimate(network: nn.Module) -> str:
-    """Name of the node that feeds the classifier: the last thing a network says before it names classes."""
+    """Name of the graph node before the classifier, the last linear or convolutional layer."""
     from torchvision.models.feature_extraction import get_graph_node_names
 
     names = get_graph_node_names(network)[1]

@@ -108,7 +108,7 @@ class Encoder:
         return layer
 
     def weights_id(self, options: Mapping[str, Any]) -> str:
-        """What the weights are, exactly."""
+        """Exact name of the weights, for most their SHA-256."""
         return self.weights(**options) if callable(self.weights) else self.weights
 
 

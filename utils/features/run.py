@@ -69,7 +69,7 @@ def run(
 def run_side(
     job: Job, shard: tuple[int, int], progress: bool, after_part: Callable[[Path], None] | None = None
 ) -> None:
-    """Compute the blocks of one shard and sign for them."""
+    """Compute the blocks of one shard, and list them in shard-I-of-N.json, which the merge asks for."""
     settled = plan(job)
     index, count = shard
     if settled.encoder.whole and count > 1:
