@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+from features_helpers import make_tiny_audio
 
 from utils.errors import CourseError
 from utils.features import encoders
@@ -218,25 +219,8 @@ def test_short_sounds_are_repeated_not_padded_with_silence():
 @pytest.fixture(scope="module")
 def wav2vec2_folder(tmp_path_factory):
     """A wav2vec2 with random weights, a thousandth of the usual size, made on the spot."""
-    import torch
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
-
     folder = tmp_path_factory.mktemp("wav2vec2")
-    torch.manual_seed(0)
-    config = Wav2Vec2Config(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8, 8, 8),
-        conv_stride=(5, 4, 4),
-        conv_kernel=(10, 8, 4),
-        num_feat_extract_layers=3,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-    )
-    Wav2Vec2Model(config).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=16_000, do_normalize=True).save_pretrained(folder)
+    make_tiny_audio(folder)
     return folder
 
 

@@ -13,8 +13,9 @@ from utils.course import device as course_device
 from utils.errors import CourseError
 from utils.features import __main__ as command
 from utils.features import extract, image, musicnn
-from utils.features.pipeline import Job, run
+from utils.features.pipeline import Job
 from utils.features.registry import find
+from utils.features.run import run
 from utils.features.shards import read_matrix
 
 

@@ -20,6 +20,8 @@ from utils.features import (
     save_prepared,
 )
 from utils.features import registry as registry_module
+from utils.features.pipeline import Job
+from utils.features.run import run
 
 
 @pytest.fixture
@@ -106,6 +108,26 @@ def test_same_picture_is_computed_once(dataset, clean_registry):
     (dataset.path / "images" / "1.png").write_bytes((dataset.path / "images" / "0.png").read_bytes())
     assert extract(dataset, "visual", "counting", progress=False).mask.sum() == 11
     assert len(seen) == 10
+
+
+def test_an_encoder_that_loses_a_row_is_named(dataset):
+    network = Network(str, lambda texts: np.ones((len(texts) - 1, 2), np.float32))
+    with pytest.raises(CourseError, match="made 10 vectors of 11 contents; encode must return one row for each"):
+        extract(dataset, "textual", network, cache=False, progress=False)
+
+
+def test_call_and_job_say_the_same_of_an_unreadable_file_at_the_caller(dataset, tmp_path):
+    (dataset.path / "images" / "7.png").write_bytes(b"text")
+    told = []
+    for go in (
+        lambda: extract(dataset, "visual", "pixels", cache=False, progress=False),
+        lambda: run(Job(dataset, "visual", tmp_path / "out", encoder="pixels"), (0, 1), progress=False),
+    ):
+        with pytest.warns(UserWarning) as caught:
+            go()
+        told.append(str(caught[0].message).partition("items.tsv")[0])
+        assert caught[0].filename == __file__
+    assert all("7.png (row 8, item 'item-s'): it is no picture of a known format" in each for each in told)
 
 
 def test_prepared_round_trip(dataset):

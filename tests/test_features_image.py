@@ -14,7 +14,7 @@ from PIL import Image
 
 from utils.data import load_dataset
 from utils.errors import CourseError
-from utils.features import extract, fast, hub, image
+from utils.features import extract, fold, image, pretrained
 from utils.files import ROOT, sha256
 
 PHOTOS = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -87,7 +87,7 @@ def test_a_convolution_takes_the_padding_before_it_over_to_the_bit(kernel, side,
     traced = torch.fx.symbolic_trace(torch.nn.Sequential(image._SamePad(kernel), conv))
     x = torch.randn(2, 4, side, side)
     expected = traced(x)
-    absorbed = fast.absorb_padding(traced)
+    absorbed = fold.absorb_padding(traced)
     assert [node.op for node in absorbed.graph.nodes] == ["placeholder", "call_module", "output"]
     torch.testing.assert_close(absorbed(x), expected, rtol=1e-6, atol=1e-6)
 
@@ -112,7 +112,7 @@ def test_padding_that_a_convolution_cannot_take_over_stays():
     for module in cases:
         traced = torch.fx.symbolic_trace(module)
         expected = traced(x)
-        assert torch.equal(fast.absorb_padding(traced)(x), expected)
+        assert torch.equal(fold.absorb_padding(traced)(x), expected)
         assert any(node.op == "call_function" for node in traced.graph.nodes), "still there"
 
 
@@ -122,12 +122,12 @@ def test_a_file_of_weights_is_known_by_the_digits_in_its_name(dataset, tiny_weig
     kept.parent.mkdir(parents=True)
     kept.write_bytes(path.read_bytes())
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "weights_url", lambda _: f"http://127.0.0.1:9/{kept.name}")
+    monkeypatch.setattr(pretrained, "weights_url", lambda _: f"http://127.0.0.1:9/{kept.name}")
     with pytest.raises(CourseError, match="has sha256 .* and the publisher states 0badc0de"):
         extract(dataset, "visual", "torchvision:shufflenet_v2_x0_5", size=64, progress=False)
     whole = kept.with_name(f"shufflenet-{sha256(path)[:8]}.pth")
     kept.rename(whole)
-    monkeypatch.setattr(hub, "weights_url", lambda _: f"http://127.0.0.1:9/{whole.name}")
+    monkeypatch.setattr(pretrained, "weights_url", lambda _: f"http://127.0.0.1:9/{whole.name}")
     assert extract(dataset, "visual", "torchvision:shufflenet_v2_x0_5", size=64, progress=False).dim
 
 
@@ -228,7 +228,7 @@ def test_a_torchvision_model_from_an_address(dataset, tiny_weights, tmp_path, mo
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(hub, "weights_url", lambda _: f"http://127.0.0.1:{server.server_port}/{path.name}")
+    monkeypatch.setattr(pretrained, "weights_url", lambda _: f"http://127.0.0.1:{server.server_port}/{path.name}")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     try:
         served = extract(dataset, "visual", "torchvision:shufflenet_v2_x0_5", size=64, progress=False)
@@ -241,7 +241,7 @@ def test_a_torchvision_model_from_an_address(dataset, tiny_weights, tmp_path, mo
 
 def test_a_torchvision_model_without_a_network_names_those_that_work(dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(hub, "weights_url", lambda _: "http://127.0.0.1:9/resnet18-f37072fd.pth")
+    monkeypatch.setattr(pretrained, "weights_url", lambda _: "http://127.0.0.1:9/resnet18-f37072fd.pth")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     with pytest.raises(
         CourseError, match="'torchvision:resnet18' needs a network.*offline: efficientnet_lite0, random_cnn"
@@ -260,9 +260,9 @@ def test_weights_of_another_model_are_refused(dataset, tiny_weights):
 def test_the_layer_before_the_classifier_is_found():
     from torchvision import models
 
-    assert hub.penultimate(models.shufflenet_v2_x0_5(weights=None)) == "mean"
-    assert hub.penultimate(models.squeezenet1_1(weights=None)) == "classifier.0"
-    assert hub.penultimate(models.mobilenet_v3_small(weights=None)) == "classifier.2"
+    assert pretrained.penultimate(models.shufflenet_v2_x0_5(weights=None)) == "mean"
+    assert pretrained.penultimate(models.squeezenet1_1(weights=None)) == "classifier.0"
+    assert pretrained.penultimate(models.mobilenet_v3_small(weights=None)) == "classifier.2"
 
 
 @pytest.mark.skipif(not (SHOP / "items.tsv").exists(), reason="data/sticker_shop is not built yet")

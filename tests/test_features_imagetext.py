@@ -6,7 +6,7 @@ import torch
 
 from utils.errors import CourseError
 from utils.features import Features
-from utils.features.imagetext import (
+from utils.features.image_text import (
     leak_report,
     merge_groups,
     near_duplicate_groups,

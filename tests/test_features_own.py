@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from features_helpers import make_dataset
+from features_helpers import make_dataset, make_tiny_vit
 from torch import nn
 
 from utils.errors import CourseError
@@ -111,13 +111,8 @@ def test_what_is_no_encoder_is_said(dataset, encoder, message):
 @pytest.fixture(scope="module")
 def tiny_vit(tmp_path_factory):
     """Folder of a vision transformer with random weights for 32 x 32 pictures."""
-    from transformers import ViTConfig, ViTImageProcessor, ViTModel
-
     folder = tmp_path_factory.mktemp("vit")
-    torch.manual_seed(0)
-    shape = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-    ViTModel(ViTConfig(**shape, image_size=32, patch_size=8)).eval().save_pretrained(folder)
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    make_tiny_vit(folder)
     return folder
 
 

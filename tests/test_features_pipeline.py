@@ -16,7 +16,8 @@ from torch import nn
 from utils.errors import CourseError
 from utils.features import __main__ as command
 from utils.features import extract, image
-from utils.features.pipeline import Job, run
+from utils.features.pipeline import Job
+from utils.features.run import run
 from utils.features.shards import merge, read_matrix
 from utils.files import ROOT
 
@@ -71,7 +72,7 @@ def test_several_layers_come_from_one_forward_pass(dataset, tmp_path, monkeypatc
         forward = ours(*given)
         return lambda batch: passes.append(len(batch)) or forward(batch)
 
-    monkeypatch.setattr("utils.features.own.listen", spying)
+    monkeypatch.setattr("utils.features.custom.listen", spying)
     layers = ("1", "4", "6")
     folders = go(job(dataset, tmp_path / "out", encoder=net(), layers=layers, options={"size": 32}))
     assert [folder.name for folder in folders] == list(layers)
@@ -119,9 +120,9 @@ def test_the_fast_network_is_the_network(tmp_path):
 
 
 def test_batch_norms_are_folded_also_inside_torchvision_blocks_and_a_failing_operator_costs_nothing(monkeypatch):
-    from utils.features import fast
+    from utils.features import fold
 
-    graph = fast.fold_batchnorm(image._traced(image.lite0_network(), ["avgpool"]))
+    graph = fold.fold_batchnorm(image._traced(image.lite0_network(), ["avgpool"]))
     kinds = [type(dict(graph.named_modules())[n.target]) for n in graph.graph.nodes if n.op == "call_module"]
     assert nn.BatchNorm2d not in kinds and kinds.count(nn.Conv2d) == 49
     batch = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -129,7 +130,7 @@ def test_batch_norms_are_folded_also_inside_torchvision_blocks_and_a_failing_ope
     with torch.inference_mode():
         expected = module[:5](batch).mean(dim=(2, 3))
         torch.testing.assert_close(image.listen(module, "4", "x")(batch), expected)
-        monkeypatch.setattr(fast, "FusedConv", lambda *_: 1 / 0)
+        monkeypatch.setattr(fold, "FusedConv", lambda *_: 1 / 0)
         torch.testing.assert_close(image.listen(module, "4", "x")(batch), expected)
 
 

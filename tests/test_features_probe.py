@@ -62,7 +62,7 @@ def test_table_has_mean_and_spread_and_a_gap_where_nothing_can_be_probed():
 
 def test_a_changed_picture_is_noticed_and_the_dataset_is_left_alone(tmp_path):
     from utils.data import load_dataset
-    from utils.features.stories import cache_story
+    from utils.features.demos import cache_story
 
     dataset = load_dataset()
     before = [path.read_bytes() for path in dataset.image_paths()[:3]]
@@ -72,7 +72,7 @@ def test_a_changed_picture_is_noticed_and_the_dataset_is_left_alone(tmp_path):
 
 
 def test_pairing_by_position_shifts_every_row_behind_the_gap():
-    from utils.features.stories import language_survival, paired_by_position
+    from utils.features.demos import language_survival, paired_by_position
 
     features, _ = made()
     names = np.delete(features.item_names, 10)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from features_helpers import NOUNS, make_dataset
+from features_helpers import make_dataset, make_tiny_bert, make_tiny_clip
 
 from utils.errors import CourseError
 from utils.features import extract, text, weights
@@ -16,60 +16,18 @@ def dataset(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    """A word tokenizer with a vocabulary of this test."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "that", "is", "quite", "unlike", "every", "other", "one", *NOUNS]
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=32,
-    )
-
-
-@pytest.fixture(scope="module")
-def tiny_bert(tokenizer, tmp_path_factory):
+def tiny_bert(tmp_path_factory):
     """Folder of a BERT of two layers with random weights."""
-    from transformers import BertConfig, BertModel
-
     folder = tmp_path_factory.mktemp("bert")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32,
-    )  # fmt: skip
-    BertModel(config).eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    make_tiny_bert(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def tiny_clip(tokenizer, tmp_path_factory):
+def tiny_clip(tmp_path_factory):
     """Folder of a CLIP model with random weights, 32 x 32 pictures, a shared space of 12."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPVisionConfig
-
     folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    shape = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-    words = CLIPTextConfig(
-        **shape, vocab_size=len(tokenizer), max_position_embeddings=32, bos_token_id=2, eos_token_id=3, pad_token_id=0
-    )
-    pictures = CLIPVisionConfig(**shape, image_size=32, patch_size=8)
-    config = CLIPConfig(text_config=words.to_dict(), vision_config=pictures.to_dict(), projection_dim=12)
-    CLIPModel(config).eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    make_tiny_clip(folder)
     return folder
 
 

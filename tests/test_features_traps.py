@@ -23,10 +23,11 @@ from utils.data import load_dataset
 from utils.errors import CourseError
 from utils.features import Features, Network, extract, image
 from utils.features.cleaning import clean_text
-from utils.features.fuse import fuse
+from utils.features.custom import load_state
+from utils.features.join import join
 from utils.features.layouts import export, file_id, read_items, row_id
-from utils.features.own import load_state
-from utils.features.pipeline import Job, run
+from utils.features.pipeline import Job
+from utils.features.run import run
 from utils.features.shards import read_matrix
 
 
@@ -68,9 +69,9 @@ def test_a_pairing_is_by_id_though_a_picture_is_missing_and_names_sort_otherwise
 def test_a_pairing_is_by_id_whatever_the_order_and_other_ids_are_refused():
     left = Features("visual", [[1.0], [2.0]], ["a", "b"])
     right = Features("textual", [[20.0], [10.0]], ["b", "a"])
-    assert fuse({"visual": left, "textual": right}).matrix.tolist() == [[1, 10], [2, 20]]
+    assert join({"visual": left, "textual": right}).matrix.tolist() == [[1, 10], [2, 20]]
     with pytest.raises(CourseError, match="other items.*'b'"):
-        fuse({"visual": left, "textual": Features("textual", [[1.0], [2.0]], ["a", "c"])})
+        join({"visual": left, "textual": Features("textual", [[1.0], [2.0]], ["a", "c"])})
 
 
 @pytest.mark.parametrize("fusion", ["concat", "sum", "mean", "product"])

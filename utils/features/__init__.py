@@ -1,19 +1,13 @@
-"""Room `features` (phi, "How?"): pictures, words and sounds become one matrix per modality, aligned by item id."""
+"""Features (phi, "How?"): pictures, words and sounds become one matrix per modality, aligned by item id."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
+# The one place that imports all encoders: each of these modules puts its own into the registry.
+from utils.features import audio, custom, image, pretrained, text
 from utils.features.extract import extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.prepared import check_content, load_features, prepared, save_prepared
 from utils.features.registry import DEFAULTS, Encoder, Network, encoders, register, register_family
-
-# Each of these modules puts its encoders into the registry.
-for _module in ("image", "text", "hub", "audio", "own"):
-    if importlib.util.find_spec(f"utils.features.{_module}") is not None:
-        importlib.import_module(f"utils.features.{_module}")
 
 __all__ = [
     "DEFAULTS",
@@ -21,12 +15,17 @@ __all__ = [
     "Encoder",
     "Features",
     "Network",
+    "audio",
     "check_content",
+    "custom",
     "encoders",
     "extract",
+    "image",
     "load_features",
     "prepared",
+    "pretrained",
     "register",
     "register_family",
     "save_prepared",
+    "text",
 ]

@@ -1,4 +1,4 @@
-"""Room `features` (phi) on the command line: extract a dataset's contents, merge shards, export a matrix."""
+"""Command line of features: extract a dataset's contents, merge shards, export a matrix, list the encoders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from utils.errors import CourseError
 from utils.features.config import jobs_of, read_yaml
-from utils.features.fuse import WAYS
+from utils.features.join import WAYS
 from utils.features.layouts import LAYOUTS, export
-from utils.features.pipeline import check_shard, run
+from utils.features.run import check_shard, run
 from utils.features.shards import describe, merge, read_matrix
 
 

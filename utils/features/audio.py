@@ -1,10 +1,10 @@
-"""Room `features`, audio: the encoders that hear; MusicNN, Hugging Face models by name, floors, has-sound control."""
+"""Audio encoders: MusicNN, models of Hugging Face and torchaudio by name, log-mel and MFCC statistics, a control."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features import musicnn
-from utils.features.registry import Encoder, Network, needs_network, register, register_family
+from utils.features.registry import Encoder, Network, layers_of, named, needs_network, register, register_family
 from utils.features.sound import (
     MAX_SECONDS,
     SAMPLE_RATE,
@@ -26,7 +26,7 @@ from utils.features.sound import (
     read_audio,
     samples_of,
 )
-from utils.features.weights import folder_digest
+from utils.features.weights import folder_digest, refuse_code
 
 __all__ = ["logmel_stats", "mfcc_stats", "read_audio", "sound_network"]
 
@@ -57,7 +57,6 @@ def sound_network(
     "musicnn",
     "audio",
     dim=200,
-    offline=True,
     licence="ISC",
     source="data/weights/musicnn_mtt.safetensors, converted from package musicnn 0.1.0, MagnaTagATune",
     weights=musicnn.WEIGHTS_SHA256,
@@ -73,45 +72,63 @@ def _load_musicnn(layer: str | tuple[str, ...], max_seconds: float, device: str 
     return sound_network(musicnn.patches, encode, max_seconds)
 
 
-@register(
-    "logmel_stats",
-    "audio",
-    dim=480,
-    offline=True,
-    licence="none needed",
-    source="mean, spread and percentiles over time of 96 log-mel bands (floor)",
-    layers=("stats",),
-    options={"max_seconds": MAX_SECONDS},
-)
-def _load_logmel(layer: str, max_seconds: float) -> Network:
-    return sound_network(logmel_stats, np.stack, max_seconds)
+# Without weights: name -> what a sound becomes, how many numbers that is, in words.
+STATISTICS = {
+    "logmel_stats": (logmel_stats, 480, "mean, spread and percentiles over time of 96 log-mel bands (floor)"),
+    "mfcc_stats": (mfcc_stats, 100, "mean, spread and percentiles over time of 20 cepstral coefficients (floor)"),
+}
 
 
-@register(
-    "mfcc_stats",
-    "audio",
-    dim=100,
-    offline=True,
-    licence="none needed",
-    source="mean, spread and percentiles over time of 20 cepstral coefficients (floor)",
-    layers=("stats",),
-    options={"max_seconds": MAX_SECONDS},
-)
-def _load_mfcc(layer: str, max_seconds: float) -> Network:
-    return sound_network(mfcc_stats, np.stack, max_seconds)
+def _load_statistics(numbers: Callable[[np.ndarray], np.ndarray], layer: str, max_seconds: float) -> Network:
+    return sound_network(numbers, np.stack, max_seconds)
+
+
+for _name, (_numbers, _dim, _source) in STATISTICS.items():
+    _about = {"dim": _dim, "source": _source, "layers": ("stats",), "options": {"max_seconds": MAX_SECONDS}}
+    register(_name, "audio", **_about)(partial(_load_statistics, _numbers))
 
 
 @register(
     "has_sound",
     "audio",
     dim=1,
-    offline=True,
-    licence="none needed",
     source="1 for every sound that can be read: knows that an item sounds, not how (control)",
     layers=("indicator",),
 )
 def _load_has_sound(layer: str) -> Network:
     return sound_network(lambda wave: np.ones(1, np.float32), np.stack, MAX_SECONDS)
+
+
+def one_by_one(
+    states_of: Callable[[Any], tuple[torch.Tensor, Sequence[torch.Tensor]]],
+    layer: str | tuple[str, ...],
+    encoder: str,
+    device: str,
+) -> Callable[[list[Any]], np.ndarray | list[np.ndarray]]:
+    """An ``encode`` that gives the mean over time, of one sound at a time: a batch is padded, and that changes rows.
+
+    Args:
+        states_of: input -> (last states, states of every block), each (1, time, dim).
+        layer: ``mean`` (of the last states) or ``hidden.K``; or several.
+    """
+
+    def encode(inputs: list[Any]) -> np.ndarray | list[np.ndarray]:
+        rows = []
+        with torch.inference_mode(), exact(torch.device(device), 1):
+            for values in inputs:
+                last, states = states_of(values)
+                names = layers_of(layer, _layers(len(states)), encoder)
+                chosen = [last if name == "mean" else states[int(name.split(".")[1])] for name in names]
+                rows.append([found[0].mean(dim=0).float().cpu().numpy() for found in chosen])
+        found = [np.stack(column) for column in zip(*rows)]
+        return found[0] if isinstance(layer, str) else found
+
+    return encode
+
+
+def _layers(n_states: int) -> list[str]:
+    """Names of the layers of a model with so many states."""
+    return ["mean", *(f"hidden.{k}" for k in range(n_states))]
 
 
 @register_family(
@@ -124,21 +141,10 @@ def _hf_audio(name: str, modality: str) -> Encoder:
     def weights(revision: str, **_: Any) -> str:
         return folder_digest(Path(name)) if is_folder else f"{name}@{revision}"
 
-    return Encoder(
-        name=f"hf-audio:{name}",
-        modality=modality,
-        load=partial(_load_hf_audio, name),
-        dim=None,
-        offline=is_folder,
-        licence="the model's own",
-        source=f"Hugging Face, {name}",
-        weights=weights,
-        layers=("mean",),
-        any_layer=True,
-        options={"max_seconds": 30.0, "revision": "main"},
-        many=True,
-        placed=True,
-    )
+    return named(
+        "hf-audio", name, modality, partial(_load_hf_audio, name), offline=is_folder, source=f"Hugging Face, {name}",
+        weights=weights, layers=("mean",), any_layer=True, options={"max_seconds": 30.0, "revision": "main"}, many=True,
+    )  # fmt: skip
 
 
 def _load_hf_audio(
@@ -147,40 +153,37 @@ def _load_hf_audio(
     """Load a wav2vec2-like model: the mean over time of its last states (``mean``), or of block K (``hidden.K``)."""
     from transformers import AutoFeatureExtractor, AutoModel
 
+    if Path(name).is_dir():
+        refuse_code(Path(name), f"hf-audio:{name}")
+    given = {"revision": revision, "trust_remote_code": False}
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(name, revision=revision)
-        model = AutoModel.from_pretrained(name, revision=revision, use_safetensors=True).eval().to(device)
+        extractor = AutoFeatureExtractor.from_pretrained(name, **given)
+        model = AutoModel.from_pretrained(name, use_safetensors=True, **given).eval().to(device)
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise CourseError(
+                f"Encoder 'hf-audio:{name}' comes with code of its own, and the course runs no code of a model; choose a "
+                "model made of transformers' own classes."
+            ) from None
         if Path(name).is_dir():
             raise CourseError(
                 f"The folder {name} holds no Hugging Face audio model ({str(error).splitlines()[0]}); save model and "
                 "feature extractor there with save_pretrained."
             ) from error
         raise needs_network(f"hf-audio:{name}", "audio", str(error).splitlines()[0]) from error
-    known = ["mean", *(f"hidden.{k}" for k in range(model.config.num_hidden_layers + 1))]
-    wanted = [layer] if isinstance(layer, str) else list(layer)
-    for each in wanted:
-        if each not in known:
-            raise suggest(each, known, f"layer of encoder 'hf-audio:{name}'")
+    layers_of(layer, _layers(model.config.num_hidden_layers + 1), f"hf-audio:{name}")  # said before a sound is read
+    hidden = layer != "mean"
     rate = extractor.sampling_rate
 
     def prepare(wave: np.ndarray) -> torch.Tensor:
         wave = at_least(wave, rate)  # one second: shorter ones may not fill the first convolutions
         return extractor(wave, sampling_rate=rate, return_tensors="pt")["input_values"]
 
-    def encode(inputs: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
-        # One sound at a time: some of these models normalise over the padded length, and a batch would change the row.
-        rows: list[list[np.ndarray]] = [[] for _ in wanted]
-        with torch.inference_mode(), exact(torch.device(device), 1):
-            for values in inputs:
-                output = model(values.to(device), output_hidden_states=any(each != "mean" for each in wanted))
-                for each, found in zip(wanted, rows):
-                    last = each == "mean"
-                    states = output.last_hidden_state if last else output.hidden_states[int(each.split(".")[1])]
-                    found.append(states[0].mean(dim=0).float().cpu().numpy())
-        return np.stack(rows[0]) if isinstance(layer, str) else [np.stack(found) for found in rows]
+    def states_of(values: torch.Tensor) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        output = model(values.to(device), output_hidden_states=hidden)
+        return output.last_hidden_state, output.hidden_states or ()
 
-    return sound_network(prepare, encode, max_seconds, rate)
+    return sound_network(prepare, one_by_one(states_of, layer, f"hf-audio:{name}", device), max_seconds, rate)
 
 
 @register_family(
@@ -192,21 +195,11 @@ def _torchaudio(name: str, modality: str) -> Encoder:
     def weights(**_: Any) -> str:
         return f"{name}@{getattr(_bundles(name)[0], '__version__', 'unknown')}"
 
-    return Encoder(
-        name=f"torchaudio:{name}",
-        modality=modality,
-        load=partial(_load_torchaudio, name),
-        dim=None,
-        offline=False,
-        licence="the bundle's own",
-        source=f"torchaudio.pipelines.{name}",
-        weights=weights,
-        layers=("mean",),
-        any_layer=True,
-        options={"max_seconds": 30.0},
-        many=True,
-        placed=True,
-    )
+    return named(
+        "torchaudio", name, modality, partial(_load_torchaudio, name), licence="the bundle's own",
+        source=f"torchaudio.pipelines.{name}", weights=weights, layers=("mean",), any_layer=True,
+        options={"max_seconds": 30.0}, many=True,
+    )  # fmt: skip
 
 
 def _bundles(name: str) -> tuple[Any, Any]:
@@ -235,21 +228,12 @@ def _load_torchaudio(name: str, layer: str | tuple[str, ...], max_seconds: float
         model = bundle.get_model().eval().to(device)
     except OSError as error:
         raise needs_network(f"torchaudio:{name}", "audio", getattr(error, "reason", error)) from error
-    wanted = [layer] if isinstance(layer, str) else list(layer)
     rate = int(bundle.sample_rate)
 
-    def encode(waves: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-        # One sound at a time: padding would change the row of a shorter one.
-        rows: list[list[np.ndarray]] = [[] for _ in wanted]
-        with torch.inference_mode(), exact(torch.device(device), 1):
-            for wave in waves:
-                states, _ = model.extract_features(torch.from_numpy(at_least(wave, rate))[None].to(device))
-                known = ["mean", *(f"hidden.{k}" for k in range(len(states)))]
-                for each, found in zip(wanted, rows):
-                    if each not in known:
-                        raise suggest(each, known, f"layer of encoder 'torchaudio:{name}'")
-                    chosen = states[-1 if each == "mean" else int(each.split(".")[1])]
-                    found.append(chosen[0].mean(dim=0).float().cpu().numpy())
-        return np.stack(rows[0]) if isinstance(layer, str) else [np.stack(found) for found in rows]
+    def states_of(wave: np.ndarray) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        states, _ = model.extract_features(torch.from_numpy(at_least(wave, rate))[None].to(device))
+        return states[-1], states
 
-    return sound_network(lambda wave: wave, encode, max_seconds, rate)
+    return sound_network(
+        lambda wave: wave, one_by_one(states_of, layer, f"torchaudio:{name}", device), max_seconds, rate
+    )

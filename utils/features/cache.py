@@ -1,4 +1,4 @@
-"""Room `features`: vectors already computed, found by what the content is; an interruption resumes here."""
+"""Cache of feature vectors, found by the hash of the content; an interrupted extraction goes on from here."""
 
 from __future__ import annotations
 

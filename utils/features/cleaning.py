@@ -1,4 +1,4 @@
-"""Room `features`, textual: small steps that clean a text before an encoder reads it; each is named in the record."""
+"""Clean texts before an encoder reads them, in small named steps that go into the record."""
 
 from __future__ import annotations
 

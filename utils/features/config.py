@@ -1,4 +1,4 @@
-"""Room `features` (phi), at scale: a YAML file, or what was typed, becomes checked jobs.
+"""Read extraction jobs from a YAML file, or from what was typed, and check them.
 
 dataset: sticker_shop            # a folder's name in data/, or a path
 out: build/features
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import CourseError, suggest
-from utils.features.pipeline import PAIR, SIDES, Job
+from utils.features.blocks import SIDES
+from utils.features.pipeline import PAIR, Job
 from utils.features.registry import find
 
 # Key of a job -> the types that it may have. Whatever else a job names is an option of its encoder.

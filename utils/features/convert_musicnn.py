@@ -1,4 +1,4 @@
-"""Room `features`, audio: turn the MusicNN checkpoint (TensorFlow 1) into safetensors, with numpy and no TensorFlow.
+"""Convert the MusicNN checkpoint (TensorFlow 1) into safetensors, with numpy and without TensorFlow.
 
     python -m utils.features.convert_musicnn WHEEL_OR_DIR OUT [--training-set MTT]
 

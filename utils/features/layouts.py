@@ -1,4 +1,4 @@
-"""Room `features` (phi): matrices out to other tools and back: one .npy per item as Ducho has it, or one matrix."""
+"""Export features to other tools and read them back: one .npy per item as Ducho has it, or one matrix."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.errors import CourseError, suggest
 from utils.features.matrix import Features
+from utils.features.shards import write_matrix
 from utils.files import atomic_path, why_unreadable
 
 LAYOUTS = ("ducho", "npy", "safetensors")
@@ -57,8 +58,6 @@ def export(
     if layout not in LAYOUTS:
         raise suggest(layout, LAYOUTS, "layout")
     if layout != "ducho":
-        from utils.features.shards import write_matrix
-
         return write_matrix(features, folder, dtype, layout)
     model = re.sub(r"[^A-Za-z0-9._/-]", "_", str(features.provenance.get("encoder", "model")).split(":", 1)[-1]).strip(
         "/."

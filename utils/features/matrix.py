@@ -1,4 +1,4 @@
-"""Room `features` (phi, "How?"): one matrix per modality, its rows tied to item ids, its gaps said by a mask."""
+"""The Features matrix: one row per item, tied to item ids, with a mask for what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room `features`, audio: MusicNN, a convolutional network that hears tags in music, in torch.
+"""MusicNN in torch: a convolutional network that recognises tags in music.
 
 J. Pons and X. Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging" (2019),
 arXiv:1909.06654. Our own code from the published facts; ``utils/features/convert_musicnn.py`` made the weights.
@@ -36,7 +36,8 @@ from safetensors import safe_open
 from torch import nn
 
 from utils.devices import exact
-from utils.errors import CourseError, suggest
+from utils.errors import CourseError
+from utils.features.registry import layers_of
 from utils.features.sound import HOP, at_least, log_mel
 from utils.features.weights import file_digest
 from utils.files import ROOT
@@ -207,10 +208,7 @@ def encode(
             than one is slower: a patch's maps (9 MB) then leave the processor's cache.
         device: where the network computes.
     """
-    wanted = [layer] if isinstance(layer, str) else list(layer)
-    for each in wanted:
-        if each not in LAYERS:
-            raise suggest(each, LAYERS, "MusicNN layer")
+    wanted = layers_of(layer, tuple(LAYERS), "musicnn")
     if not cut:
         found = [np.zeros((0, LAYERS[each]), np.float32) for each in wanted]
     else:

@@ -1,4 +1,4 @@
-"""Room `features` (phi), at scale: one job = rows of a dataset -> matrices on disk, in blocks that a kill cannot tear.
+"""Extraction job: rows of a dataset become matrices on disk, in blocks that a kill cannot tear.
 
 The rows are cut into blocks of ``block`` rows, in their order; a block's vectors depend on the block alone: on its
 content, the encoder and the batch size, never on who computes it. So one process, eight processes and a process that was
@@ -12,25 +12,21 @@ a file whose name holds the hash of its content and of all settings (a changed p
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.devices import pick_device
 from utils.errors import CourseError, suggest
+from utils.features.blocks import SIDES, digest_of, parts_folder, read_json, readable
 from utils.features.cleaning import clean_text, steps_of
-from utils.features.extract import COLUMN, _attempt, _stream, content_digest, contents
-from utils.features.fuse import check_fusion
+from utils.features.extract import COLUMN, Contents, contents, say_unreadable, stream
+from utils.features.join import check_fusion
 from utils.features.matrix import MODALITIES
 from utils.features.registry import Encoder, Network, find
 from utils.files import atomic_path, write_json
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
 
 BLOCK = 256  # rows of a block: what a kill can cost, and what is in memory at once
 PAIR = "image_text"  # a job of two sides
-SIDES = ("visual", "textual")
 
 
 @dataclass(frozen=True)
@@ -229,32 +224,6 @@ def plan(job: Job) -> Plan:
     return Plan(job, rows, encoder, layers, options, about, digest_of([json.dumps(about, sort_keys=True)]), block)
 
 
-def digest_of(words: list[str]) -> str:
-    """SHA-256 of a list of strings."""
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
-
-
-def shard_of_environment() -> tuple[int, int]:
-    """(RANK, WORLD_SIZE) as torchrun sets them, else (0, 1)."""
-    try:
-        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    except ValueError:
-        raise CourseError("RANK and WORLD_SIZE are no whole numbers; unset them, or give --shard i/n.") from None
-
-
-def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
-    """Return (i, n), or raise when i is not below n."""
-    index, count = shard
-    if not 0 <= index < count:
-        raise CourseError(f"Shard {index}/{count} does not exist; i runs from 0 to n - 1.")
-    return shard
-
-
-def parts_folder(out: Path) -> Path:
-    """Where the blocks of a job lie."""
-    return Path(out) / "parts"
-
-
 def claim(plan: Plan) -> None:
     """Write job.json, or make sure that the folder belongs to this job.
 
@@ -276,38 +245,11 @@ def claim(plan: Plan) -> None:
         )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that this room wrote."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CourseError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
-
-
 def networks(plan: Plan) -> list[tuple[Network, int]]:
     """Networks and how many layers each gives: one for all where the encoder can, else one for each layer."""
     groups = [plan.layers] if len(plan.layers) > 1 and plan.encoder.many else list(plan.layers)
     loaded = [plan.encoder.network(each, plan.options, plan.job.device) for each in groups]
     return [(network, 1 if isinstance(each, str) else len(each)) for network, each in zip(loaded, groups)]
-
-
-def _vectors(
-    network: Network, n_layers: int, todo: dict[str, Any], size: int
-) -> Iterator[tuple[str, list[np.ndarray] | None, BaseException | None]]:
-    """Yield (digest, one vector per layer, error) for each content, batch after batch."""
-    order = network.order or (lambda _: 0)
-    digests = sorted(todo, key=lambda digest: (order(todo[digest]), digest))
-    for positions, inputs, errors in _stream(network, [todo[d] for d in digests], size):
-        good = [k for k, error in enumerate(errors) if error is None]
-        if good:
-            found = network.encode([inputs[k] for k in good])
-            found = found if n_layers > 1 else [found]
-            for row, k in enumerate(good):
-                vectors = [np.asarray(layer[row], dtype=np.float32).reshape(-1) for layer in found]
-                yield digests[positions[k]], vectors, None
-        for k, error in enumerate(errors):
-            if error is not None:
-                yield digests[positions[k]], None, error
 
 
 @dataclass
@@ -317,79 +259,50 @@ class Runner:
     plan: Plan
     loaded: list[tuple[Network, int]] | None = None
 
-    def digests(self, low: int, high: int) -> tuple[list[str], dict[int, BaseException]]:
-        """Hash of each row's content, "" where it has none or cannot be opened, and the errors by row."""
-        found, errors = [], {}
-        for row in range(low, high):
-            digest, error = _attempt(content_digest, self.plan.rows.values[row])
-            found.append(digest or "")
-            if error is not None:
-                errors[row] = error
-        return found, errors
-
     def part(self, number: int) -> Path:
         """The finished file of a block, computed now unless it is there."""
         plan = self.plan
-        low, high = number * plan.block, min((number + 1) * plan.block, len(plan.rows.names))
-        digests, errors = self.digests(low, high)
-        key = digest_of([plan.key, str(number), *digests])
+        low = number * plan.block
+        found = Contents.of(plan.rows.values[low : low + plan.block])
+        key = digest_of([plan.key, str(number), *found.digests])
         path = parts_folder(plan.job.out) / f"part-{number:06d}-{key[:20]}.npz"
         if not readable(path):
-            self.compute(low, digests, errors, path)
+            self.compute(low, found, path)
         return path
 
-    def compute(self, low: int, digests: list[str], errors: dict[int, BaseException], path: Path) -> None:
-        """Extract one block and write it, whole or not at all."""
-        plan = self.plan
-        rows: dict[str, list[int]] = {}
-        for row, digest in enumerate(digests, low):
-            if digest:
-                rows.setdefault(digest, []).append(row)
-        todo = {digest: plan.rows.values[where[0]] for digest, where in rows.items()}
-        vectors: dict[str, list[np.ndarray]] = {digest: [] for digest in todo}
+    def compute(self, low: int, found: Contents, path: Path) -> None:
+        """Extract one block, which starts at row ``low``, and write it, whole or not at all."""
+        plan, errors = self.plan, dict(found.errors)
+        vectors: dict[str, list[np.ndarray]] = {digest: [] for digest in found.rows}
+        todo = dict(sorted(found.todo().items()))
         if todo:
             self.loaded = self.loaded or networks(plan)
             size = len(todo) if plan.encoder.whole else plan.job.batch_size
             for network, n_layers in self.loaded:
-                for digest, found, error in _vectors(network, n_layers, todo, size):
-                    if error is None:
-                        vectors[digest] += found
-                    else:
-                        errors.update({row: error for row in rows[digest]})
-        said = {row: self.say(row, error) for row, error in sorted(errors.items())}
+                for digest, layers, error in stream(network, todo, size, n_layers):
+                    vectors[digest] += layers or []
+                    if error is not None:
+                        errors.update(dict.fromkeys(found.rows[digest], error))
+        said = [self.say(low + row, error) for row, error in sorted(errors.items())]
         if said and plan.job.on_error == "raise":
-            raise CourseError(f"Cannot read {said[min(said)]}; replace it, or empty it in the table.")
-        self.write(low, digests, vectors, rows, said, path)
+            raise CourseError(f"Cannot read {said[0]}; replace it, or empty it in the table.")
+        self.write(low, found, vectors, said, path)
 
     def say(self, row: int, error: BaseException) -> str:
         """Name a row that cannot be read, and why."""
-        value, name = self.plan.rows.values[row], self.plan.rows.names[row]
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).replace(
-            str(value), "the file"
-        )
-        where = value.name if isinstance(value, Path) else f"the text {value[:30]!r}"
-        return f"{where} (row {row + 1}, {self.plan.rows.word} {name!r}): {reason.rstrip('.')}"
+        value = self.plan.rows.values[row]
+        base = value.parent if isinstance(value, Path) else Path()
+        return say_unreadable(value, base, row, f"{self.plan.rows.word} {self.plan.rows.names[row]!r}", error)
 
     def write(
-        self,
-        low: int,
-        digests: list[str],
-        vectors: dict[str, list[np.ndarray]],
-        rows: dict[str, list[int]],
-        said: dict[int, str],
-        path: Path,
+        self, low: int, found: Contents, vectors: dict[str, list[np.ndarray]], said: list[str], path: Path
     ) -> None:
         """One .npz without pickle: ids, mask, digests, a matrix per layer, what could not be read."""
-        plan, n = self.plan, len(digests)
-        full = {digest: found for digest, found in vectors.items() if len(found) == len(plan.layers)}
-        mask = np.zeros(n, dtype=bool)
+        plan = self.plan
+        full = {digest: layers for digest, layers in vectors.items() if len(layers) == len(plan.layers)}
         arrays = {}
         for k, layer in enumerate(plan.layers):
-            dim = len(next(iter(full.values()))[k]) if full else 0
-            matrix = np.zeros((n, dim), dtype=np.float32)
-            for digest, found in full.items():
-                where = [row - low for row in rows[digest]]
-                matrix[where], mask[where] = found[k], True
+            matrix, mask = found.matrix({digest: layers[k] for digest, layers in full.items()})
             bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
             if len(bad):
                 raise CourseError(
@@ -399,100 +312,9 @@ class Runner:
             if plan.job.dtype == "float16" and np.abs(matrix).max(initial=0) > np.finfo(np.float16).max:
                 raise CourseError(f"The vectors of {layer} exceed what float16 holds; set dtype: float32.")
             arrays[f"layer_{k}"] = matrix.astype(plan.job.dtype)
-        names = np.array(plan.rows.names[low : low + n], dtype=str)
-        about = {"key": plan.key, "low": low, "unreadable": list(said.values())}
+        names = np.array(plan.rows.names[low : low + plan.block], dtype=str)
+        about = {"key": plan.key, "low": low, "unreadable": said}
         about = json.dumps({**about, "device": plan.encoder.place(plan.job.device)}, ensure_ascii=False)
-        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-            short = np.array([digest[:16] for digest in digests], dtype=str)
-            np.savez(stream, names=names, mask=mask, digests=short, about=np.array(about), **arrays)
-
-
-def readable(path: Path) -> bool:
-    """Tell whether a part is there and whole (its checksums hold)."""
-    if not path.exists():
-        return False
-    try:
-        with np.load(path, allow_pickle=False) as part:
-            for name in part.files:
-                part[name]
-    except Exception:  # torn by a crash of the machine: compute again
-        return False
-    return True
-
-
-def run(
-    job: Job,
-    shard: tuple[int, int] | None = None,
-    progress: bool = True,
-    after_part: Callable[[Path], None] | None = None,
-) -> list[Path]:
-    """Compute one shard of a job; alone (0, 1), it also merges.
-
-    Args:
-        shard: (i, n); None = what torchrun says, else (0, 1).
-        progress: show a bar.
-        after_part: called with each finished file.
-
-    Returns:
-        The folders of the merged matrices; [] when other shards have still to come (then :func:`merge`).
-
-    Raises:
-        CourseError: unknown names, a folder of another job, content that cannot be read with on_error "raise".
-    """
-    from utils.features.shards import merge
-
-    shard = check_shard(shard_of_environment() if shard is None else shard)
-    if job.modality == PAIR:
-        names = {side.modality: plan(side).layers for side in job.sides()}  # all is checked before anything runs
-        if job.fusion and any(len(layers) > 1 for layers in names.values()):
-            raise CourseError("fusion joins one layer of each side; give one layer, or leave fusion out.")
-        write_json(parts_folder(job.out) / "sides.json", {"sides": list(SIDES), "fusion": job.fusion})
-        for side in job.sides():
-            run_side(side, shard, progress, after_part)
-    else:
-        run_side(job, shard, progress, after_part)
-    return merge(job.out) if shard[1] == 1 else []
-
-
-def run_side(
-    job: Job, shard: tuple[int, int], progress: bool, after_part: Callable[[Path], None] | None = None
-) -> None:
-    """Compute the blocks of one shard and sign for them."""
-    settled = plan(job)
-    index, count = shard
-    if settled.encoder.whole and count > 1:
-        raise CourseError(
-            f"Encoder {settled.encoder.name!r} is fitted on all rows at once, so it cannot be cut into shards; run it "
-            "without --shard."
-        )
-    claim(settled)
-    runner, parts, unreadable = Runner(settled), {}, []
-    bar = tqdm(
-        total=len(range(index, settled.n_blocks, count)) * settled.block,
-        desc=f"{job.modality}: {settled.encoder.name} {index}/{count}",
-        unit="row",
-        disable=not progress,
-    )
-    with bar:
-        for number in range(index, settled.n_blocks, count):
-            path = runner.part(number)
-            parts[str(number)] = path.name
-            with np.load(path, allow_pickle=False) as part:
-                unreadable += json.loads(str(part["about"]))["unreadable"]
-            bar.update(settled.block)
-            if after_part is not None:
-                after_part(path)
-    if unreadable:
-        more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-        warnings.warn(
-            f"{len(unreadable)} {job.modality} content(s) of {job.dataset.name} cannot be read and count as missing: "
-            f"{'; '.join(unreadable[:3])}{more}.",
-            stacklevel=3,
-        )
-    signed = {"key": settled.key, "shard": index, "of": count, "n_blocks": settled.n_blocks, "parts": parts}
-    write_json(parts_folder(job.out) / f"shard-{index}-of-{count}.json", signed)
-
-
-def folder_name(layer: str) -> str:
-    """A layer's name as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", layer)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            short = np.array([digest[:16] for digest in found.digests], dtype=str)
+            np.savez(file, names=names, mask=mask, digests=short, about=np.array(about), **arrays)

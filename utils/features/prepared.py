@@ -1,4 +1,4 @@
-"""Room `features`: matrices that a dataset folder brings (features/<modality>.npy); the choice of what to load."""
+"""Load and save prepared features of a dataset folder (features/<modality>.npy), and choose what to load."""
 
 from __future__ import annotations
 

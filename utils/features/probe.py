@@ -1,4 +1,4 @@
-"""Room `features` (phi, "How?"): what do the vectors see? A linear probe of any label."""
+"""Linear probe: how well do an encoder's features predict a label?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room `features` (phi, "How?"): the list of encoders, what each needs, where its weights come from."""
+"""Registry of encoders: what each needs, and where its weights come from."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Encoder:
         weights: SHA-256 (or another exact name) of the weights, "" for none; or a function ``weights(**options)`` that
             returns it without loading the network, so that a full cache needs no network at all.
         dim: length of a vector at the first layer; None = known once loaded.
+        offline: works without a network.
+        licence, source: of the weights, in words.
         layers: names worth asking for, the first is the default; ``any_layer`` allows others.
         options: preprocessing settings with their defaults; they are part of the cache's key.
         whole: the encoder is fitted on all items at once (TF-IDF); ``encode`` then gets one list with everything.
@@ -54,10 +56,10 @@ class Encoder:
     name: str
     modality: str
     load: Callable[..., Network]
-    dim: int | None
-    offline: bool
-    licence: str
-    source: str
+    dim: int | None = None
+    offline: bool = True
+    licence: str = "none needed"
+    source: str = ""
     weights: str | Callable[..., str] = ""
     layers: Sequence[str] = ("output",)
     any_layer: bool = False
@@ -106,7 +108,7 @@ class Encoder:
         return layer
 
     def weights_id(self, options: Mapping[str, Any]) -> str:
-        """What the weights are, exactly."""
+        """Exact name of the weights, for most their SHA-256."""
         return self.weights(**options) if callable(self.weights) else self.weights
 
 
@@ -123,6 +125,7 @@ class Family:
 
 ENCODERS: dict[str, Encoder] = {}
 FAMILIES: dict[str, Family] = {}
+CALLABLE: list[Callable[[Any, str], Encoder]] = []  # the last one makes an Encoder of a function, module or Network
 
 
 def register(name: str, modality: str, **about: Any) -> Callable[[Callable[..., Network]], Callable[..., Network]]:
@@ -145,6 +148,21 @@ def register_family(
         return make
 
     return keep
+
+
+def named(prefix: str, name: str, modality: str, load: Callable[..., Network], **about: Any) -> Encoder:
+    """The Encoder ``prefix:NAME`` of a family; its weights come over a network unless ``about`` says otherwise."""
+    usual = {"offline": False, "licence": "the model's own", "placed": True}
+    return Encoder(name=f"{prefix}:{name}", modality=modality, load=load, **{**usual, **about})
+
+
+def layers_of(layer: str | Sequence[str], known: Sequence[str], encoder: str) -> list[str]:
+    """The layers asked for as a list; raise with the nearest names when one is not known."""
+    wanted = [layer] if isinstance(layer, str) else list(layer)
+    for each in wanted:
+        if each not in known:
+            raise suggest(each, known, f"layer of encoder {encoder!r}")
+    return wanted
 
 
 def offline_names(modality: str) -> list[str]:
@@ -170,7 +188,7 @@ def check_modality(modality: str) -> str:
 def find(name: str | Encoder | Callable[..., Any], modality: str) -> Encoder:
     """Return the encoder of that name for that modality; ``"default"`` is the course's choice.
 
-    An Encoder is returned as it is; a function or class is your own module (:mod:`utils.features.own`).
+    An Encoder is returned as it is; of a function, module or Network of yours CALLABLE makes one.
 
     Raises:
         CourseError: no such modality or encoder (nearest names), or it belongs to another modality.
@@ -179,9 +197,7 @@ def find(name: str | Encoder | Callable[..., Any], modality: str) -> Encoder:
     if isinstance(name, Encoder):
         return name
     if not isinstance(name, str):
-        from utils.features.own import own_encoder
-
-        return own_encoder(name, modality)
+        return CALLABLE[-1](name, modality)
     name = DEFAULTS[modality] if name == "default" else name
     prefix, colon, rest = name.partition(":")
     if colon and prefix in FAMILIES:

@@ -1,17 +1,18 @@
-"""Room `features` (phi), at scale: put the blocks of all shards together by id, and refuse what does not fit."""
+"""Merge the shards of an extraction by id, and refuse what does not fit."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from utils.errors import CourseError
-from utils.features.fuse import fuse
+from utils.features.blocks import SIDES, digest_of, folder_name, parts_folder, read_json
+from utils.features.join import join
 from utils.features.matrix import Features
-from utils.features.pipeline import SIDES, digest_of, folder_name, parts_folder, read_json
 from utils.files import atomic_path, write_json
 
 AGAIN = "run that shard again"
@@ -39,7 +40,7 @@ def merge(out: str | Path) -> list[Path]:
         if fusion:
             both = {side: read_matrix(folders[side][0], side) for side in SIDES}
             about = read_json(parts_folder(out / SIDES[0]) / "job.json")
-            written.append(write_matrix(fuse(both, fusion), out / "fused", about["dtype"], about["format"]))
+            written.append(write_matrix(join(both, fusion), out / "fused", about["dtype"], about["format"]))
         return written
     job_path = parts_folder(out) / "job.json"
     if not job_path.exists():
@@ -146,25 +147,22 @@ def _write_layer(job: dict[str, Any], parts: list[Path], k: int, layer: str, fol
     provenance = {name: value for name, value in job.items() if name not in ("layers", "key", "row_ids")}
     provenance |= {"layer": layer, "content": digest_of(digests), "content_rows": digests, "unreadable": unreadable}
     provenance["device"] = ", ".join(sorted(devices))
-    kind = "items.txt" if job["source_of_rows"] == "items" else "rows.txt"
-    return _save(
-        folder, job["modality"], (len(names), dim), job["dtype"], fill, names, mask, provenance, kind, job["format"]
-    )
+    return _save(folder, job["modality"], names, mask, dim, fill, provenance, job["dtype"], job["format"])
 
 
 def _save(
     folder: Path,
     modality: str,
-    shape: tuple[int, int],
-    dtype: str,
-    fill: Any,
     names: list[str],
     mask: np.ndarray,
+    dim: int,
+    fill: Callable[[np.ndarray], None],
     provenance: dict[str, Any],
-    ids_file: str,
+    dtype: str,
     kind: str,
 ) -> Path:
-    """Write one matrix with its ids; ``fill(array)`` puts the rows into an array of zeros."""
+    """Write one matrix (len(names), dim) with its ids; ``fill(array)`` puts the rows into an array of zeros."""
+    shape = (len(names), dim)
     if kind == "safetensors":
         from safetensors.numpy import save_file
 
@@ -175,6 +173,7 @@ def _save(
             save_file({"matrix": matrix, "mask": mask}, str(temporary), metadata=meta)
         return folder
     # Last the matrix: a folder that has it has everything.
+    ids_file = "rows.txt" if provenance.get("source_of_rows") == "interactions" else "items.txt"
     with atomic_path(folder / ids_file) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
     mask_path = folder / f"{modality}_mask.npy"
@@ -200,11 +199,14 @@ def write_matrix(features: Features, folder: str | Path, dtype: str = "float32",
     def fill(matrix: np.ndarray) -> None:
         matrix[:] = features.matrix
 
-    about = {**features.provenance, "dtype": dtype}
-    names = features.item_names.tolist()
-    ids_file = "rows.txt" if features.provenance.get("source_of_rows") == "interactions" else "items.txt"
-    shape = features.matrix.shape
-    return _save(Path(folder), features.modality, shape, dtype, fill, names, features.mask, about, ids_file, kind)
+    about, names = {**features.provenance, "dtype": dtype}, features.item_names.tolist()
+    return _save(Path(folder), features.modality, names, features.mask, features.dim, fill, about, dtype, kind)
+
+
+def _matrices(folder: Path, modality: str = "*") -> list[Path]:
+    """Files of a folder that hold a matrix."""
+    found = sorted(path for path in folder.glob(f"{modality}.*") if path.suffix in (".npy", ".safetensors"))
+    return [path for path in found if not path.stem.endswith("_mask")]
 
 
 def read_matrix(folder: str | Path, modality: str = "") -> Features:
@@ -217,8 +219,7 @@ def read_matrix(folder: str | Path, modality: str = "") -> Features:
         CourseError: nothing there, ids that do not fit the rows, a broken file.
     """
     folder = Path(folder)
-    found = sorted(p for p in folder.glob(f"{modality or '*'}.*") if p.suffix in (".npy", ".safetensors"))
-    found = [path for path in found if not path.stem.endswith("_mask")]
+    found = _matrices(folder, modality or "*")
     if len(found) != 1:
         what = "no matrix" if not found else f"{len(found)} matrices ({', '.join(path.name for path in found)})"
         raise CourseError(f"{folder} holds {what}; give a folder that an extraction wrote, and the modality.")
@@ -246,9 +247,7 @@ def read_matrix(folder: str | Path, modality: str = "") -> Features:
 
 def describe(folder: Path) -> str:
     """One line about a merged matrix, from its header: the rows stay on disk."""
-    path = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".safetensors") and not p.stem.endswith("_mask"))[
-        0
-    ]
+    path = _matrices(folder)[0]
     if path.suffix == ".npy":
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         shape, kind = matrix.shape, str(matrix.dtype)

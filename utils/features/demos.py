@@ -1,4 +1,4 @@
-"""Room `features` (phi, "How?"): small demonstrations of the extraction that notebook 03 shows as tables."""
+"""Demonstrations of the extraction for notebook 03: cache, live against stored, languages, a wrong pairing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from utils.errors import CourseError
 from utils.features.extract import extract
-from utils.features.imagetext import ranks
+from utils.features.image_text import ranks
 from utils.features.matrix import Features
 
 if TYPE_CHECKING:

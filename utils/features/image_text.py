@@ -1,4 +1,4 @@
-"""Room `features`, image+text: a small contrastive model with two heads, trained here on frozen encoders' features.
+"""Image-text model: two linear heads, trained by contrast on the features of frozen image and text encoders.
 
 For pair i, image vector a_i and text vector b_i (each a linear head's output, scaled to length 1), InfoNCE asks that
 a_i finds b_i among all texts of the batch, and b_i finds a_i among all images; t is the temperature:

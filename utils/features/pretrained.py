@@ -1,4 +1,4 @@
-"""Room `features`: encoders by name, weights over a network once or from a folder: torchvision, CLIP-like."""
+"""Pretrained encoders by name, from a network or a folder: torchvision, CLIP-like, Hugging Face vision models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from utils.devices import exact
 from utils.download import DownloadError, RetryPolicy, fetch
 from utils.errors import CourseError, suggest
 from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
-from utils.features.registry import Encoder, Network, needs_network, register_family
+from utils.features.registry import Encoder, Network, layers_of, named, needs_network, register_family
 from utils.features.text import CutTexts, transformer
-from utils.features.weights import SECONDS, file_digest, hub_encoder
+from utils.features.weights import PLAIN, SECONDS, file_digest, hub_encoder
 
 RETRY = RetryPolicy(timeout=SECONDS, attempts=2, pause=1.0)  # without a network the message comes after seconds
 
@@ -78,7 +78,7 @@ def _torchvision_network(name: str, weights: str) -> nn.Module:
 
 
 def penultimate(network: nn.Module) -> str:
-    """Name of the node that feeds the classifier: the last thing a network says before it names classes."""
+    """Name of the graph node before the classifier, the last linear or convolutional layer."""
     from torchvision.models.feature_extraction import get_graph_node_names
 
     names = get_graph_node_names(network)[1]
@@ -126,12 +126,11 @@ def _torchvision(name: str, modality: str) -> Encoder:
         own = Path(weights).is_file()
         return file_digest(Path(weights)) if own else weights_url(_torchvision_entry(name, weights)).rsplit("/", 1)[-1]
 
-    return Encoder(
-        name=encoder,
-        modality=modality,
-        load=load,
-        dim=None,
-        offline=False,
+    return named(
+        "torchvision",
+        name,
+        modality,
+        load,
         licence="the weights' own (torchvision is BSD-3)",
         source=f"torchvision model {name}",
         weights=weights_id,
@@ -140,7 +139,6 @@ def _torchvision(name: str, modality: str) -> Encoder:
         options={"size": None, "fit": "pad", "weights": "DEFAULT"},
         extras=NORMALISE,
         many=True,
-        placed=True,
     )
 
 
@@ -148,7 +146,7 @@ def _picture(folder: Path) -> Any:
     """A function from a picture's file to what the model's own preprocessing makes of it, (3, h, w)."""
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+    processor = AutoImageProcessor.from_pretrained(str(folder), **PLAIN)
     return lambda path: processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
 
 
@@ -169,7 +167,7 @@ def _clip_image(folder: Path, model: nn.Module) -> Network:
 def _clip_text(folder: Path, model: nn.Module) -> Network:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), **PLAIN)
     longest = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
     # SigLIP was trained on full-length padding; for CLIP the padding is masked.
     padding = "max_length" if model.config.model_type.startswith("siglip") else True
@@ -218,10 +216,7 @@ def _vision(name: str, modality: str) -> Encoder:
         model = transformer(folder, device)
         blocks = getattr(model.config, "num_hidden_layers", None) or len(getattr(model.config, "depths", ()))
         known = ["pooled", "mean", "cls", *(f"hidden.{k}" for k in range(blocks + 1))]
-        wanted = [layer] if isinstance(layer, str) else list(layer)
-        for each in wanted:
-            if each not in known:
-                raise suggest(each, known, f"layer of encoder 'hf-vision:{name}'")
+        wanted = layers_of(layer, known, f"hf-vision:{name}")
 
         def encode(images: list[torch.Tensor]) -> np.ndarray | list[np.ndarray]:
             with torch.inference_mode(), exact(model.device, len(images)):

@@ -1,4 +1,4 @@
-"""Room `features`, image+text: one vector of two, paired by item id and never by position."""
+"""Join the features of two modalities into one vector per item, paired by item id and never by position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_fusion(how: str) -> str:
     return how
 
 
-def fuse(features: Mapping[str, Features], how: str = "concat") -> Features:
+def join(features: Mapping[str, Features], how: str = "concat") -> Features:
     """Join the vectors of each item.
 
     Args:

@@ -1,0 +1,55 @@
+"""Names and files of an extraction's blocks, as the job writes them and the merge reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.errors import CourseError
+
+SIDES = ("visual", "textual")  # of a job image_text
+
+
+def parts_folder(out: Path) -> Path:
+    """The folder of a job's blocks."""
+    return Path(out) / "parts"
+
+
+def folder_name(layer: str) -> str:
+    """A layer's name as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", layer)
+
+
+def digest_of(words: list[str]) -> str:
+    """SHA-256 of a list of strings."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a job.
+
+    Raises:
+        CourseError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CourseError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
+
+
+def readable(path: Path) -> bool:
+    """Tell whether a part is there and whole (its checksums hold)."""
+    if not path.exists():
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as part:
+            for name in part.files:
+                part[name]
+    except Exception:  # torn by a crash of the machine: compute again
+        return False
+    return True
