@@ -17,7 +17,8 @@ from utils.data.convert import CONVERTERS, convert
 from utils.data.dataset import MODALITIES, Dataset, assemble
 from utils.data.leakage import check_split, leakage_report
 from utils.data.load import find_folder, item_graphs, known_datasets, load_dataset
-from utils.data.media import check_media, image_problem, open_image, sound_problem
+from utils.data.media import check_media
+from utils.data.pictures import image_problem, open_image, sound_problem
 from utils.data.publishers import get
 from utils.data.split import STRATEGIES, Split, split_dataset
 from utils.data.tables import write_table
