@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from tests.data_folders import make_log
-from utils.data import convert, load_dataset, split_dataset, write_table
+from utils.data import load_dataset, split_dataset, write_table
 from utils.data.__main__ import main
+from utils.data.convert import convert
 from utils.data.export import LAYOUTS, export
 from utils.errors import CourseError
 from utils.evaluation import evaluate
