@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from utils.data import Dataset, load_dataset
+from utils.features.layouts import row_id
 
 COLOURS = [(220, 40, 40), (40, 160, 60), (50, 80, 220), (230, 200, 40)]
 NOUNS = ["apple", "boat", "cat", "drum", "engine", "flower", "glove", "horse", "island", "jacket", "kite", "lamp"]
@@ -47,3 +48,11 @@ def make_folder(
 def make_dataset(folder: Path, **options: object) -> Dataset:
     """Write the folder and load it."""
     return load_dataset(str(make_folder(folder, **options)))
+
+
+def read_files(folder: Path, names: list[str], pair: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of ``<id>.npy`` files by id, (n, dim) with zeros for a missing file, and which of the n are there."""
+    found = {row_id(path.stem, pair): np.load(path).reshape(-1) for path in folder.glob("*.npy")}
+    dim = len(next(iter(found.values())))
+    rows = [found.get(str(name), np.zeros(dim, np.float32)) for name in names]
+    return np.stack(rows), np.array([str(name) in found for name in names])

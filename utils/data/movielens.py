@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,12 +63,3 @@ def _genres(row: list[str], release: str) -> str:
     if release == "ml-100k":
         return "|".join(name for name, flag in zip(_GENRES, row[5:]) if flag == "1")
     return row[2].strip()
-
-
-def readme_of(archive: Path) -> str:
-    """Return the publisher's own terms inside the archive, "" when there are none: they count, not our summary."""
-    with zipfile.ZipFile(archive) as zipped:
-        for name in zipped.namelist():
-            if name.rsplit("/", 1)[-1].upper().startswith("README"):
-                return io.TextIOWrapper(zipped.open(name), "utf-8", errors="replace").read(100_000)
-    return ""
