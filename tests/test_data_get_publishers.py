@@ -259,7 +259,7 @@ def test_a_full_disk_and_an_interrupt_leave_no_half_dataset(server, home, tmp_pa
             patch.setattr(gzip.GzipFile, "write", Mock(side_effect=error))
             with pytest.raises(raised):
                 get(name, progress=False, images=False, **QUICK)
-        with pytest.raises(CourseError, match="no interactions.tsv"):
+        with pytest.raises(CourseError, match=r"interactions\.tsv is missing"):
             load_dataset(got.folder)
         assert not list(got.folder.glob(".part*")) and not (got.folder / ".workshop").exists()
     get(name, progress=False, images=False, **QUICK)
