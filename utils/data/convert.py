@@ -93,7 +93,7 @@ def movielens_posters(source: Path, target: Path, min_rating: float = 4.0) -> No
     """
     films = _read_foreign(source / "items.tsv", ("item", "title", "genres", "plot"))
     ratings = _read_foreign(source / "ratings.tsv.gz", ("user", "item", "rating", "timestamp"))
-    rating, wrong = check_numbers("ratings.tsv.gz", ratings, "rating")
+    rating, wrong = check_numbers("ratings.tsv.gz", ratings["rating"])
     raise_first(wrong, source)
     filmed = ratings["item"].isin(films["item"]).to_numpy(dtype=bool)
     positive = filmed & (rating >= min_rating)

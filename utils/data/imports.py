@@ -33,8 +33,8 @@ def from_mmrec(source: Path, target: Path, **_: object) -> None:
     log = _read(path)
     _need(path, log, ("userID", "itemID", "x_label"))
     parts = log["x_label"].map({str(i): name for i, name in enumerate(SPLIT_NAMES)})
-    words = lambda row: f"x_label {log['x_label'].iloc[row]!r} is unknown; write 0, 1 or 2"  # noqa: E731
-    raise_first(at_rows(path.name, log.index, parts.isna().to_numpy(), words), path.parent)
+    words = "x_label {!r} is unknown; write 0, 1 or 2"
+    raise_first(at_rows(path.name, log["x_label"], parts.isna(), words), path.parent)
     log = _checked(path, log.rename(columns={"userID": "user", "itemID": "item"}).assign(split=parts))
     matrices = {}
     for modality, name in FEATURE_FILES.items():
@@ -157,12 +157,12 @@ def _read(path: Path, names: list[str] | None = None) -> pd.DataFrame:
 
 def _checked(path: Path, log: pd.DataFrame) -> pd.DataFrame:
     """Return a log whose ids, ratings and times can be used; the error names the row of the foreign file."""
-    found = check_ids(path.name, log, "user") + check_ids(path.name, log, "item")
-    found += check_numbers(path.name, log, "rating")[1] if "rating" in log else []
+    found = check_ids(path.name, log["user"]) + check_ids(path.name, log["item"])
+    found += check_numbers(path.name, log["rating"])[1] if "rating" in log else []
     if "timestamp" in log:
         times = pd.to_numeric(log["timestamp"], errors="coerce").to_numpy(dtype=np.float64)
-        words = lambda row: f"timestamp {log['timestamp'].iloc[row]!r} is no number; write seconds since 1970"  # noqa: E731
-        found += at_rows(path.name, log.index, ~np.isfinite(times), words)
+        words = "timestamp {!r} is no number; write seconds since 1970"
+        found += at_rows(path.name, log["timestamp"], ~np.isfinite(times), words)
     raise_first(found, path.parent)
     return log
 

@@ -36,23 +36,13 @@ def check_items(file: str, table: pd.DataFrame) -> list[Finding]:
     """Judge items.tsv: ids, repeats, paths of pictures and sounds; then what is missing."""
     if table.empty:
         return [Finding("error", file, " names no item; it needs one row per item below the header.")]
-    found, names = check_ids(file, table, "item"), table["item"]
-    repeated = names.duplicated().to_numpy()
-    if found:
-        repeated = repeated & ~bad_ids(names)
-    found += at_rows(
-        file,
-        table.index,
-        repeated,
-        lambda row: (
-            f"item {names.iloc[row]!r} occurs a second time; remove or rename one of the two rows, or load with strict=False "
-            "to keep the first"
-        ),
-        lenient=True,
-    )
+    found = check_ids(file, table["item"])
+    repeated = table["item"][table["item"].duplicated()]
+    words = "item {!r} occurs a second time; remove or rename one of the two rows, or load with strict=False to keep the first"
+    found += at_rows(file, repeated, ~bad_ids(repeated), words, lenient=True)
     for column in ("image", "audio"):
         if column in table:
-            found += check_paths(file, table, column)
+            found += check_paths(file, table[column])
     return found + _missing(file, table, "items") + _empty_texts(file, table)
 
 
@@ -66,35 +56,24 @@ def check_interactions(
     """
     if table.empty:
         return table, [Finding("error", file, " has a header but no interaction; it needs one row per user and item.")]
-    found = check_ids(file, table, "user", lenient=True) + check_ids(file, table, "item", lenient=True)
-    names = table["item"]
+    found = check_ids(file, table["user"], lenient=True) + check_ids(file, table["item"], lenient=True)
     if items is not None:
-        unknown = ~names.isin(items["item"]).to_numpy(dtype=bool)
-        if unknown.any():
-            unknown = unknown & ~bad_ids(names)
-        found += at_rows(
-            file,
-            table.index,
-            unknown,
-            lambda row: (
-                f"item {names.iloc[row]!r} is not in the items table; add it to items.tsv, remove the row, or load with "
-                "strict=False to leave such rows out"
-            ),
-            lenient=True,
+        unknown = table["item"][~table["item"].isin(items["item"])]
+        words = (
+            "item {!r} is not in the items table; add it to items.tsv, remove the row, or load with strict=False to leave "
+            "such rows out"
         )
+        found += at_rows(file, unknown, ~bad_ids(unknown), words, lenient=True)
     typed = table.copy(deep=False)
     for column in UNITS:
         if column in table:
-            numbers, more = check_numbers(file, table, column)
+            numbers, more = check_numbers(file, table[column])
             found += more
             if not more:
                 typed[column] = numbers
     if "split" in table:
-        parts = table["split"]
-        wrong = ~parts.isin(SPLIT_NAMES).to_numpy(dtype=bool)
-        found += at_rows(
-            file, table.index, wrong, lambda row: f"split {parts.iloc[row]!r} is unknown; write train, valid or test"
-        )
+        words = "split {!r} is unknown; write train, valid or test"
+        found += at_rows(file, table["split"], ~table["split"].isin(SPLIT_NAMES), words)
     found += _missing(file, table, "interactions")
     if "timestamp" in typed and typed["timestamp"].dtype == np.int64 and typed["timestamp"].max() > MILLISECONDS:
         text = f": {len(table):,} timestamps look like milliseconds; divide by 1000 for right dates."
@@ -102,11 +81,10 @@ def check_interactions(
     return typed, found
 
 
-def check_ids(file: str, table: pd.DataFrame, column: str, lenient: bool = False) -> list[Finding]:
+def check_ids(file: str, column: pd.Series, lenient: bool = False) -> list[Finding]:
     """Report the ids of a column that say nothing."""
-    names = table[column]
-    words = lambda row: f"the {column} id is {names.iloc[row]!r}; write an id or remove the row"  # noqa: E731
-    return at_rows(file, table.index, bad_ids(names), words, lenient=lenient)
+    words = f"the {column.name} id is {{!r}}; write an id or remove the row"
+    return at_rows(file, column, bad_ids(column), words, lenient)
 
 
 def bad_ids(column: pd.Series) -> np.ndarray:
@@ -114,32 +92,27 @@ def bad_ids(column: pd.Series) -> np.ndarray:
     return column.str.strip().str.lower().isin(["", "nan"]).to_numpy(dtype=bool)
 
 
-def check_numbers(file: str, table: pd.DataFrame, column: str) -> tuple[np.ndarray, list[Finding]]:
-    """Turn a text column into float64, or int64 for timestamps, and report what is no number.
+def check_numbers(file: str, column: pd.Series) -> tuple[np.ndarray, list[Finding]]:
+    """Turn the text of ratings into float64, of timestamps into int64, and report what is no number.
 
     An empty rating is NaN (not rated); an empty timestamp is an error, because order needs one.
     """
-    whole = column == "timestamp"
-    text = table[column].str.strip()
+    whole = column.name == "timestamp"
+    text = column.str.strip()
     values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~np.isfinite(values) & (whole | (text != "").to_numpy(dtype=bool))
     if whole:
         wrong |= np.isfinite(values) & (values != np.floor(values))
-    found = at_rows(
-        file,
-        table.index,
-        wrong,
-        lambda row: f"{column} {table[column].iloc[row]!r} is not {UNITS[column]}; correct it or remove the row",
-    )
+    words = f"{column.name} {{!r}} is not {UNITS[column.name]}; correct it or remove the row"
+    found = at_rows(file, column, wrong, words)
     return values.astype(np.int64) if whole and not found else values, found
 
 
-def check_paths(file: str, table: pd.DataFrame, column: str) -> list[Finding]:
+def check_paths(file: str, column: pd.Series) -> list[Finding]:
     """Report the paths of pictures or sounds that leave the dataset's folder."""
-    values = table[column].tolist()
-    problems = [path_problem(value) if value else "" for value in values]
-    words = lambda row: f"{column} path {values[row]!r} {problems[row]}"  # noqa: E731
-    return at_rows(file, table.index, np.array(list(map(bool, problems))), words)
+    problems = [path_problem(value) if value else "" for value in column]
+    first = next(filter(None, problems), "")
+    return at_rows(file, column, list(map(bool, problems)), f"{column.name} path {{!r}} {first}")
 
 
 def path_problem(value: str) -> str:

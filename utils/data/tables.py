@@ -10,10 +10,9 @@ import difflib
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,19 +71,17 @@ def some(names: Iterable[object]) -> str:
     return ", ".join(map(str, names[:FEW])) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
-def at_rows(file: str, numbers: ArrayLike, wrong: np.ndarray, say: Callable[[int], str], **more: Any) -> list[Finding]:
+def at_rows(file: str, column: pd.Series, wrong: ArrayLike, words: str, lenient: bool = False) -> list[Finding]:
     """One error for all rows that break the same rule, none when no row does.
 
     Args:
-        numbers: (n,) row numbers in the file. wrong: (n,) bool.
-        say: position of the first wrong row -> what is wrong with it, and the remedy.
-        more: other fields of the finding.
+        column: (n,) values, its index = the row numbers of the file. wrong: (n,) bool.
+        words: what is wrong, and the remedy; ``{!r}`` stands for the first wrong value.
     """
-    places = np.flatnonzero(wrong)
-    if not len(places):
+    bad = column[np.asarray(wrong, dtype=bool)]
+    if bad.empty:
         return []
-    rows = tuple(np.asarray(numbers)[places].tolist())
-    return [Finding("error", file, f": {say(int(places[0]))}.", rows, **more)]
+    return [Finding("error", file, f": {words.format(bad.iloc[0])}.", tuple(bad.index.tolist()), lenient)]
 
 
 def raise_first(found: Iterable[Finding], folder: Path, strict: bool = True) -> None:
@@ -94,27 +91,14 @@ def raise_first(found: Iterable[Finding], folder: Path, strict: bool = True) -> 
             raise CourseError(f"{folder / finding.file if finding.file else ''}{finding.tail}")
 
 
-def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """Read one table with every field as text ("" = missing).
+def scan_table(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame | None, list[Finding]]:
+    """Read one table with every field as text ("" = missing), and list what is wrong with its form.
 
     Args:
         path: a ``.tsv`` or ``.tsv.gz`` file.
         required: the columns that must be there.
-
-    Raises:
-        CourseError: damaged file, non-UTF-8 text, rows of another width than the header, a missing required column.
-    """
-    table, found = scan_table(path, required)
-    raise_first(found, path.parent)
-    return table.reset_index(drop=True)
-
-
-def scan_table(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> tuple[pd.DataFrame | None, list[Finding]]:
-    """Read one table as :func:`read_table` does, and list what is wrong with it instead of raising.
-
-    Args:
         optional: columns that are read when they are there; a name close to one of them is a warning.
 
     Returns:
@@ -132,13 +116,14 @@ def scan_table(
         return None, found
     fields = np.fromiter((line.count("\t") for line in lines), dtype=np.int64, count=len(lines)) + 1
     wrong = fields != len(header)
-    found += at_rows(path.name, np.arange(1, len(lines) + 1), wrong, lambda row: _width(int(fields[row]), len(header)))
-    kept = [line for line, bad in zip(lines, wrong) if not bad] if wrong.any() else lines
-    numbers = np.flatnonzero(~wrong)[1:] + 1
-    if len(kept) == 1:
+    if wrong.any():
+        found += at_rows(path.name, pd.Series(fields, np.arange(len(lines)) + 1), wrong, _width(fields, len(header)))
+        lines = [line for line, bad in zip(lines, wrong) if not bad]
+        text = "\n".join(lines)
+    if len(lines) == 1:
         return pd.DataFrame({name: pd.Series([], dtype=object) for name in header}), found
     table = pd.read_csv(
-        io.StringIO("\n".join(kept) if wrong.any() else text),
+        io.StringIO(text),
         sep="\t",
         dtype=str,
         engine="c",
@@ -149,7 +134,7 @@ def scan_table(
         skip_blank_lines=False,
         index_col=False,
     )
-    return table.astype(object).set_axis(numbers), found
+    return table.astype(object).set_axis(np.flatnonzero(~wrong)[1:] + 1), found
 
 
 def _header(file: str, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> list[Finding]:
@@ -164,7 +149,7 @@ def _header(file: str, header: list[str], required: tuple[str, ...], optional: t
             commas = " (fields are separated by tabs, not by commas)" if len(header) == 1 and "," in header[0] else ""
             text = f": the required column {name!r} is missing{commas}; {hint}."
             found.append(Finding("error", file, text, (1,)))
-    known = (*required, *optional) if optional else ()
+    known = (*required, *optional)
     for column in header:
         if column not in known and not column.startswith("description_"):
             near = difflib.get_close_matches(column.strip().lower(), known, n=1, cutoff=0.75)
@@ -174,11 +159,11 @@ def _header(file: str, header: list[str], required: tuple[str, ...], optional: t
     return found
 
 
-def _width(n_fields: int, width: int) -> str:
-    remedy = (
-        "replace the tab inside a field by a space" if n_fields > width else "add the missing fields, empty if unknown"
-    )
-    return f"{n_fields} field{'s' * (n_fields > 1)} where the header names {width}; {remedy}"
+def _width(fields: np.ndarray, width: int) -> str:
+    first = fields[fields != width][0]
+    many = "replace the tab inside a field by a space"
+    remedy = many if first > width else "add the missing fields, empty if unknown"
+    return f"{first} field{'s' * int(first > 1)} where the header names {width}; {remedy}"
 
 
 def decode(path: Path) -> str:
@@ -209,7 +194,7 @@ def decode(path: Path) -> str:
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table the way :func:`read_table` reads it; tabs and line ends inside a field become spaces.
+    """Write a table the way :func:`scan_table` reads it; tabs and line ends inside a field become spaces.
 
     A name that ends in ``.gz`` is compressed, without a time stamp, so that the same table gives the same bytes.
     """
