@@ -220,13 +220,13 @@ def test_vectors_of_different_lengths_name_the_file_or_the_row(tmp_path):
     npy(source / "visual_features" / "1.npy", np.ones(4))
     npy(source / "visual_features" / "2.npy", np.ones(5))
     with pytest.raises(
-        CourseError, match=r"visual_features.2\.npy has 5 numbers where the first vector has 4; extract"
+        CourseError, match=r"visual_features.2\.npy has length 5 where the first vector has length 4; extract"
     ):
         convert("elliot", source, tmp_path / "made")
     npy(source / "visual_features" / "2.npy", np.ones((1, 4)))
     assert prepared(load_dataset(convert("elliot", source, tmp_path / "made")), "visual").matrix.shape == (2, 4)
     for visual, words in (
-        ("1\t0.5 0.25\n2\t1\n", r"x\.visual, row 3 has 1 numbers where the first vector has 2"),
+        ("1\t0.5 0.25\n2\t1\n", r"x\.visual, row 3 has length 1 where the first vector has length 2"),
         ("1\t0.5 x\n2\t1 2\n", r"x\.visual, row 2: could not convert string to float: .*write numbers separated by"),
         ("", r"x\.visual needs two columns.* and at least one row"),
     ):

@@ -208,7 +208,9 @@ def _stack(vectors: list[tuple[str, np.ndarray]]) -> np.ndarray:
     dim = len(vectors[0][1])
     for where, vector in vectors:
         if len(vector) != dim:
-            raise CourseError(f"{where} has {len(vector)} numbers where the first vector has {dim}; extract it again.")
+            raise CourseError(
+                f"{where} has length {len(vector)} where the first vector has length {dim}; extract it again."
+            )
     return np.stack([vector for _, vector in vectors])
 
 
