@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from utils.data import Dataset, load_dataset
+from utils.features.layouts import row_id
 
 COLOURS = [(220, 40, 40), (40, 160, 60), (50, 80, 220), (230, 200, 40)]
 NOUNS = ["apple", "boat", "cat", "drum", "engine", "flower", "glove", "horse", "island", "jacket", "kite", "lamp"]
@@ -132,3 +133,11 @@ def make_tiny_audio(folder: Path) -> None:
     )
     Wav2Vec2Model(config).save_pretrained(folder)
     Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=16_000, do_normalize=True).save_pretrained(folder)
+
+
+def read_files(folder: Path, names: list[str], pair: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of ``<id>.npy`` files by id, (n, dim) with zeros for a missing file, and which of the n are there."""
+    found = {row_id(path.stem, pair): np.load(path).reshape(-1) for path in folder.glob("*.npy")}
+    dim = len(next(iter(found.values())))
+    rows = [found.get(str(name), np.zeros(dim, np.float32)) for name in names]
+    return np.stack(rows), np.array([str(name) in found for name in names])

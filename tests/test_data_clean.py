@@ -1,6 +1,8 @@
 """Cleaning: duplicates, HTML, unreadable media, missing text, k-core; each step alone, and clean() with its log."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from utils.data import (
     strip_markup,
 )
 from utils.errors import CourseError
+from utils.files import ROOT
 
 
 @pytest.mark.parametrize(
@@ -281,8 +284,21 @@ def test_cleaning_the_raw_sticker_shop_gives_the_shop():
 
 
 def test_truth_is_a_function_of_the_dataset():
-    import utils.data.truth  # noqa: F401  importing the module must not hide the function
+    import utils.data.planted  # noqa: F401  importing the module must not hide the function
     from utils.data import truth
 
     assert truth(load_dataset("sticker_shop")) is not None
     assert utils.data.truth is truth and truth(make_log()) is None
+
+
+def test_loading_a_dataset_imports_neither_downloads_nor_other_layouts():
+    """A notebook starts with ``from utils.data import load_dataset``: it must not pay for what it does not use."""
+    wings = (
+        "amazon archives catalogue convert download export images imports movielens publishers report streams".split()
+    )
+    script = (
+        "import sys, utils.data; print(*sorted(name.rsplit('.', 1)[-1] for name in sys.modules if 'utils.' in name))"
+    )
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    loaded = asked.stdout.split()
+    assert "load" in loaded and not set(wings) & set(loaded)

@@ -8,9 +8,9 @@ import pytest
 from data_folders import real, write_folder
 from PIL import Image
 
-from utils.data import check_media, check_split, clean, convert, leakage_report, load_dataset, split_dataset
+from utils.data import check_media, check_split, clean, leakage_report, load_dataset, split_dataset
 from utils.data.__main__ import main
-from utils.data.convert import film_names, without_title
+from utils.data.convert import convert, film_names, without_title
 from utils.errors import CourseError
 
 

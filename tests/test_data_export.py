@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from tests.data_folders import make_log
-from utils.data import convert, load_dataset, split_dataset, write_table
+from utils.data import load_dataset, split_dataset, write_table
 from utils.data.__main__ import main
+from utils.data.convert import convert
 from utils.data.export import LAYOUTS, export
 from utils.errors import CourseError
 from utils.evaluation import evaluate
@@ -139,6 +140,142 @@ def test_imports_name_what_is_wrong(shop, tmp_path):
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(CourseError, match="tiny.inter, row 5: x_label '7' is unknown"):
         convert("mmrec", out, tmp_path / "to")
+
+
+def elliot(folder, config=None):
+    """A small Elliot folder of a fixed split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("train", "val", "test"):
+        (folder / f"{name}.tsv").write_text("0\t1\t1.0\t100\n1\t2\t1.0\t200\n", encoding="utf-8")
+    if config is not None:
+        (folder / "config.yml").write_text(config, encoding="utf-8")
+    return folder
+
+
+FIXED = "experiment:\n  data_config:\n    strategy: fixed\n"
+BAD_CONFIGS = {
+    "broken YAML": (
+        "experiment:\n  models: [unclosed\n",
+        r"config\.yml, row 3, cannot be read as YAML .*correct it, or",
+    ),
+    "nested without end": ("[" * 3000, r"config\.yml.* cannot be read as YAML"),
+    "a list": ("- a\n- b\n", "config.yml has no experiment: data_config: that names the files; add it, or remove it"),
+    "no data_config": ("experiment:\n  dataset: toy\n", "config.yml has no experiment: data_config:"),
+    "nothing under it": ("experiment:\n  data_config:\n", "config.yml has no experiment: data_config:"),
+    "Elliot splits": (FIXED.replace("fixed", "dataset"), "strategy 'dataset' leaves the split to Elliot"),
+    "a file that is not there": (FIXED + "    train_path: x.tsv\n", r"There is no .*x\.tsv"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CONFIGS)
+def test_a_bad_elliot_config_is_one_sentence(tmp_path, kind):
+    config, words = BAD_CONFIGS[kind]
+    with pytest.raises(CourseError, match=words) as caught:
+        convert("elliot", elliot(tmp_path / "source", config), tmp_path / "made")
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_an_elliot_config_may_name_other_files_and_leave_out_the_usual_ones(tmp_path):
+    source = elliot(tmp_path / "source", FIXED + "    train_path: mine.tsv\n    side_information: [words, {}]\n")
+    (source / "train.tsv").rename(source / "mine.tsv")
+    assert load_dataset(convert("elliot", source, tmp_path / "made")).n_interactions == 6
+
+
+def test_an_empty_validation_part_is_a_part_without_rows(tmp_path):
+    source = elliot(tmp_path / "source")
+    (source / "val.tsv").write_bytes(b"")
+    dataset = load_dataset(convert("elliot", source, tmp_path / "made"))
+    assert dataset.interactions["split"].value_counts().to_dict() == {"train": 2, "test": 2}
+    (source / "train.tsv").write_bytes(b"\n")
+    with pytest.raises(CourseError, match=r"train\.tsv has no row"):
+        convert("elliot", source, tmp_path / "made")
+
+
+def test_a_log_too_small_to_validate_on_survives_elliot_and_back(tmp_path):
+    write_table(
+        tmp_path / "log" / "interactions.tsv", pd.DataFrame({"user": ["a", "a", "b"], "item": ["007", "7", "7"]})
+    )
+    dataset = load_dataset(tmp_path / "log")
+    out = export(dataset, "elliot", tmp_path / "out")
+    assert (out / "val.tsv").read_bytes() == b""
+    assert load_dataset(convert("elliot", out, tmp_path / "back")).n_interactions == 3
+
+
+def npy(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+def recbole(folder, visual="1\t0.5 0.25\n2\t1 2\n"):
+    """A small RecBole benchmark folder with one table of vectors."""
+    folder.mkdir(parents=True)
+    for part in ("train", "valid", "test"):
+        (folder / f"x.{part}.inter").write_text("user_id:token\titem_id:token\trating:float\n0\t1\t5\n1\t2\t4\n")
+    (folder / "x.visual").write_text("visual_item:token\tvisual_vector:float_seq\n" + visual)
+    return folder
+
+
+def test_vectors_of_different_lengths_name_the_file_or_the_row(tmp_path):
+    source = elliot(tmp_path / "elliot")
+    npy(source / "visual_features" / "1.npy", np.ones(4))
+    npy(source / "visual_features" / "2.npy", np.ones(5))
+    with pytest.raises(
+        CourseError, match=r"visual_features.2\.npy has length 5 where the first vector has length 4; extract"
+    ):
+        convert("elliot", source, tmp_path / "made")
+    npy(source / "visual_features" / "2.npy", np.ones((1, 4)))
+    assert prepared(load_dataset(convert("elliot", source, tmp_path / "made")), "visual").matrix.shape == (2, 4)
+    for visual, words in (
+        ("1\t0.5 0.25\n2\t1\n", r"x\.visual, row 3 has length 1 where the first vector has length 2"),
+        ("1\t0.5 x\n2\t1 2\n", r"x\.visual, row 2: could not convert string to float: .*write numbers separated by"),
+        ("", r"x\.visual needs two columns.* and at least one row"),
+    ):
+        source = recbole(tmp_path / f"recbole{len(visual)}", visual)
+        with pytest.raises(CourseError, match=words):
+            convert("recbole", source, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("array", [np.ones(3), np.array(3.0), np.array([["a"]]), np.ones((2, 2, 2))])
+def test_a_matrix_of_another_kind_is_named(tmp_path, array):
+    folder = tmp_path / "source"
+    npy(folder / "image_feat.npy", array)
+    (folder / "toy.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n")
+    with pytest.raises(CourseError, match=r"image_feat\.npy (has shape \(3,\)|is no array of numbers)"):
+        convert("mmrec", folder, tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("1\t2\tNaN\n", "rating 'NaN' is not a number; correct it"),
+        ("1\t\t5\n", "the item id is ''"),
+        ("nan\t2\t5\n", "the user id is 'nan'"),
+    ],
+)
+def test_a_bad_row_is_named_in_the_foreign_file(tmp_path, line, words):
+    source = recbole(tmp_path / "source")
+    with open(source / "x.valid.inter", "a", encoding="utf-8") as stream:
+        stream.write(line)
+    with pytest.raises(CourseError, match=rf"x\.valid\.inter, row 4: {words}"):
+        convert("recbole", source, tmp_path / "made")
+
+
+@pytest.mark.parametrize("time", ["2014-07-08T10:00:00", "", "inf"])
+def test_a_time_that_is_no_number_is_refused_instead_of_1970(tmp_path, time):
+    (tmp_path / "source").mkdir()
+    rows = f"0\t0\t0\t1400000000\n0\t1\t0\t{time}\n"
+    (tmp_path / "source" / "toy.inter").write_text("userID\titemID\tx_label\ttimestamp\n" + rows)
+    with pytest.raises(CourseError, match=r"toy\.inter, row 3: timestamp '.*' is no number; write seconds since 1970"):
+        convert("mmrec", tmp_path / "source", tmp_path / "made")
+
+
+@pytest.mark.parametrize("items", ["item\ttitle\n1\tA\n", "item_id:token\ttitle:token\n1\tA\n1\tB\n"])
+def test_a_bad_item_table_of_recbole_is_named(tmp_path, items):
+    source = recbole(tmp_path / "source")
+    (source / "x.item").write_text(items)
+    with pytest.raises(CourseError, match=r"x\.item, row (1: the column 'item_id' is missing|3: item '1' occurs)"):
+        convert("recbole", source, tmp_path / "made")
 
 
 # ---- the frameworks themselves, where they are installed (COURSE_PEERS may name a folder that holds them) ----

@@ -15,15 +15,14 @@ import pytest
 from amazon_files import NAMES, block, picture, product, review, write_category
 from data_folders import real
 
-from utils import data
 from utils.data import Dataset, check_media, check_split, load_dataset, publishers, split_dataset
 from utils.data.__main__ import main
-from utils.data.catalogue import CAME, COMPLETE, JOINED, PAIRS, READ, find_entry
+from utils.data.catalogue import CAME, CATALOGUE, COMPLETE, JOINED, PAIRS, READ, find_entry
 from utils.data.images import RateLimit
+from utils.data.publishers import get
 from utils.download import RetryPolicy
 from utils.errors import CourseError
 
-CATALOGUE = sys.modules["utils.data.catalogue"].CATALOGUE
 QUICK = {
     "retry": RetryPolicy(timeout=1, attempts=2, sleep=lambda _: None),
     "rate_limit": RateLimit(interval=0, pause=0.01),
@@ -81,7 +80,7 @@ def counts(got):
 @EDITIONS
 def test_the_whole_way(server, home, tmp_path, edition, capsys):
     name = publish(server, tmp_path / "publisher", edition)
-    got = data.get(name, accept=True, progress=False, **QUICK)
+    got = get(name, accept=True, progress=False, **QUICK)
     found = counts(got)
     assert found[READ] == (9, 6, 51) and found["without repeated rows"] == (9, 6, 50)
     assert found[PAIRS] == (9, 6, 49) and found[JOINED] == (9, 5, 41) and found[COMPLETE] == (9, 3, 25)
@@ -106,7 +105,7 @@ def test_the_whole_way(server, home, tmp_path, edition, capsys):
 
 
 def test_expected_counts_stand_beside_ours(server, home, tmp_path):
-    got = data.get(publish(server, tmp_path / "publisher", "2014"), accept=True, progress=False, **QUICK)
+    got = get(publish(server, tmp_path / "publisher", "2014"), accept=True, progress=False, **QUICK)
     row = got.steps.set_index("step").loc[READ]
     assert (row["expected_users"], row["expected_items"], row["expected_interactions"]) == (4905, 2420, 53258)
     card = (got.folder / "README.md").read_text(encoding="utf-8")
@@ -115,7 +114,7 @@ def test_expected_counts_stand_beside_ours(server, home, tmp_path):
 
 def test_the_lectures_recipe_drops_what_is_not_complete(server, home, tmp_path):
     name = publish(server, tmp_path / "publisher", "2014")
-    got = data.get(name, accept=True, progress=False, recipe="lecture", **QUICK)
+    got = get(name, accept=True, progress=False, recipe="lecture", **QUICK)
     found = counts(got)
     assert found[COMPLETE] == (9, 3, 25), "I0, I1 and I2 have a description and an address"
     assert found[CAME] == (9, 2, 17), "the picture of I2 is gone"
@@ -129,8 +128,8 @@ def test_the_lectures_recipe_waits_for_all_pictures(server, home, tmp_path):
     name = publish(server, tmp_path / "publisher", "2014")
     options = {"accept": True, "progress": False, "recipe": "lecture", "max_images": 2, **QUICK}
     with pytest.raises(CourseError, match="1 pictures are still to come .*run the same command again"):
-        data.get(name, **options)
-    assert load_dataset(data.get(name, **options).folder).items["item"].tolist() == ["I0", "I1"]
+        get(name, **options)
+    assert load_dataset(get(name, **options).folder).items["item"].tolist() == ["I0", "I1"]
 
 
 @pytest.mark.parametrize("strategy", ["random", "leave_one_out", "temporal_user", "temporal_global"])
@@ -142,7 +141,7 @@ def test_the_split_is_the_courses_own(server, home, tmp_path, strategy):
     products = [product("2018", f"I{i}") for i in range(6)]
     name = publish(server, tmp_path / "publisher", "2018", reviews, products)
     options = {} if strategy == "leave_one_out" else {"valid": 0.2, "test": 0.2}
-    got = data.get(name, accept=True, progress=False, images=False, strategy=strategy, seed=3, **options, **QUICK)
+    got = get(name, accept=True, progress=False, images=False, strategy=strategy, seed=3, **options, **QUICK)
     dataset = load_dataset(got.folder)
     # Read again without its split, as if the split were made now.
     plain = Dataset(
@@ -155,11 +154,11 @@ def test_the_split_is_the_courses_own(server, home, tmp_path, strategy):
 
 def test_the_same_call_gives_the_same_bytes_and_asks_for_nothing_again(server, home, tmp_path):
     name = publish(server, tmp_path / "publisher", "2023")
-    first = data.get(name, accept=True, progress=False, **QUICK)
+    first = get(name, accept=True, progress=False, **QUICK)
     files = ("interactions.tsv.gz", "items.tsv", "README.md", "steps.tsv")
     before = {file: (first.folder / file).read_bytes() for file in files}
     server.log.clear()
-    again = data.get(name, progress=False, **QUICK)  # the terms are accepted, and nobody is asked again
+    again = get(name, progress=False, **QUICK)  # the terms are accepted, and nobody is asked again
     assert not server.log, "reviews, products and pictures are on the disk, and the gone picture is known to be gone"
     assert {file: (again.folder / file).read_bytes() for file in files} == before
 
@@ -167,7 +166,7 @@ def test_the_same_call_gives_the_same_bytes_and_asks_for_nothing_again(server, h
 def test_bad_rows_are_reported_with_their_line(server, home, tmp_path, capsys):
     reviews = block("2018")
     reviews[3:3] = ["{broken", review("2018", "", "I1")]
-    got = data.get(publish(server, tmp_path / "p", "2018", reviews), accept=True, progress=False, images=False, **QUICK)
+    got = get(publish(server, tmp_path / "p", "2018", reviews), accept=True, progress=False, images=False, **QUICK)
     assert got.bad.count == 2
     lines = (got.folder / "bad_rows.tsv").read_text(encoding="utf-8").splitlines()
     assert lines[1].startswith("Office_Products_5.json.gz\t4\tneither JSON") and "\t5\t" in lines[2]
@@ -179,15 +178,15 @@ def test_terms_are_shown_before_the_first_request(server, home, tmp_path, capsys
     with pytest.raises(
         CourseError, match=r"not accepted, so nothing was downloaded; accept them with --yes .*accept=True"
     ):
-        data.get(name, progress=False, **QUICK)
+        get(name, progress=False, **QUICK)
     assert not server.log and "Terms, in our words" in capsys.readouterr().out
     monkeypatch.setattr(publishers, "_somebody_there", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: "no")
     with pytest.raises(CourseError, match="not accepted"):
-        data.get(name, progress=False, **QUICK)
+        get(name, progress=False, **QUICK)
     assert not server.log
     monkeypatch.setattr("builtins.input", lambda _: "yes")
-    assert data.get(name, progress=False, images=False, **QUICK).parts["train"] > 0
+    assert get(name, progress=False, images=False, **QUICK).parts["train"] > 0
 
 
 def test_command_line(server, home, tmp_path, capsys, monkeypatch):
@@ -215,7 +214,7 @@ def test_a_folder_of_somebody_else_is_not_touched(home, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(CourseError, match="holds other files"):
-        data.get("amazon-2014-office", tmp_path / "mine", accept=True)
+        get("amazon-2014-office", tmp_path / "mine", accept=True)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +232,7 @@ def test_a_faulty_publisher_leaves_no_dataset(server, home, tmp_path, behaviour,
     name = publish(server, tmp_path / "publisher", "2014")
     server.behaviours[f"/2014/{NAMES['2014'][0]}"] = behaviour
     with pytest.raises(CourseError, match=words):
-        data.get(name, accept=True, progress=False, **QUICK)
+        get(name, accept=True, progress=False, **QUICK)
     with pytest.raises(CourseError):
         load_dataset(home / "downloads" / "amazon-2014-office")
     # It goes on when the publisher is well again; what was whole is not asked for again.
@@ -241,39 +240,39 @@ def test_a_faulty_publisher_leaves_no_dataset(server, home, tmp_path, behaviour,
     if words.startswith("are no"):  # whole but wrong: the reader deletes it, as the message says
         for left in (home / "downloads" / "raw" / "amazon" / "2014").glob("reviews*"):
             left.unlink()
-    assert data.get(name, accept=True, progress=False, images=False, **QUICK).parts["train"] > 0
+    assert get(name, accept=True, progress=False, images=False, **QUICK).parts["train"] > 0
 
 
 def test_without_a_network_files_put_there_by_hand_will_do(server, home, tmp_path):
     name = publish(server, tmp_path / "publisher", "2023")
     server.behaviours.clear()
-    got = data.get(name, source=tmp_path / "publisher", images=False, progress=False)
+    got = get(name, source=tmp_path / "publisher", images=False, progress=False)
     assert got.parts["train"] > 0 and not server.log
     with pytest.raises(CourseError, match="holds no reviews_Office_Products_5.json.gz; put it there"):
-        data.get("amazon-2014-office", source=tmp_path / "publisher", images=False, progress=False)
+        get("amazon-2014-office", source=tmp_path / "publisher", images=False, progress=False)
 
 
 def test_a_full_disk_and_an_interrupt_leave_no_half_dataset(server, home, tmp_path, monkeypatch):
     name = publish(server, tmp_path / "publisher", "2014")
-    got = data.get(name, accept=True, progress=False, images=False, **QUICK)
+    got = get(name, accept=True, progress=False, images=False, **QUICK)
     good = (got.folder / "interactions.tsv.gz").read_bytes()
     faults = ((OSError(errno.ENOSPC, "No space left on device"), CourseError), (KeyboardInterrupt(), KeyboardInterrupt))
     for error, raised in faults:
         with monkeypatch.context() as patch:
             patch.setattr(gzip.GzipFile, "write", Mock(side_effect=error))
             with pytest.raises(raised):
-                data.get(name, progress=False, images=False, **QUICK)
-        with pytest.raises(CourseError, match="no interactions.tsv"):
+                get(name, progress=False, images=False, **QUICK)
+        with pytest.raises(CourseError, match=r"interactions\.tsv is missing"):
             load_dataset(got.folder)
         assert not list(got.folder.glob(".part*")) and not (got.folder / ".workshop").exists()
-    data.get(name, progress=False, images=False, **QUICK)
+    get(name, progress=False, images=False, **QUICK)
     assert (got.folder / "interactions.tsv.gz").read_bytes() == good
 
 
 def test_nothing_left_says_what_to_do(server, home, tmp_path):
     name = publish(server, tmp_path / "publisher", "2014")
     with pytest.raises(CourseError, match="left after 50-core; choose a smaller k"):
-        data.get(name, accept=True, progress=False, images=False, k=50, **QUICK)
+        get(name, accept=True, progress=False, images=False, k=50, **QUICK)
 
 
 def test_two_users_with_one_key_are_found_out(server, home, tmp_path, monkeypatch):
@@ -281,7 +280,7 @@ def test_two_users_with_one_key_are_found_out(server, home, tmp_path, monkeypatc
     streams = sys.modules["utils.data.streams"]
     monkeypatch.setattr(streams, "hash", lambda text: 7 if text in ("U1", "LONELY") else hash(text), raising=False)
     with pytest.raises(CourseError, match="share a key by chance; run the command again"):
-        data.get(name, accept=True, progress=False, images=False, k=0, **QUICK)
+        get(name, accept=True, progress=False, images=False, k=0, **QUICK)
 
 
 def zipped(files):
@@ -318,7 +317,7 @@ def test_movielens(server, home, name):
     body = release(edition)
     server.behaviours[f"/{edition}/{edition}.zip"] = web.file(body)
     server.behaviours[f"/{edition}/{edition}.zip.md5"] = web.file(hashlib.md5(body).hexdigest().encode())
-    got = data.get(name, accept=True, progress=False, k=0, **QUICK)
+    got = get(name, accept=True, progress=False, k=0, **QUICK)
     assert counts(got)[READ] == (6, 7, 42) and counts(got)["rated high enough"][2] == got.steps.iloc[-1]["interactions"]
     dataset = load_dataset(got.folder)
     assert dataset.items["title"].str.startswith("Café").all() and (dataset.interactions["rating"] >= 4).all()
@@ -330,15 +329,15 @@ def test_movielens_with_a_wrong_checksum_or_another_archive(server, home):
     server.behaviours["/ml-100k/ml-100k.zip"] = web.file(release("ml-100k"))
     server.behaviours["/ml-100k/ml-100k.zip.md5"] = web.file(b"0" * 32)
     with pytest.raises(CourseError, match="has md5 .* the publisher states 0000"):
-        data.get("movielens-100k", accept=True, progress=False, **QUICK)
+        get("movielens-100k", accept=True, progress=False, **QUICK)
     server.behaviours["/ml-100k/ml-100k.zip.md5"] = web.status(404)
     server.behaviours["/ml-100k/ml-100k.zip"] = web.file(release("ml-1m"))
     with pytest.raises(CourseError, match="holds no u.data; check that it is ml-100k.zip"):
-        data.get("movielens-100k", accept=True, progress=False, **QUICK)
+        get("movielens-100k", accept=True, progress=False, **QUICK)
 
 
 def test_the_real_gift_cards(home, tmp_path):
-    got = data.get(
+    got = get(
         "amazon-2018-gift-cards", tmp_path / "gifts", source=real("amazon-raw-2018"), images=False, progress=False
     )
     table = got.steps.set_index("step")

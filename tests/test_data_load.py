@@ -6,7 +6,8 @@ from data_folders import COLUMNS, ITEMS, real, write_folder, write_gz
 
 from utils.data import item_graphs, load_dataset, write_table
 from utils.data.load import known_datasets
-from utils.data.tables import read_table
+from utils.data.report import report
+from utils.data.tables import scan_table
 from utils.errors import CourseError
 
 PAIRS = "user\titem\n"
@@ -123,7 +124,7 @@ def test_two_files_of_one_table(tmp_path):
         (None, COLUMNS + "u\ti1\t5\t1\t\tdev\n", ["row 2", "split 'dev'", "train, valid or test"]),
         (None, COLUMNS + "u\ti1\t5\t1\ta\tb\ttrain\n", ["row 2", "7 fields", "6", "tab"]),
         (None, COLUMNS + "u\ti1\t5\n", ["row 2", "3 fields", "add the missing fields"]),
-        (None, PAIRS + "u\ti1\n\nu\ti2\n", ["row 3", "1 field,"]),
+        (None, PAIRS + "u\ti1\n\nu\ti2\n", ["row 3", "1 field where the header names 2"]),
         (None, PAIRS, ["interactions.tsv", "no interaction"]),
         (None, b" \n", ["interactions.tsv is empty"]),
         ("item\ttitle\n", None, ["items.tsv", "names no item"]),
@@ -139,6 +140,8 @@ def test_bad_tables_name_file_row_and_remedy(tmp_path, items, interactions, word
     text = refusal(write_folder(tmp_path, items, interactions))
     for word in words:
         assert word in text, text
+    first = report(tmp_path).errors[0]  # the same rule, and the same sentence
+    assert text == f"{tmp_path / first.file if first.file else ''}{first.tail}"
 
 
 def test_damaged_gzip(tmp_path):
@@ -295,8 +298,8 @@ def test_written_tables_read_back(tmp_path):
     table.loc[1, "rating"] = np.nan
     for name in ("t.tsv", "t.tsv.gz"):
         write_table(tmp_path / name, table)
-        back = read_table(tmp_path / name, ("user",))
-        assert back["review"][0] == 'a tab and "quotes" and a line'
+        back, found = scan_table(tmp_path / name, ("user",), ("review",))
+        assert not found and back["review"][2] == 'a tab and "quotes" and a line'
         assert back["rating"].tolist() == ["5", "", "3", "4"] and back["timestamp"].tolist() == [
             "100",
             "200",

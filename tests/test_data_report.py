@@ -80,6 +80,34 @@ def test_misspelt_and_missing_columns(tmp_path):
     assert any("column 'Ratings' is not read; did you mean 'rating'?" in t for t in texts(folder, "warning"))
 
 
+def test_what_is_missing_is_a_note_in_the_report_and_in_the_dataset(tmp_path):
+    folder = write_folder(tmp_path / "near", "item\ttitel\ni1\tCat\n", "user\titem\nu1\ti1\n")
+    found = report(folder)
+    said = [f"{f.file}{f.tail}" for f in found.findings if f.severity != "error"]
+    notes = load_dataset(folder).notes
+    assert tuple(said[: len(notes)]) == notes
+    assert "items.tsv, row 1: column 'titel' is not read; did you mean 'title'?" in notes
+    assert "note: items.tsv has no column 'image': there is no visual modality from raw pictures." in str(found)
+    assert str(found).count("no column 'image'") == 1
+
+
+def test_unknown_items_of_a_prepared_folder_are_all_named(tmp_path):
+    folder = write_folder(tmp_path / "prepared", "", "user\titem\nu\t0\nu\t7\nv\t8\n")
+    (folder / "features").mkdir()
+    np.save(folder / "features" / "visual.npy", np.ones((2, 3), dtype=np.float32))
+    assert any("interactions.tsv, rows 3, 4: item '7' is not in the items table" in text for text in texts(folder))
+    np.savez(folder / "item_knn_visual.npz", row=[0], col=[1], value=[1.0], n_items=3)
+    assert any("disagree on the number of items" in text for text in texts(folder))
+
+
+def test_both_tables_are_judged_when_one_cannot_be_read(tmp_path):
+    folder = write_folder(tmp_path / "bytes", b"item\ttitle\na\tCaf\xe9\n", "user\titem\nu\ta\n\ta\n")
+    found = texts(folder)
+    assert len(found) == 2 and "row 2: byte 0xe9 is not UTF-8" in found[0] and "row 3: the user id is ''" in found[1]
+    (folder / "interactions.tsv").unlink()
+    assert [text.split("; ")[0] for text in texts(folder)][-1] == found[0].split("; ")[0]
+
+
 def test_pictures_matrices_and_names_are_read(tmp_path):
     folder = write_folder(tmp_path / "media")
     (folder / "images" / "i1.png").write_bytes(b"no picture")

@@ -33,7 +33,7 @@ def large_png(path) -> bytes:
 BAD = {
     "zero bytes": (lambda path: b"", "empty"),
     "cut short": (lambda path: path.read_bytes()[:200], "truncated|broken|cut"),
-    "no picture": (lambda path: b"this is a text", "no picture of a known format"),
+    "no picture": (lambda path: b"this is a text", "not a picture of a known format"),
     "claims to be huge": (lambda path: huge_png(), "too many"),
     "too large": (large_png, "too many"),
 }

@@ -127,7 +127,7 @@ def test_call_and_job_say_the_same_of_an_unreadable_file_at_the_caller(dataset, 
             go()
         told.append(str(caught[0].message).partition("items.tsv")[0])
         assert caught[0].filename == __file__
-    assert all("7.png (row 8, item 'item-s'): it is no picture of a known format" in each for each in told)
+    assert all("7.png (row 8, item 'item-s'): not a picture of a known format" in each for each in told)
 
 
 def test_prepared_round_trip(dataset):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from features_helpers import draw, make_dataset
+from features_helpers import draw, make_dataset, read_files
 from torch import nn
 
 from utils.errors import CourseError
@@ -368,11 +368,11 @@ def test_reviews_have_a_row_each_named_by_position_or_pair(dataset, tmp_path):
     named = read_matrix(folder)
     assert named.item_names[0] == f"{table['user'][0]}\t{table['item'][0]}"
     np.testing.assert_array_equal(named.matrix, features.matrix)
-    from utils.features.layouts import export, read_items
+    from utils.features.layouts import export
 
     target = export(named, tmp_path / "ducho")
     assert (target / f"{table['user'][0]}__{table['item'][0]}.npy").exists()
-    np.testing.assert_array_equal(read_items(target, "textual", named.item_names, pairs=True).matrix, named.matrix)
+    np.testing.assert_array_equal(read_files(target, named.item_names, pair=True)[0], named.matrix)
     twice = {name: [table[name][0], *table[name][[0]], *table[name][2:]] for name in ("user", "item")}
     again = replace(dataset, interactions=table.assign(**twice))
     with pytest.raises(CourseError, match="more than once, so a pair names no row; use ids: row"):

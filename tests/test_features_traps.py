@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from features_helpers import make_dataset, make_folder
+from features_helpers import make_dataset, make_folder, read_files
 from torch import nn
 
 from utils.data import load_dataset
@@ -25,7 +25,7 @@ from utils.features import Features, Network, extract, image
 from utils.features.cleaning import clean_text
 from utils.features.custom import load_state
 from utils.features.join import join
-from utils.features.layouts import export, file_id, read_items, row_id
+from utils.features.layouts import export, file_id, row_id
 from utils.features.pipeline import Job
 from utils.features.run import run
 from utils.features.shards import read_matrix
@@ -120,7 +120,7 @@ def test_e_ids_with_dots_stay_apart(tmp_path):
     target = export(features, tmp_path)
     files = sorted(p.name for p in target.iterdir())
     assert len(files) == 7 and len({name.split(".")[0] for name in files}) == 7  # cut at the first dot, still apart
-    np.testing.assert_array_equal(read_items(target, "visual", names).matrix, features.matrix)
+    np.testing.assert_array_equal(read_files(target, names)[0], features.matrix)
     for pair in ("u\ti", "u__x\ti", "u\tx__i", "u_\ti", "u\t_i", "u.1\ti.2"):
         assert row_id(file_id(pair), pair=True) == pair and "." not in file_id(pair)
     assert len({file_id(p) for p in ("u__x\ti", "u\tx__i", "u_\t_i", "u\t__i")}) == 4
@@ -186,9 +186,9 @@ def test_h_one_matrix_with_ids_and_the_files_only_as_an_export(dataset, tmp_path
     assert target.relative_to(tmp_path / "ducho").as_posix() == "torch/pixels/rgb"
     one = np.load(target / f"{dataset.item_names[0]}.npy")
     assert one.shape == (1, 768) and one.dtype == np.float32 and len(list(target.iterdir())) == 11
-    back = read_items(target, "visual", dataset.item_names)
-    np.testing.assert_array_equal(back.matrix, features.matrix)
-    assert (back.mask == features.mask).all()
+    matrix, mask = read_files(target, dataset.item_names)
+    np.testing.assert_array_equal(matrix, features.matrix)
+    assert (mask == features.mask).all()
 
 
 def test_h_the_folder_is_one_that_the_course_reads_as_prepared_features(dataset, tmp_path):

@@ -1,6 +1,9 @@
-"""Room "Which?" of the schema: load, check, clean, filter and split a dataset, and keep its ids straight."""
+"""Room "Which?" of the schema: load, check, clean, filter and split a dataset, and keep its ids straight.
 
-from utils.data.catalogue import catalogue  # the function takes the place of its module, as truth does
+Publishers' downloads (:mod:`utils.data.publishers`) and folders of one's own (:mod:`utils.data.convert`, `export`,
+`report`) are imported by their own names, so that a notebook does not load them.
+"""
+
 from utils.data.clean import (
     clean,
     drop_duplicate_interactions,
@@ -13,35 +16,30 @@ from utils.data.clean import (
     strip_html,
     strip_markup,
 )
-from utils.data.convert import CONVERTERS, convert
 from utils.data.dataset import MODALITIES, Dataset, assemble
 from utils.data.leakage import check_split, leakage_report
 from utils.data.load import find_folder, item_graphs, known_datasets, load_dataset
-from utils.data.media import check_media, image_problem, open_image, sound_problem
-from utils.data.publishers import get
+from utils.data.media import check_media
+from utils.data.pictures import image_problem, open_image, sound_problem
+from utils.data.planted import truth
 from utils.data.split import STRATEGIES, Split, split_dataset
 from utils.data.tables import write_table
-from utils.data.truth import truth  # the function takes the place of its module: utils.data.truth(dataset)
 
 __all__ = [
-    "CONVERTERS",
     "Dataset",
     "MODALITIES",
     "STRATEGIES",
     "Split",
     "assemble",
-    "catalogue",
     "check_media",
     "check_split",
     "clean",
-    "convert",
     "drop_duplicate_interactions",
     "drop_duplicate_items",
     "drop_missing_text",
     "drop_unreadable_images",
     "drop_unreadable_sounds",
     "find_folder",
-    "get",
     "image_problem",
     "iterative_k_core",
     "keep_positive",

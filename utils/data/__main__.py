@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from utils.data import CONVERTERS, catalogue, convert, get, known_datasets, load_dataset
+from utils.data.catalogue import catalogue
+from utils.data.convert import CONVERTERS, convert
 from utils.data.export import LAYOUTS, export
-from utils.data.publishers import RECIPES
+from utils.data.load import known_datasets, load_dataset
+from utils.data.publishers import RECIPES, get
 from utils.data.report import report
 from utils.data.template import new_folder
 from utils.data.uses import modalities

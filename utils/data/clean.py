@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data.dataset import NO_TEXT, Dataset, assemble
-from utils.data.media import image_problem, sound_problem
+from utils.data.pictures import image_problem, sound_problem
 from utils.errors import CourseError, suggest
 from utils.files import sha256
 

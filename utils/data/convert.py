@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import unicodedata
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.data import tables as tsv
+from utils.data.folders import adopt_rest, build_aside, check_target, write_mark
 from utils.data.imports import from_elliot, from_mmrec, from_recbole
 from utils.data.load import load_dataset
+from utils.data.rules import check_numbers
+from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path
 
+STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
 _TITLE = re.compile(r"^(?P<name>.*?)\s*(?:\((?P<other>.*)\))?\s*\((?P<year>\d{4})\)$")
 _ARTICLES = (
     "the",
@@ -39,13 +43,17 @@ _ARTICLES = (
 )
 
 
-def convert(name: str, source: str | Path, target: str | Path, **options: object) -> Path:
-    """Make a course folder of a foreign layout.
+def convert(
+    name: str, source: str | Path, target: str | Path, *, say: Callable[[str], None] = print, **options: object
+) -> Path:
+    """Make a course folder of a foreign layout; nothing is written before the whole of it loads.
 
     Args:
         name: a key of CONVERTERS, for example ``"movielens-posters"``.
         source: the folder as its publisher or collector laid it out; it is only read.
-        target: the folder to make; it may exist when it is empty or was made by this converter.
+        target: the folder to make. It may exist when it is empty, or when ``convert`` made it and nobody changed its
+            files: then it is made anew. Files that were added stay, but features and item graphs go, because they belong
+            to the earlier items; ``say`` names them.
         options: the converter's own, for example ``min_rating``.
 
     Returns:
@@ -59,11 +67,19 @@ def convert(name: str, source: str | Path, target: str | Path, **options: object
     source, target = Path(source), Path(target)
     if not source.is_dir():
         raise CourseError(f"There is no folder {source}; give the folder that {name} was downloaded to.")
-    ours = (target / "items.tsv").is_file() and (target / "interactions.tsv.gz").is_file()
-    if target.resolve() == source.resolve() or (target.exists() and not ours and any(target.iterdir())):
-        raise CourseError(f"{target} holds other files; give a new or empty folder to convert to.")
-    CONVERTERS[name](source, target, **options)
-    load_dataset(target.resolve())
+    earlier = check_target(target, "convert", STALE)
+    with build_aside(target) as new:
+        CONVERTERS[name](source, new, **options)
+        try:
+            load_dataset(new)
+        except CourseError as error:
+            said = str(error).replace(f"{new}{os.sep}", "")
+            raise CourseError(f"{source} makes no course folder: of what would be written, {said}") from error
+        made = [path for path in sorted(new.rglob("*")) if path.is_file()]
+        stale = adopt_rest(target, new, earlier, STALE)
+        write_mark(new, "convert", made)
+    if stale:
+        say(f"removed, because they belong to the earlier items: {some(stale)}")
     return target
 
 
@@ -77,7 +93,8 @@ def movielens_posters(source: Path, target: Path, min_rating: float = 4.0) -> No
     """
     films = _read_foreign(source / "items.tsv", ("item", "title", "genres", "plot"))
     ratings = _read_foreign(source / "ratings.tsv.gz", ("user", "item", "rating", "timestamp"))
-    rating = tsv.to_number(source / "ratings.tsv.gz", ratings, "rating", whole=False)
+    rating, wrong = check_numbers("ratings.tsv.gz", ratings["rating"])
+    raise_first(wrong, source)
     filmed = ratings["item"].isin(films["item"]).to_numpy(dtype=bool)
     positive = filmed & (rating >= min_rating)
     if not positive.any():
@@ -93,8 +110,8 @@ def movielens_posters(source: Path, target: Path, min_rating: float = 4.0) -> No
             "image": images,
         }
     )
-    tsv.write_table(target / "items.tsv", items)
-    tsv.write_table(target / "interactions.tsv.gz", ratings[positive])
+    write_table(target / "items.tsv", items)
+    write_table(target / "interactions.tsv.gz", ratings[positive])
     facts = {
         "ratings in the source": len(ratings),
         "of them for films without an entry in items.tsv (left out)": int((~filmed).sum()),
@@ -198,7 +215,7 @@ def _read_foreign(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     missing = [name for name in required if name not in table]
     if missing:
         raise CourseError(f"{path}, row 1: the required column {missing[0]!r} is missing; is this the right folder?")
-    return table.astype(object)
+    return table.astype(object).set_axis(np.arange(len(table)) + 2)  # rows as the file numbers them
 
 
 def _write_text(path: Path, text: str) -> None:

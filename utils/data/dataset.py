@@ -98,7 +98,7 @@ class Dataset:
         Raises:
             CourseError: unknown position, no picture, or a file that cannot be read.
         """
-        from utils.data.media import open_image
+        from utils.data.pictures import open_image
 
         if not 0 <= item_id < self.n_items:
             raise CourseError(

@@ -17,9 +17,10 @@ import pandas as pd
 import yaml
 
 from utils.data.dataset import Dataset
+from utils.data.folders import build_aside, check_empty
 from utils.data.split import Split, split_dataset
 from utils.data.tables import SPLIT_NAMES, write_table
-from utils.errors import CourseError, suggest
+from utils.errors import suggest
 from utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -72,18 +73,16 @@ def export(
     """
     if layout not in LAYOUTS:
         raise suggest(layout, LAYOUTS, "layout")
-    target = Path(target)
-    if target.exists() and any(target.iterdir()):
-        raise CourseError(f"{target} holds files already; give a new or empty folder to export to.")
+    target = check_empty(target)
     if split is None:
         given = "split" in dataset.interactions
         split = split_dataset(dataset, strategy or ("given" if given else "random"), seed=seed)
     parcel = _pack(dataset, split, features or {})
-    target.mkdir(parents=True, exist_ok=True)
-    write_table(target / "users.tsv", pd.DataFrame({"user_id": np.arange(len(parcel.users)), "user": parcel.users}))
     ids = parcel.items[["item"]].assign(item_id=np.arange(len(parcel.items)))
-    write_table(target / "items.tsv", ids[["item_id", "item"]])
-    LAYOUTS[layout](parcel, target)
+    with build_aside(target) as new:
+        write_table(new / "users.tsv", pd.DataFrame({"user_id": np.arange(len(parcel.users)), "user": parcel.users}))
+        write_table(new / "items.tsv", ids[["item_id", "item"]])
+        LAYOUTS[layout](parcel, new)
     return target
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from utils.data.media import image_problem
+from utils.data.pictures import FORMATS, image_problem
 from utils.download import DownloadError, RetryPolicy, fetch
 from utils.errors import CourseError
 
@@ -227,7 +227,7 @@ def _keep(item: str, incoming: Path, folder: Path, url: str) -> tuple[str, str, 
     problem = image_problem(incoming)
     if problem:
         return WRONG, "", url, problem
-    with Image.open(incoming) as image:
+    with Image.open(incoming, formats=FORMATS) as image:
         width, height, kind = *image.size, image.format or ""
     if min(width, height) < SMALLEST:
         return WRONG, "", url, f"a placeholder of {width} x {height} pixels"

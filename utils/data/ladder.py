@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 from utils.data.clean import clean
 from utils.data.dataset import Dataset, assemble
 from utils.data.load import load_dataset
+from utils.data.planted import FOLDER
 from utils.data.simulate import core, simulate
 from utils.data.split import Split, split_dataset
-from utils.data.truth import FOLDER
 from utils.files import write_json
 
 PLAIN = ("random", "mostpop", "itemknn", "bpr", "lightgcn")

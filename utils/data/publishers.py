@@ -15,6 +15,7 @@ import pandas as pd
 from utils.data.amazon import scan_items, scan_reviews
 from utils.data.catalogue import CAME, COMPLETE, JOINED, UNVERIFIED, Entry, find_entry
 from utils.data.clean import strip_markup
+from utils.data.folders import check_target, write_mark
 from utils.data.images import NOT_ASKED, ImageReport, RateLimit, fetch_images
 from utils.data.movielens import scan_movielens
 from utils.data.split import STRATEGIES
@@ -25,7 +26,6 @@ from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path, write_json
 
 DOWNLOADS = ROOT / "data" / "downloads"
-MARK = ".made-by-get.json"  # a folder with it was made by get(), which may make it anew
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def get(
     entry = find_entry(name)
     plan = _plan(recipe, choices)
     folder = Path(target) if target else DOWNLOADS / entry.name
-    _check_target(folder)
+    check_target(folder, "get")
     raw = Path(source) if source else DOWNLOADS / "raw" / entry.family / entry.edition
     if not source:
         _agree(entry, raw, accept, say)
@@ -158,6 +158,9 @@ def get(
         )  # fmt: skip
     got = DownloadResult(folder, _steps_table(entry, core), parts, report, bad, items.repeated)
     _write_card(entry, plan, got, limit)
+    write_mark(
+        folder, "get", [folder / name for name in ("items.tsv", "interactions.tsv.gz", "README.md", ".gitignore")]
+    )
     say(str(got))
     return got
 
@@ -185,11 +188,6 @@ def _plan(recipe: str | Recipe, choices: dict[str, Any]) -> Recipe:
         if value not in known:
             raise suggest(value, known, what)
     return plan
-
-
-def _check_target(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
-        raise CourseError(f"{folder} holds other files; give a new or empty folder.")
 
 
 def terms_of(entry: Entry) -> str:
@@ -257,7 +255,7 @@ def _spool_folder(folder: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(spools, ignore_errors=True)
         spools.mkdir(parents=True)
-        write_json(folder / MARK, {"made_by": "python -m utils.data get"})
+        write_mark(folder, "get")
         yield spools
     except OSError as error:
         reason = error.strerror or error

@@ -6,13 +6,13 @@ looks come from another network (MobileNetV2), colour and shape from the pixels,
 
 from __future__ import annotations
 
-import colorsys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from utils.data.pictures import dominant_colour
 from utils.data.sticker_shop import Content
 from utils.errors import CourseError
 from utils.files import sha256
@@ -22,7 +22,6 @@ TOPIC_MINIMUM = 5  # smaller categories are one topic with the rest of their top
 N_LOOKS = 12
 N_SOUNDS = 6
 BAND_EDGES = (200, 400, 700, 1100, 1700, 2600, 4000)  # Hz, between the eight bands of a sound
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "grey", "black", "white")
 SHAPES = ("tall", "wide", "full", "open")
 ATTRIBUTES = ("topic", "looks", "colour", "shape", "sound")
 
@@ -32,28 +31,6 @@ def topics(category: pd.Series) -> list[str]:
     size = category.value_counts()
     topic = category.where(category.map(size) >= TOPIC_MINIMUM, category.str.split("/").str[0] + "/other")
     return topic.tolist()
-
-
-def dominant_colour(picture: np.ndarray, mask: np.ndarray) -> str:
-    """Name of the most frequent colour among the pixels of the stamp.
-
-    Args:
-        picture: (height, width, 3) uint8. mask: (height, width) bool, True where the stamp is opaque.
-    """
-    pixels = picture[mask][::7] if mask.any() else picture.reshape(-1, 3)
-    votes = dict.fromkeys(COLOURS, 0.0)
-    for red, green, blue in pixels / 255.0:
-        hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
-        if value < 0.2:
-            votes["black"] += 0.5  # outlines and shadows are dark in nearly every stamp
-        elif saturation < 0.16:
-            votes["white" if value > 0.85 else "grey"] += 0.5
-        elif 0.03 < hue < 0.12 and value < 0.65:
-            votes["brown"] += 1
-        else:
-            edges = np.array([0.03, 0.11, 0.19, 0.46, 0.70, 0.93])
-            votes[("red", "orange", "yellow", "green", "blue", "purple", "red")[int(np.searchsorted(edges, hue))]] += 1
-    return max(votes, key=votes.get)
 
 
 def shape(mask: np.ndarray) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from utils.data.load import load_dataset
+from utils.data.planted import truth
 from utils.data.sticker_shop import LANGUAGES, LONGEST_SIDE, PACKAGE, SAMPLE_RATE, VERSION
-from utils.data.truth import truth
 from utils.files import ROOT, atomic_path, write_json
 
 SHOP = ROOT / "data" / "sticker_shop"

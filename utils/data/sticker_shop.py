@@ -249,9 +249,9 @@ def build(source: Path, folder: Path, weights: Path | None = None, seed: int = 0
     """Make the whole folder: content, truth, clean and raw tables (features and card: see :func:`main`)."""
     from utils.data.shop_attributes import attributes
     from utils.data.shop_raw import dirty_items, raw_tables
+    from utils.data.shop_truth import save_truth
     from utils.data.simulate import core, simulate
     from utils.data.tables import write_table
-    from utils.data.truth import save_truth
 
     content, _ = build_content(source, folder)
     hidden = attributes(content, folder, weights, folder / "truth/attributes.tsv")

@@ -9,18 +9,20 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
-import re
 import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from utils.errors import CourseError
 from utils.files import atomic_path
 
 SPLIT_NAMES = ("train", "valid", "test")
-_DRIVE = re.compile(r"^[A-Za-z]:")
+FEW = 3  # rows or files that a sentence names; the rest is counted
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -35,25 +37,93 @@ def find_table(folder: Path, stem: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """Read one table with every field as text ("" = missing).
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a folder; printed as a sentence.
+
+    Attributes:
+        severity: "error" (the course cannot read it), "warning" (it can, and it may mislead) or "note" (what is missing).
+        file: its name inside the folder, or "" where the text names it.
+        text: what is wrong, and the remedy; it goes on after the file and the rows.
+        rows: the rows of the file that break the rule; the header is row 1.
+        lenient: ``load_dataset(strict=False)`` leaves such rows out.
+    """
+
+    severity: str
+    file: str
+    text: str
+    rows: tuple[int, ...] = ()
+    lenient: bool = False
+
+    @property
+    def tail(self) -> str:
+        """What stands after the file: the rows (the first three by number), what is wrong, and the remedy."""
+        rows = f", row{'s' * (len(self.rows) > 1)} {some(self.rows)}" if self.rows else ""
+        return f"{rows}{self.text}"
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.file}{self.tail}"
+
+
+def some(names: Iterable[object]) -> str:
+    """Name the first three of several rows, files or items, and count the rest."""
+    names = list(names)
+    return ", ".join(map(str, names[:FEW])) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+
+
+def at_rows(file: str, column: pd.Series, wrong: ArrayLike, words: str, lenient: bool = False) -> list[Finding]:
+    """One error for all rows that break the same rule, none when no row does.
+
+    Args:
+        column: (n,) values, its index = the row numbers of the file. wrong: (n,) bool.
+        words: what is wrong, and the remedy; ``{!r}`` stands for the first wrong value.
+    """
+    bad = column[np.asarray(wrong, dtype=bool)]
+    if bad.empty:
+        return []
+    return [Finding("error", file, f": {words.format(bad.iloc[0])}.", tuple(bad.index.tolist()), lenient)]
+
+
+def raise_first(found: Iterable[Finding], folder: Path, strict: bool = True) -> None:
+    """Raise the first error as a sentence with the file's path; with ``strict=False`` the lenient ones pass."""
+    for finding in found:
+        if finding.severity == "error" and (strict or not finding.lenient):
+            raise CourseError(f"{folder / finding.file if finding.file else ''}{finding.tail}")
+
+
+def scan_table(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame | None, list[Finding]]:
+    """Read one table with every field as text ("" = missing), and list what is wrong with its form.
 
     Args:
         path: a ``.tsv`` or ``.tsv.gz`` file.
         required: the columns that must be there.
+        optional: columns that are read when they are there; a name close to one of them is a warning.
 
-    Raises:
-        CourseError: damaged file, non-UTF-8 text, rows of another width than the header, a missing required column.
+    Returns:
+        The rows that have as many fields as the header, by their number in the file (index 2, 3, ...); None when the
+        header or the file cannot be read.
     """
-    text = decode(path)
-    lines = text.rstrip("\n").split("\n")
+    try:
+        text = decode(path).rstrip("\n")
+    except CourseError as error:
+        return None, [Finding("error", "", str(error))]
+    lines = text.split("\n")
     header = lines[0].split("\t")
-    _check_header(path, header, required)
-    _check_width(path, lines, len(header))
+    found = _header(path.name, header, required, optional)
+    if any(finding.severity == "error" for finding in found):
+        return None, found
+    fields = np.fromiter((line.count("\t") for line in lines), dtype=np.int64, count=len(lines)) + 1
+    wrong = fields != len(header)
+    if wrong.any():
+        found += at_rows(path.name, pd.Series(fields, np.arange(len(lines)) + 1), wrong, _width(fields, len(header)))
+        lines = [line for line, bad in zip(lines, wrong) if not bad]
+        text = "\n".join(lines)
     if len(lines) == 1:
-        return pd.DataFrame({name: pd.Series([], dtype=object) for name in header})
+        return pd.DataFrame({name: pd.Series([], dtype=object) for name in header}), found
     table = pd.read_csv(
-        io.StringIO(text.rstrip("\n")),
+        io.StringIO(text),
         sep="\t",
         dtype=str,
         engine="c",
@@ -64,7 +134,36 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         skip_blank_lines=False,
         index_col=False,
     )
-    return table.astype(object)
+    return table.astype(object).set_axis(np.flatnonzero(~wrong)[1:] + 1), found
+
+
+def _header(file: str, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> list[Finding]:
+    """Repeated, missing and misspelt columns."""
+    twice = sorted({name for name in header if header.count(name) > 1})
+    found = [Finding("error", file, f": column {name!r} occurs twice; rename or remove one.", (1,)) for name in twice]
+    plain = {column.strip().lower(): column for column in reversed(header)}
+    for name in required:
+        if name not in header:
+            near = difflib.get_close_matches(name, plain, n=1, cutoff=0.7)
+            hint = f"rename {plain[near[0]]!r} to {name!r}" if near else f"add a column {name!r}"
+            commas = " (fields are separated by tabs, not by commas)" if len(header) == 1 and "," in header[0] else ""
+            text = f": the required column {name!r} is missing{commas}; {hint}."
+            found.append(Finding("error", file, text, (1,)))
+    known = (*required, *optional)
+    for column in header:
+        if column not in known and not column.startswith("description_"):
+            near = difflib.get_close_matches(column.strip().lower(), known, n=1, cutoff=0.75)
+            if near and near[0] not in header:
+                text = f": column {column!r} is not read; did you mean {near[0]!r}?"
+                found.append(Finding("warning", file, text, (1,)))
+    return found
+
+
+def _width(fields: np.ndarray, width: int) -> str:
+    first = fields[fields != width][0]
+    many = "replace the tab inside a field by a space"
+    remedy = many if first > width else "add the missing fields, empty if unknown"
+    return f"{first} field{'s' * int(first > 1)} where the header names {width}; {remedy}"
 
 
 def decode(path: Path) -> str:
@@ -94,97 +193,8 @@ def decode(path: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> None:
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise CourseError(f"{path}, row 1: column {repeated[0]!r} occurs twice; rename or remove one.")
-    for name in required:
-        if name in header:
-            continue
-        near = difflib.get_close_matches(name, [column.strip().lower() for column in header], n=1, cutoff=0.7)
-        close = [column for column in header if near and column.strip().lower() == near[0]]
-        hint = f"rename {close[0]!r} to {name!r}" if close else f"add a column {name!r}"
-        separators = " (fields are separated by tabs, not by commas)" if len(header) == 1 and "," in header[0] else ""
-        raise CourseError(f"{path}, row 1: the required column {name!r} is missing{separators}; {hint}.")
-
-
-def _check_width(path: Path, lines: list[str], width: int) -> None:
-    fields = np.fromiter((line.count("\t") for line in lines), dtype=np.int64, count=len(lines)) + 1
-    wrong = np.flatnonzero(fields != width)
-    if len(wrong):
-        row, n_fields = int(wrong[0]), int(fields[wrong[0]])
-        reason = (
-            "replace the tab inside a field by a space"
-            if n_fields > width
-            else "add the missing fields, empty if unknown"
-        )
-        raise CourseError(
-            f"{path}, row {row + 1}: {n_fields} field{'s' * int(n_fields > 1)}, but the header names {width}; {reason}."
-        )
-
-
-def bad_ids(column: pd.Series) -> np.ndarray:
-    """Mark the ids that say nothing: empty, only spaces, or the text of a missing number. Bool, one per row."""
-    return column.str.strip().str.lower().isin(["", "nan"]).to_numpy(dtype=bool)
-
-
-def check_ids(path: Path, table: pd.DataFrame, column: str) -> None:
-    """Raise for the first empty or NaN id in ``column``."""
-    bad = np.flatnonzero(bad_ids(table[column]))
-    if len(bad):
-        value = table[column].iloc[bad[0]]
-        raise CourseError(f"{path}, row {bad[0] + 2}: the {column} id is {value!r}; write an id or remove the row.")
-
-
-def to_number(path: Path, table: pd.DataFrame, column: str, whole: bool) -> np.ndarray:
-    """Turn a text column into int64 (``whole``) or float64, naming the first row that is no number.
-
-    An empty rating is NaN (not rated); an empty timestamp is an error, because order needs one.
-    """
-    text = table[column].str.strip()
-    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = ~np.isfinite(values) & (whole | (text != "").to_numpy(dtype=bool))
-    if whole:
-        wrong |= np.isfinite(values) & (values != np.floor(values))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        unit = "whole seconds since 1970" if whole else "a number"
-        raise CourseError(
-            f"{path}, row {row + 2}: {column} {table[column].iloc[row]!r} is not {unit}; correct it or remove the row."
-        )
-    return values.astype(np.int64) if whole else values
-
-
-def check_split_column(path: Path, column: pd.Series) -> None:
-    """Raise for the first value that is neither train, valid nor test."""
-    wrong = np.flatnonzero(~column.isin(SPLIT_NAMES).to_numpy(dtype=bool))
-    if len(wrong):
-        raise CourseError(
-            f"{path}, row {wrong[0] + 2}: split {column.iloc[wrong[0]]!r} is unknown; write train, valid or test."
-        )
-
-
-def path_problem(value: str) -> str:
-    """Say what is wrong with a media path as text, or "" when it stays inside the dataset's folder."""
-    if "://" in value:
-        return "is a web address, not a file; download the file and write its path inside the folder"
-    if "\\" in value:
-        return "has a backslash; write forward slashes, which work on every system"
-    if value.startswith(("/", "~")) or _DRIVE.match(value) or ".." in value.split("/"):
-        return "leaves the dataset's folder; copy the file into the folder and write a path relative to it"
-    return ""
-
-
-def check_paths(path: Path, table: pd.DataFrame, column: str) -> None:
-    """Raise for the first media path that leaves the folder."""
-    for row, value in enumerate(table[column]):
-        problem = path_problem(value) if value else ""
-        if problem:
-            raise CourseError(f"{path}, row {row + 2}: {column} path {value!r} {problem}.")
-
-
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table the way :func:`read_table` reads it; tabs and line ends inside a field become spaces.
+    """Write a table the way :func:`scan_table` reads it; tabs and line ends inside a field become spaces.
 
     A name that ends in ``.gz`` is compressed, without a time stamp, so that the same table gives the same bytes.
     """

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from utils.data.folders import build_aside, check_empty
 from utils.data.tables import write_table
-from utils.errors import CourseError
 from utils.files import atomic_path
 
 EXAMPLE = "example-"  # ids of the template's own rows begin so; the report asks to replace them
@@ -58,13 +58,20 @@ def new_folder(target: str | Path) -> Path:
     Raises:
         CourseError: the folder holds something already.
     """
-    target = Path(target)
-    if target.exists() and any(target.iterdir()):
-        raise CourseError(f"{target} holds files already; name a new or empty folder.")
-    (target / "images").mkdir(parents=True, exist_ok=True)
+    target = check_empty(target)
+    with build_aside(target) as new:
+        _fill(new)
+        with atomic_path(new / "README.md") as temporary:
+            temporary.write_text(CARD.format(name=new.name, folder=target.as_posix()), encoding="utf-8")
+    return target
+
+
+def _fill(folder: Path) -> None:
+    """Write four example items with pictures, and twelve interactions."""
+    (folder / "images").mkdir()
     kinds = [("red", "disc"), ("red", "square"), ("blue", "disc"), ("blue", "square")]
     for colour, shape in kinds:
-        _draw(target / "images" / f"{EXAMPLE}{colour}-{shape}.png", colour, shape)
+        _draw(folder / "images" / f"{EXAMPLE}{colour}-{shape}.png", colour, shape)
     items = [f"{EXAMPLE}{colour}-{shape}" for colour, shape in kinds]
     table = pd.DataFrame(
         {
@@ -76,15 +83,12 @@ def new_folder(target: str | Path) -> Path:
             "audio": "",
         }
     )
-    write_table(target / "items.tsv", table)
+    write_table(folder / "items.tsv", table)
     users = np.repeat([f"{EXAMPLE}{name}" for name in ("ann", "ben", "cat", "dan")], 3)
     chosen = [items[i] for i in (0, 1, 2, 1, 0, 3, 2, 3, 0, 3, 2, 1)]
     log = pd.DataFrame({"user": users, "item": chosen, "rating": 5, "timestamp": 1_700_000_000 + 3600 * np.arange(12)})
     log["review"] = ""
-    write_table(target / "interactions.tsv", log)
-    with atomic_path(target / "README.md") as temporary:
-        temporary.write_text(CARD.format(name=target.resolve().name, folder=target.as_posix()), encoding="utf-8")
-    return target
+    write_table(folder / "interactions.tsv", log)
 
 
 def _draw(path: Path, colour: str, shape: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from utils.data.pictures import FORMATS
 from utils.errors import CourseError
 from utils.features.extract import extract
 from utils.features.image_text import ranks
@@ -49,7 +50,7 @@ def cache_story(dataset: Dataset, n_items: int = 12, encoder: str = "default") -
         try:
             runs = {name: _run(copied, encoder) for name in ("first call", "second call")}
             changed = copied.image_paths()[-1]
-            with Image.open(changed) as picture:
+            with Image.open(changed, formats=FORMATS) as picture:
                 mirrored = picture.convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             mirrored.save(changed)  # the same name, another content
             runs["one picture changed"] = _run(copied, encoder)

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import nn
 
+from utils.data.pictures import decode, on_white
+from utils.data.pictures import open_image as open_image  # the reader's name for what follows: image.open_image
 from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features.fold import fold_batchnorm, tighten
 from utils.features.registry import Network, register
 from utils.features.weights import package_path
 
-MOST_PIXELS = 50_000_000
 FITS = ("pad", "crop", "stretch")
 # Pictures in one forward pass. On a CPU more is slower for these nets: their maps (5 MB a picture in the first blocks)
 # leave the cache, and every large block of memory is asked from the system anew.
@@ -41,42 +42,6 @@ STAGES = (
     (5, 2, 6, 112, 192, 4),
     (3, 1, 6, 192, 320, 1),
 )
-
-
-def open_image(path: str | Path, near: int = 0) -> Image.Image:
-    """Read a picture whole, turned upright, as RGBA.
-
-    Args:
-        path: any format that Pillow reads.
-        near: for JPEG, decode at the smallest scale that still has this many pixels a side (0: full size).
-
-    Raises:
-        CourseError: empty, not a picture, or too large; OSError: truncated.
-    """
-    path = Path(path)
-    if path.stat().st_size == 0:
-        raise CourseError("the file is empty (zero bytes)")
-    try:
-        stored = Image.open(path)
-    except Image.DecompressionBombError:
-        raise CourseError(
-            f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels are too many, make it smaller"
-        ) from None
-    except UnidentifiedImageError:
-        raise CourseError("it is no picture of a known format") from None
-    with stored as image:
-        if image.width * image.height > MOST_PIXELS:
-            raise CourseError(f"{image.width} x {image.height} pixels are too many, make it smaller")
-        if near:
-            image.draft("RGB", (near, near))
-        upright = ImageOps.exif_transpose(image)
-        return upright.convert("RGBA")
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """Lay a picture with transparency on white, as a shop page shows it; RGB."""
-    ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
 
 
 def square(image: Image.Image, size: int, fit: str = "pad") -> Image.Image:
@@ -100,7 +65,7 @@ def reader(size: int, fit: str) -> Callable[[Path], np.ndarray]:
     """
     if fit not in FITS:
         raise suggest(fit, FITS, "value of fit")
-    return lambda path: np.asarray(square(on_white(open_image(path, near=size)), size, fit))
+    return lambda path: np.asarray(square(decode(path, near=size), size, fit))
 
 
 class _SamePad(nn.Module):
@@ -404,7 +369,7 @@ def _not_ground(image: Image.Image) -> np.ndarray:
 )
 def _load_histogram(layer: str) -> Network:
     def prepare(path: Path) -> np.ndarray:
-        image = open_image(path, near=64)
+        image = decode(path, "RGBA", near=64)
         image.thumbnail((64, 64))
         seen = _not_ground(image).reshape(-1)
         hue, saturation, value = (

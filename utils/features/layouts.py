@@ -1,4 +1,4 @@
-"""Export features to other tools and read them back: one .npy per item as Ducho has it, or one matrix."""
+"""Export features to other tools: one .npy per item as Ducho has it, or one matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from utils.errors import CourseError, suggest
 from utils.features.matrix import Features
 from utils.features.shards import write_matrix
-from utils.files import atomic_path, why_unreadable
+from utils.files import atomic_path
 
 LAYOUTS = ("ducho", "npy", "safetensors")
 
@@ -77,37 +77,3 @@ def export(
         with atomic_path(target / f"{stem}.npy") as temporary, open(temporary, "wb") as stream:
             np.save(stream, vector[None].astype(dtype), allow_pickle=False)
     return target
-
-
-def read_items(folder: str | Path, modality: str, item_names: np.ndarray | list[str], pairs: bool = False) -> Features:
-    """Read one .npy per item into one matrix, once, by id.
-
-    Args:
-        item_names: the rows wanted, in order; one without a file is masked.
-        pairs: the files are <user>__<item>.npy.
-
-    Raises:
-        CourseError: no file of these items, a file of another length, an array that is pickled.
-    """
-    folder = Path(folder)
-    files = {row_id(path.stem, pairs): path for path in sorted(folder.glob("*.npy"))}
-    names = [str(name) for name in item_names]
-    rows: dict[int, np.ndarray] = {}
-    for row, name in enumerate(names):
-        if name in files:
-            try:
-                rows[row] = np.load(files[name], allow_pickle=False).reshape(-1).astype(np.float32)
-            except ValueError as error:
-                raise CourseError(
-                    f"{files[name]} is no plain array ({why_unreadable(error)}); extract that item again."
-                ) from None
-    if not rows:
-        raise CourseError(f"{folder} holds no <id>.npy of these {len(names)} items; give the folder of one layer.")
-    dim = len(next(iter(rows.values())))
-    odd = [row for row, vector in rows.items() if len(vector) != dim]
-    if odd:
-        raise CourseError(f"{files[names[odd[0]]]} has {len(rows[odd[0]])} numbers, the first {dim}; extract it again.")
-    matrix, mask = np.zeros((len(names), dim), np.float32), np.zeros(len(names), bool)
-    for row, vector in rows.items():
-        matrix[row], mask[row] = vector, True
-    return Features(modality, matrix, names, mask, {"encoder": folder.parent.name, "layer": folder.name})

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from utils.data.pictures import decode
 from utils.devices import exact
 from utils.download import DownloadError, RetryPolicy, fetch
 from utils.errors import CourseError, suggest
-from utils.features.image import NORMALISE, image_network, listen, normaliser, on_white, open_image, reader
+from utils.features.image import NORMALISE, image_network, listen, normaliser, reader
 from utils.features.registry import Encoder, Network, layers_of, named, needs_network, register_family
 from utils.features.text import CutTexts, transformer
 from utils.features.weights import PLAIN, SECONDS, file_digest, hub_encoder
@@ -147,7 +148,7 @@ def _picture(folder: Path) -> Any:
     from transformers import AutoImageProcessor
 
     processor = AutoImageProcessor.from_pretrained(str(folder), **PLAIN)
-    return lambda path: processor(images=on_white(open_image(path)), return_tensors="pt")["pixel_values"][0]
+    return lambda path: processor(images=decode(path), return_tensors="pt")["pixel_values"][0]
 
 
 def _pooled(output: Any) -> np.ndarray:

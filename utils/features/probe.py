@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from utils.data.pictures import dominant_colour
 from utils.errors import CourseError
 from utils.features.matrix import Features
 
@@ -116,8 +117,6 @@ def probe_table(
 
 def main_colours(dataset: Dataset, side: int = 48) -> np.ndarray:
     """Name the most frequent colour of each picture, (n_items,) str; "" where there is none that can be read."""
-    from utils.data.shop_attributes import dominant_colour
-
     names = []
     for item, path in enumerate(dataset.image_paths()):
         try:

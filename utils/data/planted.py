@@ -8,15 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from utils.files import atomic_path, write_json
-
-if TYPE_CHECKING:
-    from utils.data.simulate import Simulation
+from utils.data.dataset import Dataset
 
 FOLDER = "truth"
 
@@ -54,27 +50,6 @@ class Truth:
         return f"Truth({len(self.tastes)} users x {len(self.attributes)} items, seed {self.settings.get('seed')})"
 
 
-def save_truth(folder: Path, simulation: Simulation, attributes: pd.DataFrame) -> None:
-    """Write ``truth/`` of a dataset: utilities (float16), tastes, item attributes, settings."""
-    from utils.data.tables import write_table
-
-    folder = folder / FOLDER
-    with atomic_path(folder / "utilities.npz") as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(
-            stream,
-            users=simulation.users.astype("U8"),
-            items=simulation.items.astype("U8"),
-            start=simulation.start.astype(np.float16),
-            end=simulation.end.astype(np.float16),
-        )
-    more = attributes.assign(
-        released=simulation.released, popularity=simulation.popularity.round(4), hidden=simulation.hidden
-    )
-    write_table(folder / "attributes.tsv", more)
-    write_table(folder / "tastes.tsv", simulation.likes)
-    write_json(folder / "settings.json", simulation.settings)
-
-
 def load_truth(folder: str | Path, users: np.ndarray, items: np.ndarray) -> Truth:
     """Read ``truth/`` of a dataset's folder, aligned to the names of users (n_users,) and items (n_items,)."""
     folder = Path(folder) / FOLDER
@@ -94,7 +69,7 @@ def load_truth(folder: str | Path, users: np.ndarray, items: np.ndarray) -> Trut
     return Truth(start, end, tables[0], tables[1], settings)
 
 
-def truth(dataset) -> Truth | None:
+def truth(dataset: Dataset) -> Truth | None:
     """Return the planted truth of a simulated dataset, or None where there is none (every real dataset)."""
     if not (Path(dataset.path) / FOLDER / "utilities.npz").exists():
         return None
