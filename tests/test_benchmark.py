@@ -139,6 +139,9 @@ def test_damaged_values_of_users_are_set_aside_and_their_runs_made_anew(folder, 
     assert run(folder, out, "mostpop,itemknn") == 0
     assert judged(out) == before and paired(out) == tests and len(tests) == 2
     assert not any("users" in each for each in json.loads(out.read_text())["meta"]["runs"])
+    with np.load(users) as arrays:
+        assert {key.split()[0] for key in arrays} == {"mostpop", "itemknn"}
+    assert run(folder, out, "random") == 0 and len(paired(out)) == 4  # every model has its values
 
 
 def test_paired_tests_outlive_values_of_users_that_are_on_another_machine(folder, tmp_path, monkeypatch):

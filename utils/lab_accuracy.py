@@ -140,11 +140,8 @@ class UserValues:
     def read(self) -> None:
         """Take in what is on disk; a file that cannot be read is set aside."""
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                if name := archive.testzip():
-                    raise zipfile.BadZipFile(name)
-            with np.load(self.path, allow_pickle=False) as arrays:
-                self.arrays = dict(arrays)
+            with np.load(self.path, allow_pickle=False) as archive:
+                self.arrays = dict(archive)
         except FileNotFoundError:
             pass
         except (ValueError, OSError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
