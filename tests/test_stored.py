@@ -14,7 +14,7 @@ import pytest
 
 from utils.errors import CourseError
 from utils.files import ROOT
-from utils.stored import RESULTS, ResultFile, load, locked, markdown, merge_rows, origin, rounded
+from utils.stored import RESULTS, ResultFile, load, locked, markdown, markdown_rows, merge_rows, origin, rounded
 
 KEY = {"dataset": "films", "fingerprint": "f", "loop": {"dims": (1, 2)}}
 AS_JSON = {"dataset": "films", "fingerprint": "f", "loop": {"dims": [1, 2]}}
@@ -126,7 +126,7 @@ def test_flat_rows_have_six_digits_and_no_number_is_null(tmp_path):
 def test_a_table_has_a_corner_or_none():
     frame = pd.DataFrame({"x": ["1", "2"]}, index=["a", "b"])
     assert markdown(frame, "M") == "| M | x |\n|---|---|\n| a | 1 |\n| b | 2 |"
-    assert markdown(frame, None, wide=True) == "| x |\n| --- |\n| 1 |\n| 2 |"
+    assert markdown_rows(["x"], [[1], [2]], wide=True) == "| x |\n| --- |\n| 1 |\n| 2 |"
 
 
 def test_the_origin_names_commit_command_machine_and_load():

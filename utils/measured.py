@@ -12,9 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
-from utils.stored import RESULTS, markdown
+from utils.stored import RESULTS, markdown_rows
 
 STAGES = {"lines": "unpack, cut into lines", "json": "and read each line (Python's json)", "orjson": "the same with orjson",
           "parse": "from file to log", "get": "the whole `get`: both files, join, core, split, folder"}  # fmt: skip
@@ -45,7 +43,7 @@ def extraction(result: Mapping[str, Any]) -> str:
               "a million on 2 cores, extrapolated, h"]  # fmt: skip
     meta = result["meta"]
     said = f"`{meta['command']}` ({meta['machine']}, load {_loads(result['rows'])}, CPU time of one thread)"
-    return "\n\n".join([markdown(pd.DataFrame(lines, columns=header), None, wide=True), *devices, said])
+    return "\n\n".join([markdown_rows(header, lines, wide=True), *devices, said])
 
 
 def parsing(result: Mapping[str, Any]) -> str:
@@ -61,7 +59,7 @@ def parsing(result: Mapping[str, Any]) -> str:
         f"{_loads(result['rows'])})"
     )
     header = ["Stage", "rows per CPU second", "peak, MB"]
-    return f"{markdown(pd.DataFrame(lines, columns=header), None, wide=True)}\n\n{said}"
+    return f"{markdown_rows(header, lines, wide=True)}\n\n{said}"
 
 
 def blocks() -> dict[str, str]:

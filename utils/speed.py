@@ -32,7 +32,7 @@ from utils import speed_peers as peers
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path
 from utils.speed_data import synthetic
-from utils.stored import ResultFile, merge_rows, meta, peak_mb
+from utils.stored import ResultFile, markdown_rows, merge_rows, meta, peak_mb
 
 THREADS = 2
 BATCH, DIM, CUTOFFS = peers.BATCH, peers.DIM, peers.CUTOFFS
@@ -492,12 +492,12 @@ def prices_table(rows: list[dict[str, Any]]) -> list[str]:
     habits = list(dict.fromkeys(habit for row in rows for habit in row["habits_cpu_s"]))
     if not rows:
         return []
-    lines = ["", "One habit at a time: CPU seconds of an epoch (of one evaluation) with this habit alone.", ""]
-    lines += ["| task | ours | " + " | ".join(habits) + " |", "|---" * (len(habits) + 2) + "|"]
-    for row in rows:
-        cells = [row["task"].split(":")[1], row["ours_cpu_s"], *(row["habits_cpu_s"].get(habit) for habit in habits)]
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    return lines
+    cells = [
+        [row["task"].split(":")[1], _cell(row["ours_cpu_s"]), *(_cell(row["habits_cpu_s"].get(h)) for h in habits)]
+        for row in rows
+    ]
+    title = "One habit at a time: CPU seconds of an epoch (of one evaluation) with this habit alone."
+    return ["", title, "", markdown_rows(["task", "ours", *habits], cells)]
 
 
 def markdown(content: dict[str, Any]) -> str:
@@ -512,36 +512,28 @@ def markdown(content: dict[str, Any]) -> str:
         "column: CPU seconds of the public framework, measured on another machine; its FREEDOM, BM3 and LATTICE train the "
         "raw features, which makes them other models.",
         "",
-        "| task | ours cpu | ours wall | rival | rival cpu | rival wall | ratio | bar | met | public |",
-        "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
+    columns = ("ours_cpu_s", "ours_wall_s", "rival", "rival_cpu_s", "rival_wall_s")
+    cells = []
     for row in (row for row in rows if ":" not in row["task"]):
         met = "" if not row.get("bar") or not row.get("ratio") else "yes" if row["ratio"] <= row["bar"] else "no"
-        cells = [row["task"], row["ours_cpu_s"], row["ours_wall_s"], row.get("rival"), row.get("rival_cpu_s")]
-        cells += [
-            row.get("rival_wall_s"),
-            _share(row.get("ratio")),
-            _share(row.get("bar")),
-            met,
-            row.get("public_cpu_s"),
-        ]
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        shares = _share(row.get("ratio")), _share(row.get("bar")), met
+        cells.append([row["task"], *(_cell(row.get(c)) for c in columns), *shares, _cell(row.get("public_cpu_s"))])
+    header = ["task", "ours cpu", "ours wall", "rival", "rival cpu", "rival wall", "ratio", "bar", "met", "public"]
+    lines.append(markdown_rows(header, cells))
     lines += [f"\n{row['task']}: {row['note']}." for row in rows if row.get("note")]
     lines += [f"\n{failure['task']}: {failure['reason']}" for failure in about.get("failures", [])]
     lines += prices_table([row for row in rows if row["task"].startswith("habits:")])
     sizes = {row["task"]: row for row in rows if row["task"].startswith("growth:")}
     if sizes:
         scales = sorted({int(task.split(":")[2]) for task in sizes})
-        lines += [
-            "",
-            "CPU seconds of an epoch / peak MB at n times the users, items and clicks (4 and 16 steps timed):",
-            "",
-        ]
-        lines += ["| model | " + " | ".join(f"{n}x" for n in scales) + " |", "|---" * (len(scales) + 1) + "|"]
+        cells = []
         for name in dict.fromkeys(task.split(":")[1] for task in sizes):
             found = [sizes.get(f"growth:{name}:{n}") for n in scales]
-            cells = [f"{_cell(row['ours_cpu_s'])} s / {row['peak_mb']:,} MB" if row else "not run" for row in found]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            seen = [f"{_cell(row['ours_cpu_s'])} s / {row['peak_mb']:,} MB" if row else "not run" for row in found]
+            cells.append([name, *seen])
+        title = "CPU seconds of an epoch / peak MB at n times the users, items and clicks (4 and 16 steps timed):"
+        lines += ["", title, "", markdown_rows(["model", *(f"{n}x" for n in scales)], cells)]
     return "\n".join(lines) + "\n"
 
 

@@ -295,13 +295,12 @@ def table(result: dict[str, Any], metrics: dict[str, str], part: str = "test") -
     return pd.DataFrame(cells, index=[MODEL_NAMES[name] for name in models], columns=list(metrics.values()))
 
 
-def markdown(frame: pd.DataFrame, corner: str | None = "", *, wide: bool = False) -> str:
-    """Return a table of texts as GitHub Markdown.
+def markdown(frame: pd.DataFrame, corner: str = "") -> str:
+    """Return a table of texts with its index as GitHub Markdown; ``corner`` is the heading of the index."""
+    return markdown_rows([corner, *frame.columns], frame.reset_index().to_numpy().tolist())
 
-    Args:
-        corner: the heading of the index, or None to leave the index out.
-        wide: write the line below the headings with spaces, as the rows.
-    """
-    header, shown = ([*frame.columns], frame) if corner is None else ([corner, *frame.columns], frame.reset_index())
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [header, *shown.to_numpy().tolist()]]
+
+def markdown_rows(header: Sequence[Any], rows: Iterable[Sequence[Any]], wide: bool = False) -> str:
+    """Return a heading and rows as GitHub Markdown; ``wide`` writes the line between them with spaces."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [header, *rows]]
     return "\n".join([lines[0], "|" + (" --- |" if wide else "---|") * len(header), *lines[1:]])

@@ -20,7 +20,7 @@ from utils.data.load import load_dataset
 from utils.data.sticker_shop import LANGUAGES, LONGEST_SIDE, PACKAGE, SAMPLE_RATE, VERSION
 from utils.data.truth import truth
 from utils.files import ROOT, atomic_path
-from utils.stored import RESULTS, ResultFile, markdown, meta
+from utils.stored import RESULTS, ResultFile, markdown_rows, meta
 
 SHOP = ROOT / "data" / "sticker_shop"
 PROBE, LADDER = RESULTS / "sticker_shop_probe.json", RESULTS / "sticker_shop_ladder.json"
@@ -72,7 +72,7 @@ def probe_table(result: dict[str, Any]) -> str:
     wide = wide.reindex(pd.MultiIndex.from_tuples(ENCODERS))[list(TASTES)]
     wide.insert(0, "encoder", [f"`{encoder}`" for _, encoder in wide.index])
     wide.insert(0, "modality", [modality for modality, _ in wide.index])
-    return markdown(wide, None, wide=True)
+    return markdown_rows(wide.columns, wide.to_numpy(), wide=True)
 
 
 def ladder_table(result: dict[str, Any]) -> str:
@@ -84,7 +84,7 @@ def ladder_table(result: dict[str, Any]) -> str:
         return f"{pair[0]:.3f} ± {pair[1]:.3f}"
 
     rows = [[name, *(cell(means[name][metric]) for metric in ("recall@20", "ndcg@20"))] for name in order]
-    return markdown(pd.DataFrame(rows, columns=["row", "Recall@20", "nDCG@20"]), None, wide=True)
+    return markdown_rows(["row", "Recall@20", "nDCG@20"], rows, wide=True)
 
 
 def difference_table(differences: list[dict[str, Any]]) -> str:
@@ -98,8 +98,7 @@ def difference_table(differences: list[dict[str, Any]]) -> str:
         ]
         for d in differences
     ]
-    columns = ["difference", "mean", "95 % interval over users", "draws above 0"]
-    return markdown(pd.DataFrame(rows, columns=columns), None, wide=True)
+    return markdown_rows(["difference", "mean", "95 % interval over users", "draws above 0"], rows, wide=True)
 
 
 def cold_table(result: dict[str, Any]) -> str:
@@ -107,7 +106,7 @@ def cold_table(result: dict[str, Any]) -> str:
     frame = pd.DataFrame([{"row": r, **v} for by in result["cold"].values() for r, v in by.items()])
     mean = frame.groupby("row", sort=False)[["full", "among"]].mean()
     rows = [[name, f"{full:.3f}", f"{among:.3f}"] for name, (full, among) in zip(mean.index, mean.to_numpy())]
-    return markdown(pd.DataFrame(rows, columns=["row", "all items compete", "among cold items"]), None, wide=True)
+    return markdown_rows(["row", "all items compete", "among cold items"], rows, wide=True)
 
 
 def facts_table() -> str:
@@ -131,7 +130,7 @@ def facts_table() -> str:
         ("interactions with a review", f"{reviews:.0%}"),
         ("folder", f"{size:.1f} MB"),
     ]
-    return markdown(pd.DataFrame(rows, columns=["what", "how many"]), None, wide=True)
+    return markdown_rows(["what", "how many"], rows, wide=True)
 
 
 _CARD = """The shoppers of the Sticker Shop are simulated: pictures, words and sounds are real, every interaction, rating and review is drawn from planted tastes.
