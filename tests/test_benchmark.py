@@ -1,6 +1,7 @@
 """The benchmark: rows, resuming, failures, prepared folders, what is never overwritten."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -161,7 +162,8 @@ def command(folder, out, models):
 
 def test_two_commands_on_one_file_lose_no_run_and_no_value_of_a_user(folder, tmp_path):
     out, models = tmp_path / "out.json", ["mostpop,random", "itemknn,bpr"]
-    both = [subprocess.Popen(command(folder, out, names), cwd=ROOT, stderr=subprocess.PIPE) for names in models]
+    more = {"cwd": ROOT, "stderr": subprocess.PIPE, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    both = [subprocess.Popen(command(folder, out, names), **more) for names in models]
     said = [each.communicate(timeout=600)[1].decode() for each in both]
     assert [each.returncode for each in both] == [0, 0], said
     names = [name for part in models for name in part.split(",")]
@@ -397,6 +399,12 @@ def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_pat
         ]
         assert test["difference"] == pytest.approx(means[0] - means[1], abs=1e-4)
         assert test["t_holm"] >= test["t_p"]
+
+
+def test_the_options_have_the_spellings_of_the_studies_too(folder, tmp_path):
+    out = tmp_path / "out.json"
+    assert lab_main.main(["accuracy", str(folder), "--models", "mostpop", "--seeds", "3", "--out", str(out)]) == 0
+    assert {key[:2] for key in values(out)} == {("mostpop", 3)}  # here a number is that seed
 
 
 def test_seeds_that_are_no_numbers(folder, tmp_path, capsys):

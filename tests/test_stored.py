@@ -82,6 +82,10 @@ def test_what_was_known_outlives_a_file_that_is_damaged_or_deleted_meanwhile(tmp
 
 def test_a_block_that_fails_writes_nothing(tmp_path):
     file = ResultFile(tmp_path / "found.json", {}, EMPTY)
+    with pytest.raises(ZeroDivisionError), file.update() as content:
+        content["rows"] += [2, 3]
+        content["rows"].append(1 / 0)
+    assert not file.path.exists() and file.content["rows"] == []
     with file.update() as content:
         content["rows"].append(1)
     with pytest.raises(ZeroDivisionError), file.update() as content:

@@ -97,18 +97,19 @@ def run_study(
     add_options(parser, seeds=seeds, json=json, dataset=dataset)
     for name, value in more.items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help="default: %(default)s")
-    return said(lambda: _run(parser.parse_args(arguments), run))
+
+    def study() -> None:
+        options = parser.parse_args(arguments)
+        if not options.seeds:
+            raise CourseError(f"--seeds {seeds_text(options.seeds)}: a study needs at least one seed.")
+        run(options)
+        print(f"written to {options.json}")
+
+    return exit_status(study)
 
 
-def _run(options: argparse.Namespace, run: Callable[[argparse.Namespace], None]) -> None:
-    if not options.seeds:
-        raise CourseError(f"--seeds {seeds_text(options.seeds)}: a study needs at least one seed.")
-    run(options)
-    print(f"written to {options.json}")
-
-
-def said(run: Callable[[], None]) -> int:
-    """Call ``run``; return 0, or print its CourseError as one sentence and return 1."""
+def exit_status(run: Callable[[], None]) -> int:
+    """Call ``run`` and return 0; print its CourseError as one sentence and return 1."""
     try:
         run()
     except CourseError as error:

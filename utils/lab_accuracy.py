@@ -161,7 +161,7 @@ class UserValues:
         """Mean over the seeds for each user, a Series; None when a seed is not there."""
         import pandas as pd
 
-        if not seeds or not all(self.has(name, seed, (metric,)) for seed in seeds):
+        if not seeds or not all(self.has(name, seed, (metric, "user_ids")) for seed in seeds):
             return None
         keys = [f"{name} {seed}" for seed in seeds]
         columns = [pd.Series(self.arrays[f"{key} {metric}"], self.arrays[f"{key} user_ids"]) for key in keys]
@@ -185,7 +185,8 @@ def accuracy(
     """Run every model with every seed on one dataset, resuming what ``out`` already holds; return the exit status.
 
     The split is made once, with seed 0; the seeds are those of the models. ``out`` is rewritten after each run: first
-    one seed of every model, then the next; a run that was cut off goes on from its last epoch. With ``budget`` above 1 the settings are chosen with the first seed.
+    one seed of every model, then the next; a run that was cut off goes on from its last epoch. Several processes may
+    fill one file at once. With ``budget`` above 1 the settings are chosen with the first seed.
     """
     from utils.benchmark_report import paired_tests, write_report
     from utils.models import MODELS as CLASSES

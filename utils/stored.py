@@ -131,7 +131,7 @@ class ResultFile:
         self.path, self.flat, self.check = path, flat, check
         self.key = json.loads(json.dumps(key or {}))  # a tuple becomes a list, as in the file
         self.empty = {"meta": {}, **(empty or {})}
-        self.content = copy.deepcopy(self.empty)
+        self.content = self.empty
         with locked(path):
             self.content = self._read()
 
@@ -139,23 +139,24 @@ class ResultFile:
     def update(self) -> Iterator[dict[str, Any]]:
         """Yield what the file holds now, other processes' rows included, and write it when the block ends.
 
-        Other processes wait meanwhile. ``content`` is then what was written.
+        Other processes wait meanwhile. ``self.content`` is then what was written; a block that fails writes nothing.
         """
         with locked(self.path):
-            self.content = self._read()
-            yield self.content
+            content = self._read()
+            yield content
             if self.flat:
                 with atomic_path(self.path) as temporary:
-                    temporary.write_text(flat_text(self.content), encoding="utf-8")
+                    temporary.write_text(flat_text(content), encoding="utf-8")
             else:
-                write_json(self.path, self.content)
+                write_json(self.path, content)
+            self.content = content
 
     def _read(self) -> dict[str, Any]:
         """What is on disk; what was known before where there is no file, or one that cannot be gone on from."""
         if self.path.is_dir():
             raise CourseError(f"--json {self.path} is a folder; give the name of a file in it.")
         if not self.path.exists():
-            return self.content
+            return copy.deepcopy(self.content)
         try:
             old = json.loads(self.path.read_text(encoding="utf-8"))
             self.check(old)
@@ -171,7 +172,7 @@ class ResultFile:
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
             why = "cannot be read"
         set_aside(self.path, why)
-        return self.content
+        return copy.deepcopy(self.content)
 
 
 def set_aside(path: Path, why: str) -> None:

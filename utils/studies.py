@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.commands import Parser, add_options, said
+from utils.commands import Parser, add_options, exit_status
 from utils.data import Dataset, load_dataset, split_dataset
 from utils.data.study import random_twin, shuffle_times
 from utils.evaluation import evaluate
@@ -96,7 +96,7 @@ def popularity_points(dataset: Dataset, n_points: int = 25) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return said(lambda: _study(words))
+    return exit_status(lambda: _study(words))
 
 
 def _study(words: list[str]) -> None:
