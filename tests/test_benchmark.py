@@ -1,13 +1,17 @@
 """The benchmark: rows, resuming, failures, prepared folders, what is never overwritten."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from utils import benchmark
+from utils import lab_accuracy, lab_main, studies_inputs
 from utils.errors import CourseError
+from utils.files import ROOT
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def prepared(tmp_path):
 
 
 def run(folder, out, models, seeds="0", *more):
-    return benchmark.main(
+    return lab_main.main(
         ["accuracy", "--dataset", str(folder), "--models", models, "--seeds", seeds, "--json", str(out), *more]
     )
 
@@ -107,18 +111,120 @@ def test_a_corrupt_result_file_is_set_aside(folder, tmp_path, capsys, text):
     assert ("mostpop", 0, "test", "recall@20") in values(out)
 
 
-def test_corrupt_values_of_users_cost_the_paired_tests_and_nothing_else(folder, tmp_path):
+MEASURED = {"seconds", "fit_seconds", "peak_mb"}
+
+
+def judged(out):
+    """The values that do not depend on the machine."""
+    return {key: value for key, value in values(out).items() if key[3] not in MEASURED}
+
+
+def paired(out):
+    return json.loads(out.read_text())["tests"]
+
+
+@pytest.mark.parametrize("damage", ["junk", "empty", "cut", "flipped"])
+def test_damaged_values_of_users_are_set_aside_and_their_runs_made_anew(folder, tmp_path, capsys, damage):
     out = tmp_path / "out.json"
     assert run(folder, out, "mostpop,itemknn") == 0
-    before = values(out)
-    assert json.loads(out.read_text())["tests"]
-    out.with_suffix(".users.npz").write_bytes(b"junk")
+    before, tests = judged(out), paired(out)
+    users = out.with_suffix(".users.npz")
+    whole = users.read_bytes()
+    flipped = whole[:100] + bytes([whole[100] ^ 255]) + whole[101:]
+    harmed = {"junk": b"junk", "empty": b"", "cut": whole[: len(whole) // 2], "flipped": flipped}[damage]
+    users.write_bytes(harmed)
+    capsys.readouterr()
+    assert run(folder, out, "mostpop") == 0  # the other one is made anew when it is asked for
+    assert (tmp_path / "out.users.set-aside-1.npz").read_bytes() == harmed
+    assert "out.users.npz cannot be read: kept as out.users.set-aside-1.npz" in capsys.readouterr().err
     assert run(folder, out, "mostpop,itemknn") == 0
-    assert values(out) == before and json.loads(out.read_text())["tests"] == []
+    assert judged(out) == before and paired(out) == tests and len(tests) == 2
+    assert not any("users" in each for each in json.loads(out.read_text())["meta"]["runs"])
+    with np.load(users) as arrays:
+        assert {key.split()[0] for key in arrays} == {"mostpop", "itemknn"}
+    assert run(folder, out, "random") == 0 and len(paired(out)) == 4  # every model has its values
+
+
+def test_paired_tests_outlive_values_of_users_that_are_on_another_machine(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out.json"
+    assert run(folder, out, "mostpop,itemknn") == 0
+    before, tests = values(out), paired(out)
+    out.with_suffix(".users.npz").unlink()
+    monkeypatch.setattr(lab_accuracy, "run_model", lambda *job: 1 / 0)  # nothing is run again
+    assert run(folder, out, "mostpop,itemknn") == 0
+    assert values(out) == before and paired(out) == tests
+
+
+def command(folder, out, models):
+    words = [sys.executable, "-m", "utils.benchmark", "accuracy", "--dataset", folder, "--models", models]
+    return [*map(str, words), "--seeds", "0,1", "--json", str(out)]
+
+
+def test_two_commands_on_one_file_lose_no_run_and_no_value_of_a_user(folder, tmp_path):
+    out, models = tmp_path / "out.json", ["mostpop,random", "itemknn,bpr"]
+    more = {"cwd": ROOT, "stderr": subprocess.PIPE, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    both = [subprocess.Popen(command(folder, out, names), **more) for names in models]
+    said = [each.communicate(timeout=600)[1].decode() for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
+    names = [name for part in models for name in part.split(",")]
+    content = json.loads(out.read_text())
+    wanted = {(name, seed) for name in names for seed in (0, 1)}
+    assert {(each["model"], each["seed"]) for each in content["meta"]["runs"]} == wanted
+    assert len(content["meta"]["runs"]) == 8 and {(row["model"], row["seed"]) for row in content["rows"]} == wanted
+    assert len(content["meta"]["commands"]) == 2
+    with np.load(out.with_suffix(".users.npz")) as users:
+        assert {tuple(key.split()[:2]) for key in users} == {(name, str(seed)) for name, seed in wanted}
+    assert {test["a"] for test in content["tests"]} | {content["tests"][0]["b"]} == set(names)
+    assert not [path.name for path in tmp_path.iterdir() if "running" in path.name or "lock" in path.name]
+    assert run(folder, tmp_path / "alone.json", ",".join(names), "0,1") == 0
+    assert judged(tmp_path / "alone.json") == judged(out) and len(paired(out)) == len(paired(tmp_path / "alone.json"))
+
+
+def test_the_checkpoint_of_another_process_stays(folder, tmp_path):
+    other, stale = (tmp_path / f"out.running-{name}-0-{'0' * 12}.pt" for name in ("bpr", "itemknn"))
+    for path in (other, stale):
+        path.write_bytes(b"state")
+    assert run(folder, tmp_path / "out.json", "mostpop,itemknn") == 0
+    assert other.exists() and not stale.exists()
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_anew(folder, tmp_path, monkeypatch, capsys):
+    out, real = tmp_path / "out.json", lab_accuracy.run_model
+
+    def damaged(*job):
+        if not seen:
+            job[-1].write_bytes(b"no checkpoint")
+        seen.append(job[-1])
+        return real(*job)
+
+    seen = []
+    monkeypatch.setattr(lab_accuracy, "run_model", damaged)
+    assert run(folder, out, "bpr") == 0
+    aside = seen[0].with_name(f"{seen[0].stem}.set-aside-1.pt")
+    assert aside.read_bytes() == b"no checkpoint" and f"kept as {aside.name}" in capsys.readouterr().err
+    assert seen[0] == seen[1] and not seen[0].exists()
+    monkeypatch.undo()
+    assert run(folder, tmp_path / "whole.json", "bpr") == 0
+    assert judged(out) == judged(tmp_path / "whole.json")
+
+
+def test_failures_of_an_earlier_call_go_and_those_of_another_process_stay(folder, tmp_path, monkeypatch):
+    out, real = tmp_path / "out.json", lab_accuracy.run_model
+    assert run(folder, out, "nobody,mostpop") == 1
+
+    def meanwhile(*job):
+        content = json.loads(out.read_text())
+        content["meta"]["failures"].append({"model": "vbpr", "seed": 0, "reason": "of another process"})
+        out.write_text(json.dumps(content))
+        return real(*job)
+
+    monkeypatch.setattr(lab_accuracy, "run_model", meanwhile)
+    assert run(folder, out, "noone,itemknn") == 1
+    assert [each["model"] for each in json.loads(out.read_text())["meta"]["failures"]] == ["vbpr", "noone"]
 
 
 def test_a_model_that_fails_is_named_and_the_others_stay(folder, tmp_path, monkeypatch, capsys):
-    real = benchmark.run_model
+    real = lab_accuracy.run_model
 
     def failing(name, *args, **kwargs):
         if name == "itemknn":
@@ -127,13 +233,13 @@ def test_a_model_that_fails_is_named_and_the_others_stay(folder, tmp_path, monke
             raise RuntimeError("not enough memory")
         return real(name, *args, **kwargs)
 
-    monkeypatch.setattr(benchmark, "run_model", failing)
+    monkeypatch.setattr(lab_accuracy, "run_model", failing)
     out = tmp_path / "out.json"
     assert run(folder, out, "itemknn,bpr,mostpop") == 1
     err = capsys.readouterr().err
     assert "itemknn, seed 0: it broke on purpose" in err and "bpr, seed 0: not enough memory" in err
     assert {key[0] for key in values(out)} == {"mostpop"}
-    monkeypatch.setattr(benchmark, "run_model", real)
+    monkeypatch.setattr(lab_accuracy, "run_model", real)
     assert run(folder, out, "itemknn,mostpop") == 0  # tried again
     assert json.loads(out.read_text())["meta"]["failures"] == []
 
@@ -159,7 +265,7 @@ def test_a_loss_that_is_no_number_names_its_epoch_and_keeps_the_rows_of_the_othe
 
 
 def test_an_interrupted_run_resumes(folder, tmp_path, monkeypatch, capsys):
-    real = benchmark.run_model
+    real = lab_accuracy.run_model
 
     def interrupted(name, *args, **kwargs):
         if name == "itemknn":
@@ -167,11 +273,11 @@ def test_an_interrupted_run_resumes(folder, tmp_path, monkeypatch, capsys):
         return real(name, *args, **kwargs)
 
     out = tmp_path / "out.json"
-    monkeypatch.setattr(benchmark, "run_model", interrupted)
+    monkeypatch.setattr(lab_accuracy, "run_model", interrupted)
     assert run(folder, out, "mostpop,itemknn") == 130
     assert {key[0] for key in values(out)} == {"mostpop"}
     monkeypatch.setattr(
-        benchmark, "run_model", lambda name, *a, **k: real(name, *a, **k) if name == "itemknn" else 1 / 0
+        lab_accuracy, "run_model", lambda name, *a, **k: real(name, *a, **k) if name == "itemknn" else 1 / 0
     )
     assert run(folder, out, "mostpop,itemknn") == 0
     assert {key[0] for key in values(out)} == {"mostpop", "itemknn"}
@@ -199,7 +305,7 @@ def test_a_prepared_folder_is_enough(prepared, tmp_path, capsys):
 def test_features_of_a_prepared_folder_go_before_its_graphs(prepared, tmp_path):
     (prepared / "features").mkdir()
     np.save(prepared / "features" / "audio.npy", np.random.default_rng(0).normal(size=(30, 4)).astype(np.float16))
-    _, _, features, graphs = benchmark.load(str(prepared), "", None)
+    _, _, features, graphs = studies_inputs.load(str(prepared), "", None)
     assert set(features) == {"audio"} and not graphs
 
 
@@ -295,6 +401,12 @@ def test_paired_tests_are_by_user_against_the_best_on_validation(folder, tmp_pat
         assert test["t_holm"] >= test["t_p"]
 
 
+def test_the_options_have_the_spellings_of_the_studies_too(folder, tmp_path):
+    out = tmp_path / "out.json"
+    assert lab_main.main(["accuracy", str(folder), "--models", "mostpop", "--seeds", "3", "--out", str(out)]) == 0
+    assert {key[:2] for key in values(out)} == {("mostpop", 3)}  # here a number is that seed
+
+
 def test_seeds_that_are_no_numbers(folder, tmp_path, capsys):
     assert run(folder, tmp_path / "out.json", "mostpop", "0,one") == 1
     assert "--seeds '0,one'" in capsys.readouterr().err
@@ -314,7 +426,7 @@ def test_seeds_that_are_no_numbers(folder, tmp_path, capsys):
 def test_an_option_that_makes_no_sense_is_named_and_nothing_is_written(prepared, tmp_path, capsys, options, words):
     out = tmp_path / "out.json"
     arguments = ["accuracy", "--dataset", str(prepared), "--json", str(out)]
-    assert benchmark.main([*arguments, *(["--models", "freedom"] if "--models" not in options else []), *options]) == 1
+    assert lab_main.main([*arguments, *(["--models", "freedom"] if "--models" not in options else []), *options]) == 1
     message = capsys.readouterr().err
     assert words in message and len(message.splitlines()) == 1 and not out.exists()
 
@@ -362,15 +474,14 @@ def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(folder, tmp_pat
     out, n_epochs = tmp_path / "out.json", values(tmp_path / "whole.json")["bpr", 0, "valid", "epochs"]
     monkeypatch.setattr(BPR, "begin_epoch", counting(5))
     assert run(folder, out, "bpr") == 130
-    assert [path.name[:6] for path in (tmp_path / "out.running").iterdir()] == ["bpr-0-"]
+    assert [path.name[:18] for path in tmp_path.glob("*.pt")] == ["out.running-bpr-0-"]
     epochs.clear()
     monkeypatch.setattr(BPR, "begin_epoch", counting(0))
     assert run(folder, out, "bpr") == 0
     assert len(epochs) == n_epochs - 4  # the four finished ones were kept
-    measured = {"seconds", "fit_seconds", "peak_mb"}
     one, two = values(tmp_path / "whole.json"), values(out)
-    assert all(two[key] == pytest.approx(value) for key, value in one.items() if key[3] not in measured)
-    assert not (tmp_path / "out.running").exists()
+    assert all(two[key] == pytest.approx(value) for key, value in one.items() if key[3] not in MEASURED)
+    assert not [path.name for path in tmp_path.iterdir() if "running" in path.name or "lock" in path.name]
 
 
 def test_features_that_cannot_be_read_stop_only_the_models_that_use_them(folder, tmp_path, capsys):

@@ -1,60 +1,71 @@
-"""The command lines of the stored studies: arguments, a file of an earlier run, errors in one sentence."""
+"""The command line of an experiment: both spellings of each option, seeds, errors in one sentence."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from utils.challenges.command import command_line, earlier, rounded
+from utils.commands import command_text, run_study, seed_list, seeds_text
 from utils.errors import CourseError
 
-KEY = {"dataset": "films", "fingerprint": "f", "epochs": 3}
+
+def options_of(arguments, **more):
+    seen = []
+    status = run_study("x", seen.append, arguments, about="a study", **{"seeds": 2, **more})
+    return status, seen[0] if seen else None
 
 
 def test_options_reach_the_study_and_its_error_becomes_one_sentence(tmp_path, capsys):
-    seen = []
     out = tmp_path / "found.json"
-    given = ["folder", "--seeds", "4", "--epochs", "7", "--out", str(out)]
-    assert command_line("x", seen.append, given, about="a study", seeds=2, out=out, epochs=40) == 0
-    assert (seen[0].seeds, seen[0].epochs, seen[0].out, seen[0].folder.name) == (4, 7, out, "folder")
+    status, found = options_of(["folder", "--seeds", "4", "--epochs", "7", "--out", str(out)], json=out, epochs=40)
+    assert status == 0
+    assert (found.seeds, found.epochs, found.json, found.dataset) == ([0, 1, 2, 3], 7, out, "folder")
     assert capsys.readouterr().out == f"written to {out}\n"
 
     def broken(options):
         raise CourseError("no pictures there.")
 
-    assert command_line("x", broken, ["folder"], about="a study", seeds=2, out=out) == 1
-    assert command_line("x", broken, ["folder", "--seeds", "0"], about="a study", seeds=2, out=out) == 1
+    assert run_study("x", broken, ["folder"], about="a study", seeds=2, json=out) == 1
+    assert run_study("x", broken, ["folder", "--seeds", "0"], about="a study", seeds=2, json=out) == 1
     said = capsys.readouterr()
     assert (
         said.err == "error: no pictures there.\nerror: --seeds 0: a study needs at least one seed.\n" and not said.out
     )
 
 
-def test_an_earlier_run_is_gone_on_from_only_where_its_key_is_the_same(tmp_path):
-    out = tmp_path / "found.json"
-    assert earlier(out, KEY) == {}
-    stored = {"meta": {**KEY, "commit": "abc"}, "rows": [1]}
-    out.write_text(json.dumps(stored), encoding="utf-8")
-    assert earlier(out, KEY) == stored
-    assert earlier(out, {**KEY, "epochs": 4}) == {} == earlier(out, {**KEY, "fingerprint": "g"})
+@pytest.mark.parametrize("words", [["here"], ["--dataset", "here"], ["--epochs", "3", "here"], ["--dataset=here"]])
+@pytest.mark.parametrize("option", ["--json", "--out"])
+def test_the_folder_and_the_file_have_two_spellings(tmp_path, words, option):
+    for required in ({"json": None, "dataset": "shop"}, {"json": tmp_path / "other.json", "dataset": None}):
+        _, found = options_of([*words, option, str(tmp_path / "a.json")], epochs=3, **required)
+        assert (found.dataset, found.json) == ("here", tmp_path / "a.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[1, 2", '"meta"'])
-def test_a_file_that_is_no_result_is_named_and_left_alone(tmp_path, text):
-    out = tmp_path / "found.json"
-    out.write_text(text, encoding="utf-8")
-    with pytest.raises(CourseError, match=r"found.json is no result of a study; remove it"):
-        earlier(out, KEY)
-    assert out.read_text(encoding="utf-8") == text
+def test_what_is_left_out_is_the_default_or_is_asked_for(tmp_path, capsys):
+    out = tmp_path / "a.json"
+    assert options_of([], json=out, dataset="shop")[1].dataset == "shop"
+    assert options_of(["d"], json=out, seeds=3)[1].seeds == [0, 1, 2]
+    assert options_of(["d"], json=out, seeds="3")[1].seeds == [3]
+    for arguments, more, words in (
+        ([], {"json": out}, "required: FOLDER"),
+        (["d"], {}, "required: --json"),
+        (["d", "e"], {"json": out}, "unrecognized arguments: e"),
+    ):
+        with pytest.raises(SystemExit):
+            options_of(arguments, **more)
+        assert words in capsys.readouterr().err
+    assert options_of(["d", "--sedes", "3"], json=out)[0] == 1
+    assert "error: Unknown option '--sedes'; did you mean --seeds" in capsys.readouterr().err
 
 
-def test_the_study_of_another_dataset_is_not_overwritten(tmp_path):
-    out = tmp_path / "found.json"
-    out.write_text(json.dumps({"meta": {"dataset": "movielens"}}), encoding="utf-8")
-    with pytest.raises(CourseError, match="holds the study of 'movielens', not of 'films'; give another file"):
-        earlier(out, KEY)
+@pytest.mark.parametrize(
+    "text, counted, listed", [("3", [0, 1, 2], [3]), ("0,2", [0, 2], [0, 2]), ("5,", [5], [5]), ("", [], [])]
+)
+def test_a_number_of_seeds_and_a_list_of_seeds(text, counted, listed):
+    assert seed_list(text, counted=True) == counted and seed_list(text) == listed
+    assert seed_list(seeds_text(counted), counted=True) == counted
+    with pytest.raises(CourseError, match="is not a list of whole numbers"):
+        seed_list("two")
 
 
-def test_floats_are_rounded_and_nothing_else():
-    assert rounded({"a": 0.123456789, "b": 3, "c": "x"}, 3) == {"a": 0.123, "b": 3, "c": "x"}
+def test_the_command_of_a_result_file_is_the_one_that_makes_it():
+    assert command_text("utils.x", "a/b/", [0, 1, 2]) == "python -m utils.x a/b --seeds 3"

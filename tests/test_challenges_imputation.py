@@ -13,6 +13,7 @@ from utils.challenges import missing_study as study
 from utils.data.split import Split
 from utils.errors import CourseError
 from utils.features import Features
+from utils.files import write_json
 from utils.graphs import normalise
 
 # five users, five items: 0-1 together three times, 0-2 twice, 1-2 once, 3-4 once
@@ -381,7 +382,7 @@ def test_a_stored_study_that_was_interrupted_is_read(tmp_path):
     key = {"dataset": "films", "fingerprint": "abc", "seeds": 3}
     rows = [{"seed": s, "neighbours": 5, "visual": 0.1 + 0.2 * s} for s in (0, 1)]
     about = {**key, "command": "python", "commit": "abc", "machine": "one"}
-    study.write_json(path, {"meta": about, "done": {}, "homophily": rows})
+    write_json(path, {"meta": about, "done": {}, "homophily": rows})
     found = study.stored_result(path)
     assert found["homophily"].loc[5, "visual"] == pytest.approx(0.2) and found["drop"].empty
     with pytest.raises(CourseError, match="missing in data/results"):

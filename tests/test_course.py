@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +106,16 @@ def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path, monkeypatch):
         write_json(target, {"new": 2})
     assert json.loads(target.read_text()) == {"old": 1}
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_disk_that_only_reads_is_said_in_one_sentence(tmp_path, monkeypatch):
+    def refuse(*args, **more):
+        raise OSError(30, "Read-only file system")
+
+    for name in ("mkdir", "write_text", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(CourseError, match="Cannot write .*x.json: Read-only file system; .* choose a folder"):
+        write_json(tmp_path / "x.json", {})
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):

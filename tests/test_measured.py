@@ -7,6 +7,7 @@ import pytest
 
 from utils import measured, results
 from utils.files import write_json
+from utils.stored import ResultFile, merge_rows
 
 
 def row(**other):
@@ -36,9 +37,11 @@ def test_a_device_is_a_sentence_of_its_own_and_eight_are_called_extrapolated():
 
 def test_rows_measured_again_take_the_place_of_the_old_ones(tmp_path):
     file, key = tmp_path / "e.json", ("encoder", "content", "device")
-    measured.merge_rows(file, META, [row(), row(content="photos")], key)
-    found = measured.merge_rows(file, {**META, "commit": "b"}, [row(job_cpu_ms=9.0)], key)
-    assert found == json.loads(file.read_text(encoding="utf-8"))
+    for about, rows in ((META, [row(), row(content="photos")]), ({**META, "commit": "b"}, [row(job_cpu_ms=9.0)])):
+        with ResultFile(file, empty={"rows": []}).update() as content:
+            content |= {"meta": about, "rows": merge_rows(content["rows"], rows, key)}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert found == content and found["meta"]["commit"] == "b"
     assert [(each["content"], each["job_cpu_ms"]) for each in found["rows"]] == [("shop", 9.0), ("photos", 2.04)]
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.benchmarks import naive as mode
-from tests.benchmarks.naive import ALL, LATTICES, Habits, naive
 from tests.training_helpers import planted
 from utils import evaluation, graphs, speed, training
+from utils import lab_naive as mode
 from utils.errors import CourseError
 from utils.graphs.edges import Edges
+from utils.lab_naive import ALL, LATTICES, Habits, naive
 from utils.models import MODELS, TrainedRecommender, make_model
 from utils.speed_data import synthetic
 
@@ -141,7 +141,7 @@ def test_the_command_writes_rows_and_keeps_finished_tasks(tmp_path, capsys):
     assert speed.run(options(out), ["speed"]) == 0
     assert json.loads(out.read_text())["rows"] == first["rows"]
     assert speed.run(options(out, repeats=2), ["speed"]) == 0  # other settings: the old file is set aside
-    assert json.loads(out.with_suffix(".1.json").read_text())["rows"] == first["rows"]
+    assert json.loads((tmp_path / "speed.set-aside-1.json").read_text())["rows"] == first["rows"]
     capsys.readouterr()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils import results
+from utils import results, stored
 from utils.data import shop_card
 from utils.evaluation.published import split_table
 from utils.files import ROOT
@@ -33,9 +33,9 @@ def test_a_table_shows_mean_and_spread_of_the_seeds():
     ]
     rows += [{"model": "mostpop", "seed": s, "split": "test", "metric": "recall@20", "value": 0.2} for s in (0, 1)]
     rows += [{"model": "bpr", "seed": 0, "split": "valid", "metric": "recall@20", "value": 9.0}]
-    table = results.table({"rows": rows}, {"recall@20": "Recall@20"})
+    table = stored.table({"rows": rows}, {"recall@20": "Recall@20"})
     assert table["Recall@20"].to_dict() == {"Popularity": "0.200", "BPR-MF": "0.200 ± 0.141"}
-    assert results.markdown(table, "Model").splitlines()[:2] == ["| Model | Recall@20 |", "|---|---|"]
+    assert stored.markdown(table, "Model").splitlines()[:2] == ["| Model | Recall@20 |", "|---|---|"]
 
 
 def test_what_readme_says_of_movielens():

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from utils.files import atomic_path
+from utils.stored import markdown_rows
 
 SHOWN = {
     "recall@20": "Recall@20", "ndcg@20": "nDCG@20", "precision@20": "Precision@20", "mrr@20": "MRR@20",
@@ -77,24 +78,24 @@ def markdown(content: dict[str, Any], models: Sequence[str], seeds: Sequence[int
     if content["rows"]:
         table = frame(content)
         columns = {key: title for key, title in SHOWN.items() if key in table.columns.get_level_values(0)}
-        lines += ["| Model | Seeds | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 2) + "|"]
-        for name in table.index:
-            cells = [cell(table.loc[name, (key, "mean")], table.loc[name, (key, "std")], key) for key in columns]
-            lines.append(f"| {name} | {', '.join(map(str, done.get(name, [])))} | " + " | ".join(cells) + " |")
+        cells = [
+            [name, ", ".join(map(str, done.get(name, []))),
+             *(cell(table.loc[name, (key, "mean")], table.loc[name, (key, "std")], key) for key in columns)]
+            for name in table.index
+        ]  # fmt: skip
+        lines.append(markdown_rows(["Model", "Seeds", *columns.values()], cells))
     missing = [f"{m} (seed {s})" for m in models for s in seeds if s not in done.get(m, [])]
     lines += ["", f"Not run: {', '.join(missing)}."] if missing else []
     for test_metric in dict.fromkeys(test["metric"] for test in content["tests"]):
         rows = [test for test in content["tests"] if test["metric"] == test_metric]
         lines += ["", f"{test_metric}, minus that of {rows[0]['b']} (the best on validation), by user:", ""]
-        lines += [
-            "| Model | Difference | 95 % interval | t-test p (Holm) | Wilcoxon p (Holm) |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {r['a']} | {r['difference']:+.4f} | [{r['low']:+.4f}, {r['high']:+.4f}] | {r['t_holm']:.2g} | "
-            f"{r['wilcoxon_holm']:.2g} |"
+        cells = [
+            [r["a"], f"{r['difference']:+.4f}", f"[{r['low']:+.4f}, {r['high']:+.4f}]",
+             f"{r['t_holm']:.2g}", f"{r['wilcoxon_holm']:.2g}"]
             for r in rows
-        ]
+        ]  # fmt: skip
+        header = ["Model", "Difference", "95 % interval", "t-test p (Holm)", "Wilcoxon p (Holm)"]
+        lines.append(markdown_rows(header, cells))
     notes = dict.fromkeys(f"- {run['model']}: {note}" for run in info["runs"] for note in run["notes"])
     lines += ["", *notes] if notes else []
     lines += ["", *(f"- failed: {f['model']}, seed {f['seed']}: {f['reason']}" for f in info["failures"])]

@@ -9,53 +9,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from utils.files import ROOT
+from utils.stored import RESULTS, markdown_rows
 
-RESULTS = ROOT / "data" / "results"
 STAGES = {"lines": "unpack, cut into lines", "json": "and read each line (Python's json)", "orjson": "the same with orjson",
           "parse": "from file to log", "get": "the whole `get`: both files, join, core, split, folder"}  # fmt: skip
-
-
-def load_now() -> float:
-    """How many processes wanted a core in the last minute, -1 where the system does not tell."""
-    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0
-
-
-def origin(command: str) -> dict[str, Any]:
-    """Where figures come from: commit, command, machine, versions, load."""
-    from utils.benchmark import meta
-
-    return {**meta([]), "command": command, "load": load_now()}
-
-
-def merge_rows(file: Path, meta: Mapping[str, Any], rows: list[dict[str, Any]], key: tuple[str, ...]) -> dict[str, Any]:
-    """Join new rows with those of an earlier run; a row measured again takes the old one's place.
-
-    Returns:
-        meta of the last run and all rows, which is also what the file then holds.
-    """
-    from utils.files import write_json
-
-    old = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
-    known = {tuple(row.get(name) for name in key): row for row in [*old, *rows]}
-    content = {"meta": dict(meta), "rows": list(known.values())}
-    write_json(file, content)
-    return content
 
 
 def _loads(rows: list[Mapping[str, Any]]) -> str:
     found = sorted(row["load"] for row in rows)
     return f"{found[0]:g}" if found[0] == found[-1] else f"{found[0]:g} to {found[-1]:g}"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def extraction(result: Mapping[str, Any]) -> str:
@@ -78,7 +43,7 @@ def extraction(result: Mapping[str, Any]) -> str:
               "a million on 2 cores, extrapolated, h"]  # fmt: skip
     meta = result["meta"]
     said = f"`{meta['command']}` ({meta['machine']}, load {_loads(result['rows'])}, CPU time of one thread)"
-    return "\n\n".join([_table(header, lines), *devices, said])
+    return "\n\n".join([markdown_rows(header, lines, wide=True), *devices, said])
 
 
 def parsing(result: Mapping[str, Any]) -> str:
@@ -93,7 +58,8 @@ def parsing(result: Mapping[str, Any]) -> str:
         f"`{meta['command']}`: {meta['rows']:,} reviews, {meta['unpacked_mb']:,.0f} MB unpacked ({meta['machine']}, load "
         f"{_loads(result['rows'])})"
     )
-    return f"{_table(['Stage', 'rows per CPU second', 'peak, MB'], lines)}\n\n{said}"
+    header = ["Stage", "rows per CPU second", "peak, MB"]
+    return f"{markdown_rows(header, lines, wide=True)}\n\n{said}"
 
 
 def blocks() -> dict[str, str]:

@@ -13,75 +13,11 @@ import pandas as pd
 
 from utils import course, measured
 from utils.files import ROOT, atomic_path
+from utils.stored import BENCHMARKS, MODEL_NAMES, RESULTS, load, markdown, table
 
-RESULTS = ROOT / "data" / "results"
 RECORDS = ROOT / "tests" / "records"
-MODEL_NAMES = {
-    "random": "Random",
-    "mostpop": "Popularity",
-    "itemknn": "ItemKNN",
-    "itemknn_content": "Content kNN",
-    "itemknn_multimodal": "ItemKNN + content",
-    "bpr": "BPR-MF",
-    "lightgcn": "LightGCN",
-    "ngcf": "NGCF",
-    "vbpr": "VBPR",
-    "deepstyle": "DeepStyle",
-    "ngcf_m": "NGCF-M",
-    "mmgcn": "MMGCN",
-    "grcn": "GRCN",
-    "lattice": "LATTICE",
-    "slmrec": "SLMRec",
-    "bm3": "BM3",
-    "freedom": "FREEDOM",
-    "mgcn": "MGCN",
-    "lgmrec": "LGMRec",
-}
-# Result file -> how tables call the dataset; every model that a dataset's content allows is run on each.
-BENCHMARKS = {
-    "benchmark_sticker_shop": "Sticker Shop",
-    "movielens_random": "MovieLens posters",
-    "benchmark_tiktok": "TikTok",
-    "benchmark_amazon_baby": "Amazon Baby",
-}
 # On Amazon Baby only the item graphs of image and text are at hand: these models run on them, or without content.
 ON_GRAPHS = ("random", "mostpop", "itemknn", "itemknn_content", "bpr", "lightgcn", "ngcf", "lattice", "freedom", "mgcn")
-
-
-def load(name: str) -> dict[str, Any]:
-    """Return a result file of `data/results/`: ``meta`` and ``rows``."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def table(result: dict[str, Any], metrics: dict[str, str], part: str = "test") -> pd.DataFrame:
-    """Return models x metrics as text: mean and, where the seeds differ, standard deviation.
-
-    Args:
-        result: a result file of ``utils.benchmark``.
-        metrics: metric name -> column name.
-        part: the part of the split that the rows judge.
-    """
-    rows = pd.DataFrame(result["rows"])
-    rows = rows[rows["split"] == part]
-    groups = rows.groupby(["model", "metric"], sort=False)["value"].agg(["mean", "std"])
-    models = [name for name in MODEL_NAMES if name in set(rows["model"])]
-
-    def cell(model: str, metric: str) -> str:
-        if (model, metric) not in groups.index:
-            return ""
-        mean, std = groups.loc[(model, metric)]
-        digits = 1 if metric.endswith("seconds") else 3
-        return f"{mean:.{digits}f} ± {std:.{digits}f}" if std > 0.5 * 10**-digits else f"{mean:.{digits}f}"
-
-    cells = [[cell(model, metric) for metric in metrics] for model in models]
-    return pd.DataFrame(cells, index=[MODEL_NAMES[name] for name in models], columns=list(metrics.values()))
-
-
-def markdown(frame: pd.DataFrame, corner: str = "") -> str:
-    """Return a table of texts as GitHub Markdown."""
-    header = [corner, *frame.columns]
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [header, *frame.reset_index().to_numpy().tolist()]]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
 def course_map() -> str:
@@ -125,8 +61,8 @@ def movielens_budget() -> str:
     frame = tuning("movielens_random", "movielens_budget")
     cells = {column: frame[column].map("{:.3f}".format) for column in ("recommended", "tuned")}
     cells |= {"Gain": frame["gain"].map("{:+.3f}".format), "Settings chosen on validation": frame["chosen"]}
-    table = pd.DataFrame(cells).rename(index=MODEL_NAMES, columns=str.capitalize)
-    return f"{markdown(table, 'Recall@20')}\n\n`{whole_command(load('movielens_budget'))}`"
+    found = pd.DataFrame(cells).rename(index=MODEL_NAMES, columns=str.capitalize)
+    return f"{markdown(found, 'Recall@20')}\n\n`{whole_command(load('movielens_budget'))}`"
 
 
 def available() -> dict[str, dict[str, Any]]:

@@ -27,10 +27,12 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from utils import lab_naive as naive
 from utils import speed_peers as peers
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, atomic_path, write_json
+from utils.files import ROOT, atomic_path
 from utils.speed_data import synthetic
+from utils.stored import ResultFile, markdown_rows, merge_rows, meta, peak_mb
 
 THREADS = 2
 BATCH, DIM, CUTOFFS = peers.BATCH, peers.DIM, peers.CUTOFFS
@@ -148,29 +150,20 @@ def alternate(ours: Run, rival: Run | None, repeats: int, less: Run | None = Non
     return row
 
 
-def naive_mode() -> Any:
-    try:
-        from tests.benchmarks import naive
-    except ImportError:
-        raise CourseError("The naive mode lies in tests/benchmarks; run this from the root of the course.") from None
-    return naive
-
-
 def naive_habits(name: str) -> Any:
     """The habits of a task's rival; LATTICE's released code also treats its item graph as a full matrix."""
-    mode = naive_mode()
-    return mode.naive(mode.LATTICES if name == "lattice" else mode.ALL)
+    return naive.naive(naive.LATTICES if name == "lattice" else naive.ALL)
 
 
 def priced(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
     """What each habit costs: seconds with this one alone, in turns with ours and the other habits, medians."""
-    name, mode = task.split(":")[1], naive_mode()
+    name = task.split(":")[1]
     habits = HABITS.get(name, TRAINING_HABITS)
     run, seconds = bench.epoch(name) if name != "evaluation" else bench.evaluation(), {}
     run()
     for _ in range(repeats):
         for habit in ("ours", *habits):
-            with mode.naive(mode.Habits(**{} if habit == "ours" else {habit: True})):
+            with naive.naive(naive.Habits(**{} if habit == "ours" else {habit: True})):
                 seconds.setdefault(habit, []).append(timed(run))
     row = {"rival": None, "ours_cpu_s": None, "ours_wall_s": None, "habits_cpu_s": {}}
     for habit, pairs in seconds.items():
@@ -197,10 +190,8 @@ def against_naive(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
     if task != "lattice":
         return row
 
-    mode = naive_mode()
-
     def less_slow() -> None:
-        with mode.naive(replace(mode.LATTICES, dense_degrees=False)):
+        with naive.naive(replace(naive.LATTICES, dense_degrees=False)):
             run()
 
     less = alternate(run, less_slow, repeats)
@@ -315,7 +306,6 @@ def growth(name: str, scale: float, threads: int = THREADS) -> dict[str, Any]:
     An epoch is its start plus steps: 4 and 16 steps are timed, the difference gives the seconds of a step.
     """
     from utils import training
-    from utils.benchmark import peak_mb
     from utils.evaluation import evaluate
 
     torch.set_num_threads(threads)
@@ -414,8 +404,6 @@ def chosen(names: str | None, quick: bool) -> list[str]:
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Measure what ``options.json`` does not hold yet; return 0 when every task gave a row or its peer is missing."""
-    from utils.benchmark import meta
-
     if options.repeats < 1:
         raise CourseError(f"--repeats {options.repeats} must be 1 or more; 3 is the default.")
     if options.peers:
@@ -427,10 +415,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     torch.set_num_threads(threads)
     tasks, bench = chosen(options.tasks, options.quick), Bench(QUICK if options.quick else 1.0, threads)
     settings = {"scale": bench.scale, "repeats": options.repeats, "threads": threads, "batch": BATCH, "dim": DIM}
-    content = _previous(options.json, settings)
-    rows = {row["task"]: row for row in content["rows"]}
+    file = ResultFile(options.json, settings, {"rows": []})
     # the file is filled by several calls; the command is the one that fills all of it, peers of an earlier call included
-    earlier = content["meta"]
+    earlier = file.content["meta"]
     with_peers = options.peers or "--peers" in earlier.get("command", "")
     command = f"python -m utils.benchmark speed --json {options.json}{' --peers FOLDER' if with_peers else ''}"
     about = {
@@ -444,8 +431,17 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     found = {name: peers.version(name) for name in ("implicit", "cornac", "recbole")}
     known = {name: text for name, text in earlier.get("peers", {}).items() if found.get(name) == peers.ABSENT}
     about |= {"peers": found | known}
-    content["meta"] = {**earlier, **about, "load_before": _load(), "failures": []}
-    bar = tqdm([task for task in tasks if options.force or task not in rows])
+    about |= {"load_before": _load(), "failures": []}
+
+    def write(*rows: dict[str, Any]) -> None:
+        with file.update() as content:
+            content["meta"] |= {**about, "load_after": _load()}
+            content["rows"] = _ordered(merge_rows(content["rows"], rows, ("task",)))
+        with atomic_path(options.json.with_suffix(".md")) as temporary:
+            temporary.write_text(markdown(file.content), encoding="utf-8")
+
+    done = {row["task"] for row in file.content["rows"]}
+    bar = tqdm([task for task in tasks if options.force or task not in done])
     for task in bar:
         bar.set_description(task)
         before = _load()
@@ -454,27 +450,22 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             row |= {"public_cpu_s": PUBLIC.get(task), "load": [before, _load()], "commit": about["commit"]}
         except peers.Missing as error:
             print(f"{task}: not installed ({error})", file=sys.stderr)
-            content["meta"]["failures"].append({"task": task, "reason": "not installed"})
-            continue
+            about["failures"].append({"task": task, "reason": "not installed"})
         except Exception as error:  # noqa: BLE001 - a peer may fail in any way, and the other tasks go on
-            content["meta"]["failures"].append({"task": task, "reason": f"{type(error).__name__}: {error}"})
-            continue
-        rows[task] = row
-        content["rows"] = _ordered(rows)
-        content["meta"]["load_after"] = _load()
-        _write(options.json, content)
-    content["meta"]["load_after"] = _load()
-    _write(options.json, content)
-    print(markdown(content))
-    failures = [f for f in content["meta"]["failures"] if f["reason"] != "not installed"]
+            about["failures"].append({"task": task, "reason": f"{type(error).__name__}: {error}"})
+        else:
+            write(row)
+    write()
+    print(markdown(file.content))
+    failures = [failure for failure in about["failures"] if failure["reason"] != "not installed"]
     for failure in failures:
         print(f"{failure['task']}: {failure['reason']}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _ordered(rows: dict[str, dict]) -> list[dict]:
+def _ordered(rows: list[dict]) -> list[dict]:
     order = {task: place for place, task in enumerate(all_tasks(False))}
-    return sorted(rows.values(), key=lambda row: order.get(row["task"], len(order)))
+    return sorted(rows, key=lambda row: order.get(row["task"], len(order)))
 
 
 def _load() -> float | None:
@@ -483,28 +474,6 @@ def _load() -> float | None:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _previous(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return an earlier result with the same settings; any other file is set aside, not overwritten."""
-    if not path.exists():
-        return {"meta": {}, "rows": []}
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if all(old["meta"][name] == value for name, value in settings.items()) and isinstance(old["rows"], list):
-            return old
-    except (ValueError, KeyError, TypeError, OSError):
-        pass
-    number = next(n for n in range(1, 10_000) if not path.with_suffix(f".{n}.json").exists())
-    path.replace(path.with_suffix(f".{number}.json"))
-    print(f"{path.name} holds other settings: kept as {path.stem}.{number}.json.", file=sys.stderr)
-    return {"meta": {}, "rows": []}
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    write_json(path, content)
-    with atomic_path(path.with_suffix(".md")) as temporary:
-        temporary.write_text(markdown(content), encoding="utf-8")
 
 
 def _cell(value: Any) -> str:
@@ -523,12 +492,12 @@ def prices_table(rows: list[dict[str, Any]]) -> list[str]:
     habits = list(dict.fromkeys(habit for row in rows for habit in row["habits_cpu_s"]))
     if not rows:
         return []
-    lines = ["", "One habit at a time: CPU seconds of an epoch (of one evaluation) with this habit alone.", ""]
-    lines += ["| task | ours | " + " | ".join(habits) + " |", "|---" * (len(habits) + 2) + "|"]
-    for row in rows:
-        cells = [row["task"].split(":")[1], row["ours_cpu_s"], *(row["habits_cpu_s"].get(habit) for habit in habits)]
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    return lines
+    cells = [
+        [row["task"].split(":")[1], _cell(row["ours_cpu_s"]), *(_cell(row["habits_cpu_s"].get(h)) for h in habits)]
+        for row in rows
+    ]
+    title = "One habit at a time: CPU seconds of an epoch (of one evaluation) with this habit alone."
+    return ["", title, "", markdown_rows(["task", "ours", *habits], cells)]
 
 
 def markdown(content: dict[str, Any]) -> str:
@@ -543,36 +512,28 @@ def markdown(content: dict[str, Any]) -> str:
         "column: CPU seconds of the public framework, measured on another machine; its FREEDOM, BM3 and LATTICE train the "
         "raw features, which makes them other models.",
         "",
-        "| task | ours cpu | ours wall | rival | rival cpu | rival wall | ratio | bar | met | public |",
-        "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
+    columns = ("ours_cpu_s", "ours_wall_s", "rival", "rival_cpu_s", "rival_wall_s")
+    cells = []
     for row in (row for row in rows if ":" not in row["task"]):
         met = "" if not row.get("bar") or not row.get("ratio") else "yes" if row["ratio"] <= row["bar"] else "no"
-        cells = [row["task"], row["ours_cpu_s"], row["ours_wall_s"], row.get("rival"), row.get("rival_cpu_s")]
-        cells += [
-            row.get("rival_wall_s"),
-            _share(row.get("ratio")),
-            _share(row.get("bar")),
-            met,
-            row.get("public_cpu_s"),
-        ]
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        shares = _share(row.get("ratio")), _share(row.get("bar")), met
+        cells.append([row["task"], *(_cell(row.get(c)) for c in columns), *shares, _cell(row.get("public_cpu_s"))])
+    header = ["task", "ours cpu", "ours wall", "rival", "rival cpu", "rival wall", "ratio", "bar", "met", "public"]
+    lines.append(markdown_rows(header, cells))
     lines += [f"\n{row['task']}: {row['note']}." for row in rows if row.get("note")]
     lines += [f"\n{failure['task']}: {failure['reason']}" for failure in about.get("failures", [])]
     lines += prices_table([row for row in rows if row["task"].startswith("habits:")])
     sizes = {row["task"]: row for row in rows if row["task"].startswith("growth:")}
     if sizes:
         scales = sorted({int(task.split(":")[2]) for task in sizes})
-        lines += [
-            "",
-            "CPU seconds of an epoch / peak MB at n times the users, items and clicks (4 and 16 steps timed):",
-            "",
-        ]
-        lines += ["| model | " + " | ".join(f"{n}x" for n in scales) + " |", "|---" * (len(scales) + 1) + "|"]
+        cells = []
         for name in dict.fromkeys(task.split(":")[1] for task in sizes):
             found = [sizes.get(f"growth:{name}:{n}") for n in scales]
-            cells = [f"{_cell(row['ours_cpu_s'])} s / {row['peak_mb']:,} MB" if row else "not run" for row in found]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            seen = [f"{_cell(row['ours_cpu_s'])} s / {row['peak_mb']:,} MB" if row else "not run" for row in found]
+            cells.append([name, *seen])
+        title = "CPU seconds of an epoch / peak MB at n times the users, items and clicks (4 and 16 steps timed):"
+        lines += ["", title, "", markdown_rows(["model", *(f"{n}x" for n in scales)], cells)]
     return "\n".join(lines) + "\n"
 
 

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.commands import Parser, add_options, exit_status
 from utils.data import Dataset, load_dataset, split_dataset
 from utils.data.study import random_twin, shuffle_times
-from utils.errors import CourseError
 from utils.evaluation import evaluate
-from utils.files import ROOT, write_json
+from utils.stored import RESULTS, ResultFile, meta
 from utils.training import fit
 
-RESULTS = ROOT / "data" / "results"
 STRATEGIES = ("leave_one_out", "temporal_user", "temporal_global")
 MODELS = ("mostpop", "itemknn", "itemknn_content")
 
@@ -96,48 +95,42 @@ def popularity_points(dataset: Dataset, n_points: int = 25) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
-    parser = argparse.ArgumentParser(prog="python -m utils.studies", description="Stored studies on real logs.")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_status(lambda: _study(words))
+
+
+def _study(words: list[str]) -> None:
+    parser = Parser(prog="python -m utils.studies", description="Stored studies on real logs.")
     commands = parser.add_subparsers(required=True, dest="command")
     effect = commands.add_parser("split-effect", help="random against temporal splits of a course folder")
-    effect.add_argument("folder")
-    effect.add_argument("--seeds", type=int, default=5)
+    add_options(effect, seeds=5, json=RESULTS / "split_effect.json")
     effect.add_argument("--models", default=",".join(MODELS))
-    effect.add_argument("--json", type=Path, default=RESULTS / "split_effect.json")
     curve = commands.add_parser("popularity", help="counts and popularity curves of course folders")
     curve.add_argument("folders", nargs="+")
-    curve.add_argument("--json", type=Path, default=RESULTS / "real_logs.json")
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(arguments)
-    try:
-        content = _effect(options) if options.command == "split-effect" else _curves(options)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_json(options.json, {"meta": _meta(arguments), **content})
+    curve.add_argument("--json", "--out", type=Path, default=RESULTS / "real_logs.json")
+    options = parser.parse_args(words)
+    study, key = (_effect, ["dataset"]) if options.command == "split-effect" else (_curves, [])
+    content = study(options)
+    folders = [Path(word).name if "/" in word else word for word in words]  # no path of this machine
+    about = meta() | {"command": " ".join(["python -m utils.studies", *folders])}
+    with ResultFile(options.json, {name: content[name] for name in key}).update() as stored:
+        stored |= {"meta": about, **content}
     print(f"written to {options.json}")
-    return 0
 
 
 def _effect(options: argparse.Namespace) -> dict[str, Any]:
     from utils.features import load_features
 
-    dataset = load_dataset(options.folder)
+    dataset = load_dataset(options.dataset)
     features = load_features(dataset, modalities_of(dataset))
     models = options.models.split(",")
-    rows = split_effect(dataset, features, models=models, seeds=range(options.seeds), tick=print)
+    rows = split_effect(dataset, features, models=models, seeds=options.seeds, tick=print)
     print(flattery(rows).round(4).to_string())
-    return {"dataset": Path(options.folder).name, "rows": rows.round(6).to_dict("records")}
+    return {"dataset": Path(options.dataset).name, "rows": rows.round(6).to_dict("records")}
 
 
 def _curves(options: argparse.Namespace) -> dict[str, Any]:
     return {"logs": {Path(f).name: popularity_points(load_dataset(f)) for f in options.folders}}
-
-
-def _meta(arguments: Sequence[str]) -> dict[str, Any]:
-    from utils.benchmark import meta
-
-    folders = [Path(word).name if "/" in word else word for word in arguments]  # no path of this machine
-    return {**meta(folders), "command": " ".join(["python -m utils.studies", *folders])}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ It resumes: what the file holds of the same data, made by the same code, is not 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from utils.benchmark import load, meta
+from utils.commands import run_study
 from utils.errors import CourseError
 from utils.evaluation import evaluate
-from utils.files import write_json
 from utils.models import MODELS
 from utils.sources import code_hash
+from utils.stored import ResultFile, merge_rows, meta
+from utils.studies_inputs import load
 from utils.training import fit
 
 
@@ -49,53 +49,44 @@ def compare(name: str, split: Any, features: dict, seed: int, train_features: bo
     }
 
 
-def earlier(path: Path, fingerprint: str) -> list[dict[str, Any]]:
-    """The rows of an earlier run on the same data whose code is still the same; none if there is no such file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["meta"]["fingerprint"] != fingerprint:
-            return []
-        return [row for row in content["rows"] if row["code"] == code_hash(row["model"])]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def save(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write the result; its command is the one that makes all rows, those of earlier calls included."""
+def command_of(dataset: str, rows: list[dict[str, Any]], path: Path) -> str:
+    """Write the command that makes all rows of a result, those of earlier calls included."""
     names, seeds = (dict.fromkeys(str(row[key]) for row in rows) for key in ("model", "seed"))
-    options = f"--dataset {about['dataset']} --models {','.join(names)} --seeds {','.join(sorted(seeds, key=int))}"
-    command = f"python -m utils.studies_frozen {options} --json {path}"
-    write_json(path, {"meta": about | {"command": command}, "rows": rows})
+    options = f"--dataset {dataset} --models {','.join(names)} --seeds {','.join(sorted(seeds, key=int))}"
+    return f"python -m utils.studies_frozen {options} --json {path}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m utils.studies_frozen", description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
-    parser.add_argument("--models", help="separated by commas; default: all whose features can be trained")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--json", type=Path, required=True, help="result file, written after each model")
-    options = parser.parse_args(arguments)
-    try:
-        names = options.models.split(",") if options.models else trainable()
-        if unknown := [name for name in names if name not in trainable()]:
-            raise CourseError(f"{unknown[0]} has no features to train; choose among {', '.join(trainable())}.")
-        data, split, features, _ = load(options.dataset, None, None)
-        words = sys.argv[1:] if arguments is None else arguments
-        about = meta(words) | {"dataset": options.dataset, "fingerprint": data.fingerprint()}
-        rows = earlier(options.json, about["fingerprint"])
-        done = {(row["model"], row["seed"], row["features"]) for row in rows}
-        for seed in tqdm([int(seed) for seed in options.seeds.split(",")], desc="seeds"):
-            for name in tqdm(names, desc="models", leave=False):
-                for kind in (kind for kind in ("frozen", "trained") if (name, seed, kind) not in done):
-                    row = compare(name, split, features, seed, kind == "trained")
-                    rows.append(row | {"code": code_hash(name)})
-                    save(options.json, about, rows)
-        if rows:
-            save(options.json, about, rows)
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    """Command line: see the head of this file; --models takes some of ``trainable()``."""
+    about = __doc__.splitlines()[0]
+    return run_study(
+        "utils.studies_frozen", _study, arguments, about=about, dataset="sticker_shop", seeds="0,1,2", models=""
+    )
+
+
+def _study(options: argparse.Namespace) -> None:
+    names = options.models.split(",") if options.models else trainable()
+    if unknown := [name for name in names if name not in trainable()]:
+        raise CourseError(f"{unknown[0]} has no features to train; choose among {', '.join(trainable())}.")
+    data, split, features, _ = load(options.dataset, None, None)
+    about = meta() | {"dataset": options.dataset, "fingerprint": data.fingerprint()}
+    file = ResultFile(options.json, {"fingerprint": about["fingerprint"]}, {"rows": []})
+    codes = {name: code_hash(name) for name in trainable()}
+
+    def valid(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row.get("code") == codes.get(row["model"])]
+
+    def save(*new: dict[str, Any]) -> None:
+        with file.update() as content:
+            content["rows"] = merge_rows(valid(content["rows"]), new, ("model", "seed", "features"))
+            content["meta"] = about | {"command": command_of(options.dataset, content["rows"], options.json)}
+
+    done = {(row["model"], row["seed"], row["features"]) for row in valid(file.content["rows"])}
+    for seed in tqdm(options.seeds, desc="seeds"):
+        for name in tqdm(names, desc="models", leave=False):
+            for kind in (kind for kind in ("frozen", "trained") if (name, seed, kind) not in done):
+                save(compare(name, split, features, seed, kind == "trained") | {"code": codes[name]})
+    save()
 
 
 if __name__ == "__main__":

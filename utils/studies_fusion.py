@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from utils.errors import CourseError
-from utils.files import ROOT, write_json
+from utils.commands import run_study, seeds_text
 from utils.fusion import FUSIONS, late_fusion
 from utils.models.base import content
+from utils.stored import RESULTS, ResultFile, meta
 from utils.training import fit
 
-RESULT = ROOT / "data" / "results" / "fusion_movielens.json"
+RESULT = RESULTS / "fusion_movielens.json"
 # The same for every fusion, chosen on neither of them: a higher rate and fewer checks than the recommended settings, to
 # keep a run short.
 SETTINGS = {"lr": 1e-2, "eval_every": 2, "patience": 4}
@@ -137,34 +137,21 @@ def fused_names(names: Iterable[str], modalities: Iterable[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
-    parser = argparse.ArgumentParser(prog="python -m utils.studies_fusion", description="Every fusion on a dataset.")
-    parser.add_argument("folder")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--json", type=Path, default=RESULT)
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(arguments)
-    try:
-        content = _study(options)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_json(options.json, content)
-    print(f"written to {options.json}")
-    return 0
+    about = "Every fusion on a dataset."
+    return run_study("utils.studies_fusion", _study, arguments, about=about, seeds=3, json=RESULT, epochs=60)
 
 
-def _study(options: argparse.Namespace) -> dict[str, Any]:
-    from utils.benchmark import meta
+def _study(options: argparse.Namespace) -> None:
     from utils.data import load_dataset, split_dataset
     from utils.evaluation import evaluate
     from utils.features import load_features
     from utils.studies import modalities_of
 
-    dataset = load_dataset(options.folder)
+    dataset = load_dataset(options.dataset)
     features = load_features(dataset, modalities_of(dataset))
-    rows, regs = [], REGS
-    for seed in range(options.seeds):
+    key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint()}
+    file, rows, regs = ResultFile(options.json, key, {"rows": []}), [], REGS
+    for seed in options.seeds:
         split = split_dataset(dataset, "random", seed=seed)
         fitted = fit_fusions(split, features, seed, regs=regs, n_epochs=options.epochs, tick=print)
         regs = chosen_regs(fitted)
@@ -174,15 +161,16 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
                 rows.append(
                     {"model": name, "seed": seed, "part": part, "metric": "recall@20", "value": round(value, 6)}
                 )
-    command = ["python -m utils.studies_fusion", Path(options.folder).name, f"--seeds {options.seeds}"]
-    about = {**meta([]), "command": " ".join(command), "dataset": dataset.name, "fingerprint": dataset.fingerprint()}
+    command = ["python -m utils.studies_fusion", Path(options.dataset).name, f"--seeds {seeds_text(options.seeds)}"]
+    about = {**meta(), "command": " ".join(command), **key}
     about |= {
         "settings": {**SETTINGS, "n_epochs": options.epochs, "regs": list(REGS)},
         "chosen_regs": regs,
         "modalities": list(features),
     }
     about["encoders"] = {name: str(feature.provenance.get("encoder", "")) for name, feature in features.items()}
-    return {"meta": about, "rows": rows}
+    with file.update() as stored:
+        stored |= {"meta": about, "rows": rows}  # one search, one set of rows: seeds of other searches are no spread
 
 
 if __name__ == "__main__":

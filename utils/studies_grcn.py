@@ -10,18 +10,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-from utils.benchmark import load, meta
+from utils.commands import run_study
 from utils.errors import CourseError
 from utils.evaluation import evaluate
-from utils.files import write_json
 from utils.models import MODELS
 from utils.models.grcn import GRCN
+from utils.stored import ResultFile, merge_rows, meta
+from utils.studies_inputs import load
 from utils.training import train
 
 
@@ -67,25 +67,24 @@ def judge(variant: str, split: Any, features: dict, seed: int) -> dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m utils.studies_grcn", description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="sticker_shop", help="name of a folder in data/, or any course folder")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--json", type=Path, required=True, help="result file, written after each variant")
-    options = parser.parse_args(arguments)
+    """Command line: see the head of this file."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+
+    def study(options: argparse.Namespace) -> None:
         split, features = load(options.dataset, None, None)[1:3]
         if not features:
             raise CourseError(f"{options.dataset} has no features, and GRCN weighs edges by content; give it some.")
-        about, rows = meta(words) | {"command": f"python -m utils.studies_grcn {' '.join(words)}"}, []
-        for seed in [int(seed) for seed in options.seeds.split(",")]:
+        about = meta() | {"command": f"python -m utils.studies_grcn {' '.join(words)}", "dataset": options.dataset}
+        file = ResultFile(options.json, {"dataset": options.dataset}, {"rows": []})
+        for seed in options.seeds:
             for variant in tqdm(VARIANTS, desc=f"seed {seed}"):
-                rows.append(judge(variant, split, features, seed))
-                write_json(options.json, {"meta": about | {"dataset": options.dataset}, "rows": rows})
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+                row = judge(variant, split, features, seed)
+                with file.update() as content:
+                    content["meta"] = about
+                    content["rows"] = merge_rows(content["rows"], [row], ("variant", "seed"))
+
+    purpose = __doc__.splitlines()[0]
+    return run_study("utils.studies_grcn", study, words, about=purpose, dataset="sticker_shop", seeds="0")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from utils.features.pipeline import Job
 from utils.features.registry import Encoder, Network, find
 from utils.features.run import run
 from utils.features.sound import samples_of
-from utils.measured import RESULTS, load_now, merge_rows, origin
+from utils.stored import RESULTS, ResultFile, load_now, merge_rows, origin
 
 MODALITY = {
     "efficientnet_lite0": "visual",
@@ -232,6 +232,7 @@ def main() -> None:
     if given.device == "cpu":
         torch.set_num_threads(1)  # CPU seconds of one thread: other work on the machine changes them least
     about = origin("python -m tests.benchmarks.bench_extraction")
+    file = ResultFile(given.json, empty={"rows": []})
     with tempfile.TemporaryDirectory() as temporary:
         for name in given.encoders.split(","):
             sets = {"shop": some_of_the_shop(MODALITY[name], given.items)}
@@ -249,7 +250,9 @@ def main() -> None:
                     continue
                 row = {"content": label, "device": given.device, **found, "rounds": given.rounds}
                 row |= {"commit": about["commit"], "load": load_now()}
-                merge_rows(given.json, about, [row], ("encoder", "content", "device"))
+                with file.update() as content:
+                    content["meta"] = about
+                    content["rows"] = merge_rows(content["rows"], [row], ("encoder", "content", "device"))
                 print(json.dumps(row), flush=True)
 
 

@@ -23,8 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.files import write_json
-from utils.measured import RESULTS, load_now, origin
+from utils.stored import RESULTS, ResultFile, load_now, origin
 
 WORDS = """the a of to and it for is in this my that with on was not great good have one so very well but you they use
 product these are easy love would quality price works bought time just like little get buy than when been really made baby
@@ -168,7 +167,8 @@ def main() -> None:
                 f"{name:13s} {found['seconds']:7.1f} s  {rate:10,.0f} rows/CPU s  peak {found['peak_mb']:6,.0f} MB",
                 flush=True,
             )
-    write_json(options.json, {"meta": about, "rows": rows})
+    with ResultFile(options.json).update() as content:
+        content |= {"meta": about, "rows": rows}
 
 
 if __name__ == "__main__":

@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from utils.challenges.command import command_line, earlier, rounded
 from utils.challenges.parts import GRID, part_features
 from utils.challenges.visual_diversity import distance_to_history, reference_space
+from utils.commands import command_text, run_study
 from utils.errors import CourseError, suggest
 from utils.evaluation import evaluate, evaluate_cold
 from utils.features import Features, extract
-from utils.files import ROOT, write_json
 from utils.models import MODELS
 from utils.models.acf import ACF
 from utils.models.dvbpr import DVBPR
 from utils.models.vnpr import VNPR
+from utils.stored import RESULTS, ResultFile, merge_rows, meta, rounded
 from utils.training import train
 
 if TYPE_CHECKING:
     from utils.data import Dataset
 
-RESULT = ROOT / "data" / "results" / "feature_extractors_movielens.json"
+MODULE = "utils.challenges.extractor_study"
+RESULT = RESULTS / "feature_extractors_movielens.json"
 WIDTH = 64
 VISUAL = ("efficientnet_lite0", "random_cnn", "colour_histogram", "pixels")
 TEXT, SHUFFLED = "minilm (text)", "shuffled"
@@ -245,51 +246,55 @@ def variance_shares(frame: pd.DataFrame, metric: str = "recall") -> pd.Series:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. An interrupted run goes on from its file."""
     about = "Visual recommenders on extractors of different nature."
-    return command_line("extractor_study", _study, arguments, about=about, seeds=3, out=RESULT)
+    return run_study(MODULE, _study, arguments, about=about, seeds=3, json=RESULT)
 
 
 def _study(options: Namespace) -> None:
-    from utils.benchmark import meta
     from utils.data import load_dataset, split_dataset
 
-    dataset = load_dataset(options.folder)
+    dataset = load_dataset(options.dataset)
     split = split_dataset(dataset, "cold_items", seed=0, warm=True)
-    command = f"python -m utils.challenges.extractor_study {options.folder.as_posix()} --seeds {options.seeds}"
+    command = command_text(MODULE, options.dataset, options.seeds)
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint()}
-    about = {**meta([]), "command": command, **key}
+    about = {**meta(), "command": command, **key}
     about |= {
         "split": "cold_items, seed 0, warm=True",
         "cold_items": len(split.cold_items),
         "width": WIDTH,
         "settings": {**LOOP, **SETTINGS},
     }
-    stored = earlier(options.out, key)
-    content = {"meta": about, "rows": still_valid(stored), "end_to_end": stored.get("end_to_end", [])}
+    file = ResultFile(options.json, key, {"rows": [], "end_to_end": []})
     whole, reference = spaces(dataset), reference_space(dataset)
-    common = {"reference": reference, "seeds": range(options.seeds)}
+    common = {"reference": reference, "seeds": options.seeds}
     categories = dataset.items["category"].to_numpy()
+    cell, way = ("recommender", "extractor", "seed"), ("model", "seed")
 
-    def save(part: str) -> Callable[[str, list[dict]], None]:
+    def save(part: str, key: Sequence[str]) -> Callable[[str, list[dict]], None]:
         def tick(name: str, rows: list[dict]) -> None:
-            content[part] = [rounded(row) for row in rows]
-            write_json(options.out, content)
+            with file.update() as content:
+                content["rows"] = still_valid(content)
+                content[part] = merge_rows(content[part], [rounded(rows[-1])], key)
+                content["meta"] = about
             print(name, flush=True)
 
         return tick
 
     def cells(names: Sequence[str], parts: Mapping[str, Features]) -> None:
-        grid(split, whole, parts, categories=categories, recommenders=names, known=content["rows"],
-             tick=save("rows"), **common)  # fmt: skip
+        grid(split, whole, parts, categories=categories, recommenders=names, known=still_valid(file.content),
+             tick=save("rows", cell), **common)  # fmt: skip
 
     cells(("bpr", "vbpr", "deepstyle"), {})  # what is quick first
     pictures = extract(dataset, "visual", "pixels", progress=False, size=32)
     frozen = {name: whole[name] for name in VISUAL}
-    found = end_to_end(split, pictures, frozen, known=content["end_to_end"], tick=save("end_to_end"), **common)
-    content["end_to_end"] = [rounded(row) for row in found.to_dict("records")]  # in the order of the controls
-    n_acf = sum(row["recommender"] == "acf" for row in content["rows"])
-    cells(("acf",), part_spaces(dataset, whole) if n_acf < options.seeds * len(whole) else {})
+    known = file.content["end_to_end"]
+    found = end_to_end(split, pictures, frozen, known=known, tick=save("end_to_end", way), **common)
+    with file.update() as content:
+        content["rows"], content["meta"] = still_valid(content), about
+        ordered = [rounded(row) for row in found.to_dict("records")]  # in the order of the controls
+        content["end_to_end"] = merge_rows(ordered, content["end_to_end"], way)
+    n_acf = sum(row["recommender"] == "acf" for row in file.content["rows"])
+    cells(("acf",), part_spaces(dataset, whole) if n_acf < len(options.seeds) * len(whole) else {})
     cells(("vnpr",), {})
-    write_json(options.out, content)
 
 
 def still_valid(stored: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from scipy import stats
 from utils.errors import CourseError, suggest
 from utils.evaluation import Report, evaluate, kendall_tau
 from utils.models import MODELS, TrainedRecommender
-from utils.results import BENCHMARKS, RESULTS
+from utils.stored import BENCHMARKS, RESULTS
 from utils.training import fit, trial_settings
 
 STORED = {title: file for file, title in BENCHMARKS.items()}

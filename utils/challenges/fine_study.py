@@ -19,17 +19,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from utils.challenges.command import command_line, earlier, rounded
 from utils.challenges.fine_features import blocks, fine_features, permuted
 from utils.challenges.planted_taste import plant as plant  # handed on to the notebook
 from utils.challenges.planted_taste import truth_labels as truth_labels
+from utils.commands import command_text, run_study
 from utils.data import Split
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, write_json
 from utils.models.content_style import ContentStyle
+from utils.stored import RESULTS, ResultFile, meta, rounded
 from utils.training import fit, train
 
-RESULT = ROOT / "data" / "results" / "fine_features_movielens.json"
+MODULE = "utils.challenges.fine_study"
+RESULT = RESULTS / "fine_features_movielens.json"
 # what is compared: the same model with fewer eyes; "shuffled" gives each picture to the wrong item
 VARIANTS = {
     "user weights": {},
@@ -310,31 +311,30 @@ def study(
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. A run that was cut off goes on where it was."""
     about = "Attention on colour, shape and content on real data."
-    return command_line("fine_study", _run, arguments, about=about, seeds=3, out=RESULT, epochs=40)
+    return run_study(MODULE, _run, arguments, about=about, seeds=3, json=RESULT, epochs=40)
 
 
 def _run(options: Namespace) -> None:
-    from utils.benchmark import meta
     from utils.data import load_dataset, split_dataset
 
-    dataset = load_dataset(options.folder)
+    dataset = load_dataset(options.dataset)
     features = fine_features(dataset)
-    command = f"python -m utils.challenges.fine_study {options.folder.as_posix()}"
-    command += f" --seeds {options.seeds} --epochs {options.epochs}"
+    command = f"{command_text(MODULE, options.dataset, options.seeds)} --epochs {options.epochs}"
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "epochs": options.epochs}
-    content = {"meta": {**meta([]), **key, "command": command}, "parts": earlier(options.out, key).get("parts", {})}
+    file, about = ResultFile(options.json, key, {"parts": {}}), {**meta(), **key, "command": command}
 
     def save(name: str, row: dict[str, Any]) -> None:
-        content["parts"][name] = rounded(row)
-        write_json(options.out, content)
-        print(name, content["parts"][name], flush=True)
+        with file.update() as content:
+            content["meta"] = about
+            content["parts"][name] = rounded(row)
+        print(name, file.content["parts"][name], flush=True)
 
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         split = split_dataset(dataset, "random", seed=seed)
         # about eight batches an epoch, as for the shop: the same number of steps for every dataset
         settings = {"n_epochs": options.epochs, "batch_size": max(1024, len(split.train) // 8), "lr": 1e-2}
-        content["meta"]["settings"] = {name: value for name, value in settings.items() if name != "batch_size"}
-        study(split, features, seed, save, content["parts"], **settings)
+        about["settings"] = {name: value for name, value in settings.items() if name != "batch_size"}
+        study(split, features, seed, save, file.content["parts"], **settings)
 
 
 if __name__ == "__main__":

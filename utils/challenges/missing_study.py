@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from utils.challenges.command import command_line, earlier, rounded
 from utils.challenges.imputation import IMPUTERS, co_taken_graph, homophily, impute, observed_mean
+from utils.commands import command_text, run_study
 from utils.errors import CourseError
-from utils.files import ROOT, write_json
+from utils.stored import RESULTS, ResultFile, merge_rows, meta, rounded
 
-RESULT = ROOT / "data" / "results" / "missing_modalities_movielens.json"
+MODULE = "utils.challenges.missing_study"
+RESULT = RESULTS / "missing_modalities_movielens.json"
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 NO_CONTENT = "no content"  # the model without this modality: what all imputing must beat
 NOT_IMPUTED = "left out"  # the items stay, and the model is told that their vector is missing
@@ -358,37 +359,37 @@ KNN_METHODS = (
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
     about = "Imputing on a course folder whose items have pictures and texts."
-    return command_line("missing_study", _study, arguments, about=about, seeds=3, out=RESULT)
+    return run_study(MODULE, _study, arguments, about=about, seeds=3, json=RESULT)
 
 
 def _study(options: Namespace) -> None:
-    from utils.benchmark import meta
     from utils.data import load_dataset, split_dataset
     from utils.features import load_features
     from utils.studies import modalities_of
 
-    dataset = load_dataset(options.folder)
+    dataset = load_dataset(options.dataset)
     features = load_features(dataset, [m for m in modalities_of(dataset) if m != "audio"])
     if len(features) < 2:
         raise CourseError(f"{dataset.name} has {len(features)} of pictures and texts; this study needs both.")
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "settings": SHORT}
-    content = earlier(options.out, key) or {"meta": {}, "done": {}}
-    seeds = max(options.seeds, content["meta"].get("seeds", 0))  # the file keeps the seeds that it has
+    file = ResultFile(options.json, key, {"done": {}})
     for part in JOBS:  # the cheap ones first, all seeds
-        for seed in range(options.seeds):
+        for seed in options.seeds:
             done = f"{part}, seed {seed}"
-            if done in content["done"]:
+            if done in file.content["done"]:
                 continue
             start = time.process_time()
             split = split_dataset(dataset, "random", seed=seed)
             graph = co_taken_graph(split.matrix(), 20)
-            rows = JOBS[part](seed, split, graph, features)
-            content[part] = content.get(part, []) + [rounded(row, 5) for row in rows]
-            content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
-            command = f"python -m utils.challenges.missing_study {options.folder.as_posix()} --seeds {seeds}"
-            content["meta"] = {**meta([]), "command": command, **key, "seeds": seeds}
-            write_json(options.out, content)
-            print(done, content["done"][done], "CPU seconds", flush=True)
+            rows = [rounded(row, 5) for row in JOBS[part](seed, split, graph, features)]
+            with file.update() as content:
+                content[part] = merge_rows(content.get(part, []), rows, ("seed",))
+                content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
+                # the file keeps the seeds that it has
+                seeds = sorted({*options.seeds, *(int(name.rpartition(" ")[2]) for name in content["done"])})
+                command = command_text(MODULE, options.dataset, seeds)
+                content["meta"] = {**meta(), "command": command, **key, "seeds": len(seeds)}
+            print(done, file.content["done"][done], "CPU seconds", flush=True)
 
 
 def _homophily_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:

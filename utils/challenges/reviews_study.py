@@ -11,24 +11,26 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from utils.challenges.amazon_reviews import read_amazon_reviews
-from utils.challenges.command import command_line, earlier
 from utils.challenges.gates import edge_ratings, probe_stars, separation
 from utils.challenges.reviews import EdgeReviews, once_per_text, profile_scores, repeated_reviews, training_reviews
+from utils.commands import command_text, run_study
 from utils.data import Dataset, Split, iterative_k_core, split_dataset
 from utils.errors import CourseError
 from utils.evaluation import compare_all, evaluate
-from utils.files import ROOT, write_json
 from utils.models import Recommender, make_model
 from utils.models.egcf import EGCF, learned_gates, n_parameters
+from utils.stored import RESULTS, ResultFile, meta
 from utils.training import train
 
-RESULT = ROOT / "data" / "results" / "reviews_on_edges.json"
+MODULE = "utils.challenges.reviews_study"
+RESULT = RESULTS / "reviews_on_edges.json"
 FILES = ("Gift_Cards_5", "All_Beauty_5")
 ARMS = ("LightGCN", "gate 1", "no words", "shuffled", "EGCF")  # the twins, each a step nearer to EGCF
 REGS = (0.03, 0.1, 0.3)
@@ -224,17 +226,15 @@ def _layers(dataset: Dataset, seeds: Sequence[int], encoder: str, regs: Mapping[
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. What is done already is kept, unless the number of seeds differs."""
     about = "EGCF beside its twins on files of Amazon reviews."
-    return command_line("reviews_study", _run, arguments, about=about, seeds=5, out=RESULT, encoder="minilm")
+    return run_study(MODULE, _run, arguments, about=about, seeds=5, json=RESULT, encoder="minilm")
 
 
 def _run(options: Namespace) -> None:
     import torch
 
-    from utils.benchmark import meta
-
     torch.set_num_threads(1)
-    command = f"python -m utils.challenges.reviews_study {options.folder.as_posix()} --seeds {options.seeds}"
-    about = {**meta([]), "command": f"{command} --encoder {options.encoder}"}
+    command = command_text(MODULE, options.dataset, options.seeds)
+    about = {**meta(), "command": f"{command} --encoder {options.encoder}"}
     about |= {
         "regs": REGS,
         "lightgcn_regs": LIGHTGCN_REGS,
@@ -243,19 +243,19 @@ def _run(options: Namespace) -> None:
         "bins": BINS.round(4).tolist(),
         "k_user": 3,
     }
-    before = earlier(options.out, {key: about[key] for key in ("command", "loop", "penalty")})
-    content = {"meta": about, "logs": before.get("logs", {})}
+    result = ResultFile(options.json, {key: about[key] for key in ("command", "loop", "penalty")}, {"logs": {}})
     for file in FILES:
-        raw = read_amazon_reviews(options.folder / f"{file}.json.gz")
+        raw = read_amazon_reviews(Path(options.dataset) / f"{file}.json.gz")
         for variant, dataset in variants(raw).items():
             name = f"{raw.name}, {variant}"
-            if name in content["logs"]:
+            if name in result.content["logs"]:
                 continue
             start = time.process_time()
-            found = study(dataset, range(options.seeds), options.encoder, tick=lambda text: print(text, flush=True))
+            found = study(dataset, options.seeds, options.encoder, tick=lambda text: print(text, flush=True))
             found["counts"] |= {"rows_in_file": raw.n_interactions, "fingerprint": dataset.fingerprint()[:16]}
-            content["logs"][name] = {**found, "cpu_seconds": round(time.process_time() - start, 1)}
-            write_json(options.out, content)
+            with result.update() as content:
+                content["meta"] = about
+                content["logs"][name] = {**found, "cpu_seconds": round(time.process_time() - start, 1)}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,13 +21,14 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from utils.commands import run_study
 from utils.data.clean import clean
 from utils.data.dataset import Dataset, assemble
 from utils.data.load import load_dataset
 from utils.data.planted import FOLDER
 from utils.data.simulate import core, simulate
 from utils.data.split import Split, split_dataset
-from utils.files import write_json
+from utils.stored import ResultFile, meta
 
 PLAIN = ("random", "mostpop", "itemknn", "bpr", "lightgcn")
 MULTIMODAL = ("itemknn_content", "itemknn_multimodal", "vbpr", "freedom")
@@ -172,33 +173,34 @@ def shop_hash(hidden: pd.DataFrame) -> str:
 
 def run(folder: str, seeds: list[int], budget: int, out: Path, command: list[str], only: str = "") -> dict[str, Any]:
     """Fill the rows that ``out`` lacks, write it after each, and return its content. ``only``: rows to run (comma list)."""
-    from utils.benchmark import meta
     from utils.features.prepared import load_features
     from utils.sources import code_hash
 
     raw, hidden = content(folder)
     key = {"budget": budget, "shop": shop_hash(hidden), "code": code_hash()}
-    result: dict[str, Any] = {"meta": key, "facts": {}, "cold": {}, "rows": {}}
-    if out.exists() and (old := json.loads(out.read_text(encoding="utf-8")))["meta"].items() >= key.items():
-        result = old
-    result["meta"] |= meta([]) | {"command": " ".join(["python -m utils.data.ladder", *command])}
+    file = ResultFile(out, key, {"meta": key, "facts": {}, "cold": {}, "rows": {}})
+    about = meta() | {"command": " ".join(["python -m utils.data.ladder", *command])}
     wanted = set(filter(None, only.split(",")))
     for seed in tqdm(seeds, desc="draws"):
         dataset, utility = draw(raw, hidden, seed)
         split = split_dataset(dataset, "random", seed=seed)
         features = load_features(dataset)
-        result["facts"][str(seed)] = log_facts(dataset)
-        if str(seed) not in result["cold"]:
-            result["cold"][str(seed)] = cold_rows(dataset, features, seed)
+        facts, cold = log_facts(dataset), file.content["cold"].get(str(seed)) or cold_rows(dataset, features, seed)
+        with file.update() as result:
+            result["meta"] |= about
+            result["facts"][str(seed)], result["cold"][str(seed)] = facts, cold
         jobs: dict[str, Callable[[], dict]] = {"oracle": lambda: warm_row("", split, {}, 1, utility)}  # noqa: B023
         for name, (model, given) in variants(features).items():
             jobs[name] = lambda m=model, g=given: warm_row(m, split, g, budget)  # noqa: B023
-        todo = [n for n in jobs if str(seed) not in result["rows"].get(n, {}) and (not wanted or n in wanted)]
+        done = {name for name, by in file.content["rows"].items() if str(seed) in by}
+        todo = [name for name in jobs if name not in done and (not wanted or name in wanted)]
         for name in tqdm(todo, desc=f"draw {seed}", leave=False):
-            result["rows"].setdefault(name, {})[str(seed)] = jobs[name]()
-            write_json(out, result)
-    result["summary"] = summary(result)
-    write_json(out, result)
+            row = jobs[name]()
+            with file.update() as result:
+                result["rows"].setdefault(name, {})[str(seed)] = row
+    with file.update() as result:
+        result["meta"] |= about
+        result["summary"] = summary(result)
     return result
 
 
@@ -227,24 +229,21 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"best_multimodal": best, "means": means, "differences": differences, "seconds": round(seconds, 1)}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line of the ladder."""
-    import sys
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of the ladder: settings tried for each model (--budget), only some rows by name (--rows)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
 
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="python -m utils.data.ladder", description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="sticker_shop", help="a folder with raw/ and truth/")
-    parser.add_argument("--seeds", default="0,1,2,3,4", help="draws of the simulator")
-    parser.add_argument("--budget", type=int, default=4, help="settings tried on validation, the same number for all")
-    parser.add_argument("--rows", default="", help="only these rows, by name")
-    parser.add_argument("--json", type=Path, required=True, help="result file; an unfinished one is resumed")
-    options = parser.parse_args(given)
-    torch.set_num_threads(1)
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    result = run(options.dataset, seeds, options.budget, options.json, given, options.rows)
-    for name, values in result["summary"]["means"].items():
-        print(f"{name:28s} recall@20 {values['recall@20'][0]:.4f}  ndcg@20 {values['ndcg@20'][0]:.4f}")
+    def study(options: argparse.Namespace) -> None:
+        torch.set_num_threads(1)
+        result = run(options.dataset, options.seeds, options.budget, options.json, given, options.rows)
+        for name, values in result["summary"]["means"].items():
+            print(f"{name:28s} recall@20 {values['recall@20'][0]:.4f}  ndcg@20 {values['ndcg@20'][0]:.4f}")
+
+    return run_study(
+        "utils.data.ladder", study, given, about=__doc__.splitlines()[0], dataset="sticker_shop", seeds="0,1,2,3,4",
+        budget=4, rows="",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

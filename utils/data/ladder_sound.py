@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from utils.data.ladder import compare, content, draw, only_has_sound
 from utils.data.split import split_dataset
-from utils.files import write_json
+from utils.stored import ResultFile, meta
 
 MODELS = ("freedom", "vbpr", "itemknn_multimodal")
 WITHOUT, ALL = "without audio", "all"
@@ -45,7 +45,6 @@ def variants(features: Mapping[str, Any]) -> dict[str, dict]:
 
 def run(ladder: Path, out: Path, command: list[str], models: tuple[str, ...] = MODELS) -> dict[str, Any]:
     """Fill the rows for all draws of the ladder and write ``out`` after each draw; returns its content."""
-    from utils.benchmark import meta
     from utils.evaluation import evaluate
     from utils.features.prepared import load_features
     from utils.training import fit
@@ -69,14 +68,16 @@ def run(ladder: Path, out: Path, command: list[str], models: tuple[str, ...] = M
                     "per_user": [round(float(v), 4) for v in report.per_user["recall@20"]],
                 }
     pairs = [(f"{name} {ALL}", f"{name} {other}") for name in models for other in list(variants(features))[1:]]
-    about = meta([]) | {"command": " ".join(["python -m utils.data.ladder_sound", *command])}
-    result = {
-        "meta": about | {"shop": tuned["meta"]["shop"], "seconds": round(time.perf_counter() - start, 1)},
-        "means": {n: round(float(np.mean([r["test"]["recall@20"] for r in by.values()])), 5) for n, by in rows.items()},
-        "differences": [compare(rows, left, right) for left, right in pairs],
-        "n_users": int(sum(len(r["per_user"]) for r in rows[f"{models[0]} {ALL}"].values())),
-    }
-    write_json(out, result)
+    about = meta() | {"command": " ".join(["python -m utils.data.ladder_sound", *command])}
+    with ResultFile(out).update() as result:
+        result |= {
+            "meta": about | {"shop": tuned["meta"]["shop"], "seconds": round(time.perf_counter() - start, 1)},
+            "means": {
+                n: round(float(np.mean([r["test"]["recall@20"] for r in by.values()])), 5) for n, by in rows.items()
+            },
+            "differences": [compare(rows, left, right) for left, right in pairs],
+            "n_users": int(sum(len(r["per_user"]) for r in rows[f"{models[0]} {ALL}"].values())),
+        }
     return result
 
 
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m utils.data.ladder_sound", description=__doc__.splitlines()[0])
     parser.add_argument("--ladder", type=Path, default=Path("data/results/sticker_shop_ladder.json"))
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--json", "--out", type=Path, required=True)
     options = parser.parse_args(given)
     torch.set_num_threads(1)
     for row in run(options.ladder, options.json, given)["differences"]:

@@ -19,10 +19,10 @@ import pandas as pd
 from utils.data.load import load_dataset
 from utils.data.planted import truth
 from utils.data.sticker_shop import LANGUAGES, LONGEST_SIDE, PACKAGE, SAMPLE_RATE, VERSION
-from utils.files import ROOT, atomic_path, write_json
+from utils.files import ROOT, atomic_path
+from utils.stored import RESULTS, ResultFile, markdown_rows, meta
 
 SHOP = ROOT / "data" / "sticker_shop"
-RESULTS = ROOT / "data" / "results"
 PROBE, LADDER = RESULTS / "sticker_shop_probe.json", RESULTS / "sticker_shop_ladder.json"
 SOUND = RESULTS / "sticker_shop_sound.json"
 TASTES = ("topic", "looks", "colour", "shape", "sound")
@@ -43,7 +43,6 @@ def probe(out: Path, command: list[str]) -> dict[str, Any]:
 
     The majority is that of the items that the encoder sees (audio: the sounding ones), so it differs by modality.
     """
-    from utils.benchmark import meta
     from utils.features import extract
     from utils.features.probe import frequent, linear_probe, majority
 
@@ -59,15 +58,10 @@ def probe(out: Path, command: list[str]) -> dict[str, Any]:
             accuracy = linear_probe(features, labels)
             row = {"modality": modality, "encoder": encoder, "taste": taste, "accuracy": round(accuracy, 4)}
             rows.append(row | {"majority": round(majority(labels), 4), "items": int((labels != "").sum())})
-    about = meta([]) | {"command": " ".join(["python -m utils.data.shop_card", *command])}
-    result = {"meta": about | {"seconds": round(time.perf_counter() - start, 1)}, "rows": rows}
-    write_json(out, result)
-    return result
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in frame.to_numpy()])
+    about = meta() | {"command": " ".join(["python -m utils.data.shop_card", *command])}
+    with ResultFile(out).update() as content:
+        content |= {"meta": about | {"seconds": round(time.perf_counter() - start, 1)}, "rows": rows}
+    return content
 
 
 def probe_table(result: dict[str, Any]) -> str:
@@ -78,7 +72,7 @@ def probe_table(result: dict[str, Any]) -> str:
     wide = wide.reindex(pd.MultiIndex.from_tuples(ENCODERS))[list(TASTES)]
     wide.insert(0, "encoder", [f"`{encoder}`" for _, encoder in wide.index])
     wide.insert(0, "modality", [modality for modality, _ in wide.index])
-    return _markdown(wide)
+    return markdown_rows(wide.columns, wide.to_numpy(), wide=True)
 
 
 def ladder_table(result: dict[str, Any]) -> str:
@@ -90,7 +84,7 @@ def ladder_table(result: dict[str, Any]) -> str:
         return f"{pair[0]:.3f} ± {pair[1]:.3f}"
 
     rows = [[name, *(cell(means[name][metric]) for metric in ("recall@20", "ndcg@20"))] for name in order]
-    return _markdown(pd.DataFrame(rows, columns=["row", "Recall@20", "nDCG@20"]))
+    return markdown_rows(["row", "Recall@20", "nDCG@20"], rows, wide=True)
 
 
 def difference_table(differences: list[dict[str, Any]]) -> str:
@@ -104,7 +98,7 @@ def difference_table(differences: list[dict[str, Any]]) -> str:
         ]
         for d in differences
     ]
-    return _markdown(pd.DataFrame(rows, columns=["difference", "mean", "95 % interval over users", "draws above 0"]))
+    return markdown_rows(["difference", "mean", "95 % interval over users", "draws above 0"], rows, wide=True)
 
 
 def cold_table(result: dict[str, Any]) -> str:
@@ -112,7 +106,7 @@ def cold_table(result: dict[str, Any]) -> str:
     frame = pd.DataFrame([{"row": r, **v} for by in result["cold"].values() for r, v in by.items()])
     mean = frame.groupby("row", sort=False)[["full", "among"]].mean()
     rows = [[name, f"{full:.3f}", f"{among:.3f}"] for name, (full, among) in zip(mean.index, mean.to_numpy())]
-    return _markdown(pd.DataFrame(rows, columns=["row", "all items compete", "among cold items"]))
+    return markdown_rows(["row", "all items compete", "among cold items"], rows, wide=True)
 
 
 def facts_table() -> str:
@@ -136,7 +130,7 @@ def facts_table() -> str:
         ("interactions with a review", f"{reviews:.0%}"),
         ("folder", f"{size:.1f} MB"),
     ]
-    return _markdown(pd.DataFrame(rows, columns=["what", "how many"]))
+    return markdown_rows(["what", "how many"], rows, wide=True)
 
 
 _CARD = """The shoppers of the Sticker Shop are simulated: pictures, words and sounds are real, every interaction, rating and review is drawn from planted tastes.
