@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from utils.files import atomic_path
+from utils.models import MODELS
 from utils.stored import markdown_rows
 
 SHOWN = {
@@ -30,12 +31,10 @@ def seeds_of(content: dict[str, Any]) -> dict[str, list[int]]:
 
 def frame(content: dict[str, Any], part: str = "test") -> pd.DataFrame:
     """Return mean and std over seeds: index model, columns (metric, "mean" | "std"), ordered by the course's models."""
-    from utils.models import ORDER
-
     rows = pd.DataFrame(content["rows"])
     rows = rows[rows["split"] == part]
     table = rows.groupby(["model", "metric"])["value"].agg(["mean", "std"]).unstack("metric").swaplevel(axis=1)
-    order = [name for name in ORDER if name in table.index]
+    order = [name for name in MODELS if name in table.index]
     return table.loc[order + [name for name in table.index if name not in order]]
 
 

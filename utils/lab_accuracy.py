@@ -26,10 +26,6 @@ from utils.studies_inputs import facts, feature_key, graph_key, load
 CUTOFFS = (10, 20)
 DEVICES = ("cpu", "cuda", "mps")
 SELECT = "recall@20"  # on the validation part; the test part is ranked once, when the model is final
-MODELS = (
-    "random,mostpop,itemknn,itemknn_content,itemknn_multimodal,bpr,lightgcn,ngcf,"
-    "vbpr,deepstyle,ngcf_m,mmgcn,grcn,lattice,slmrec,bm3,freedom,mgcn,lgmrec"
-)
 
 
 # ---- one run ----

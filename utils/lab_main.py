@@ -12,7 +12,8 @@ from pathlib import Path
 
 from utils.commands import Parser, add_options
 from utils.errors import CourseError
-from utils.lab_accuracy import MODELS, accuracy
+from utils.lab_accuracy import accuracy
+from utils.models import MODELS
 
 
 def parser() -> Parser:
@@ -21,7 +22,7 @@ def parser() -> Parser:
     commands = main_parser.add_subparsers(dest="what", required=True)
     accurate = commands.add_parser("accuracy", help="train models on one dataset and judge them")
     add_options(accurate, dataset="sticker_shop", seeds="0,1,2")
-    accurate.add_argument("--models", default=MODELS, help="file names of utils/models, separated by commas")
+    accurate.add_argument("--models", default=",".join(MODELS), help="file names of utils/models, separated by commas")
     accurate.add_argument("--strategy", default="", help="split; default: the given one, else random per user")
     accurate.add_argument(
         "--budget", type=int, default=1, help="settings to try on validation, the same number for all"

@@ -13,11 +13,12 @@ import pandas as pd
 
 from utils import course, measured
 from utils.files import ROOT, atomic_path
+from utils.models import MODELS
 from utils.stored import BENCHMARKS, MODEL_NAMES, RESULTS, load, markdown, table
 
 RECORDS = ROOT / "tests" / "records"
 # On Amazon Baby only the item graphs of image and text are at hand: these models run on them, or without content.
-ON_GRAPHS = ("random", "mostpop", "itemknn", "itemknn_content", "bpr", "lightgcn", "ngcf", "lattice", "freedom", "mgcn")
+ON_GRAPHS = [name for name, model in MODELS.items() if not model.uses_features or "item_graphs" in model.DEFAULTS]
 
 
 def course_map() -> str:

@@ -31,6 +31,7 @@ from utils import lab_naive as naive
 from utils import speed_peers as peers
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path
+from utils.models import MODELS, TrainedRecommender, make_model
 from utils.speed_data import synthetic
 from utils.stored import ResultFile, markdown_rows, merge_rows, meta, peak_mb
 
@@ -50,9 +51,9 @@ LIMIT = 7200  # seconds for one subprocess of the growth tasks
 BARS = {"evaluation": 1 / 4, "sampling": 1 / 6, "bpr": 1 / 2.5, "lightgcn": 1 / 2, "vbpr": 1 / 2, "freedom": 1 / 3}
 BARS |= {"bm3": 1 / 5, "lattice": 1 / 15, "implicit-evaluation": 1 / 2, "recbole-evaluation": 1 / 8}
 BARS |= {"recbole-bpr": 1 / 2, "recbole-lightgcn": 1 / 2, "cornac-vbpr": 1 / 1.3}
-PAIRED = ("bpr", "lightgcn", "vbpr", "freedom", "bm3", "lattice")
-ALONE = ("ngcf", "ngcf_m", "deepstyle", "mmgcn", "grcn", "lgmrec", "mgcn", "slmrec")
-COUNTED = ("itemknn", "itemknn_content")
+PAIRED = ("bpr", "lightgcn", "vbpr", "freedom", "bm3", "lattice")  # those that have a twin in naive mode
+TRAINED = [name for name, model in MODELS.items() if issubclass(model, TrainedRecommender)]
+BUILT = [name for name, model in MODELS.items() if name not in TRAINED and model.DEFAULTS]  # neighbours: no epochs
 PEERS = ("implicit-evaluation", "recbole-evaluation", "recbole-evaluation-blocks", "recbole-bpr", "recbole-lightgcn",
          "cornac-vbpr", "implicit-bpr", "cornac-bpr")  # fmt: skip
 RECALL = ("recall-implicit", "recall-cornac")
@@ -79,8 +80,6 @@ class Bench:
         return self.data[0]
 
     def model(self, name: str, features: dict | None = None, **settings: Any) -> Any:
-        from utils.models import MODELS, make_model
-
         known = {key: value for key, value in settings.items() if key in MODELS[name].DEFAULTS}
         return make_model(name, self.split, self.data[1] if features is None else features, **known)
 
@@ -360,15 +359,12 @@ def grown(task: str, unit: float, threads: int) -> dict[str, Any]:
 
 def all_tasks(quick: bool) -> list[str]:
     """Every task, the ones with a bar first."""
-    from utils.models import MODELS, TrainedRecommender
-
-    trained = [name for name, model in MODELS.items() if issubclass(model, TrainedRecommender)]
-    paired = ["evaluation", "sampling", *(name for name in PAIRED if name in MODELS)]
-    alone = [name for name in ALONE if name in MODELS]
+    paired = ["evaluation", "sampling", *PAIRED]
     scales = SCALES[:2] if quick else SCALES
     prices = [f"habits:{name}" for name in paired if name != "sampling"]
-    growths = [f"growth:{name}:{n}" for n in scales for name in trained]
-    return [*paired, *PEERS, *RECALL, *alone, *COUNTED, *prices, *growths]
+    growths = [f"growth:{name}:{n}" for n in scales for name in TRAINED]
+    alone = [name for name in TRAINED if name not in PAIRED]
+    return [*paired, *PEERS, *RECALL, *alone, *BUILT, *prices, *growths]
 
 
 def measure(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
@@ -380,9 +376,9 @@ def measure(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
         return to_recall(bench, task)
     if task in PEERS:
         return against_peer(bench, task, repeats)
-    if task in COUNTED:
+    if task in BUILT:
         return counted(bench, task, repeats)
-    if task in ALONE:
+    if task in TRAINED and task not in PAIRED:
         return {"rival": None, **alternate(bench.epoch(task), None, repeats)}
     return against_naive(bench, task, repeats)
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from utils.errors import CourseError
 from utils.files import ROOT, atomic_path, write_json
+from utils.models import MODELS
 
 RESULTS = ROOT / "data" / "results"
 # Result file -> how tables call the dataset; every model that a dataset's content allows is run on each.
@@ -29,27 +30,7 @@ BENCHMARKS = {
     "benchmark_tiktok": "TikTok",
     "benchmark_amazon_baby": "Amazon Baby",
 }
-MODEL_NAMES = {
-    "random": "Random",
-    "mostpop": "Popularity",
-    "itemknn": "ItemKNN",
-    "itemknn_content": "Content kNN",
-    "itemknn_multimodal": "ItemKNN + content",
-    "bpr": "BPR-MF",
-    "lightgcn": "LightGCN",
-    "ngcf": "NGCF",
-    "vbpr": "VBPR",
-    "deepstyle": "DeepStyle",
-    "ngcf_m": "NGCF-M",
-    "mmgcn": "MMGCN",
-    "grcn": "GRCN",
-    "lattice": "LATTICE",
-    "slmrec": "SLMRec",
-    "bm3": "BM3",
-    "freedom": "FREEDOM",
-    "mgcn": "MGCN",
-    "lgmrec": "LGMRec",
-}
+MODEL_NAMES = {name: model.title for name, model in MODELS.items()}  # in the order of every table
 
 
 # ---- where figures come from ----
