@@ -206,7 +206,9 @@ def _long_list(mine) -> str | None:
         return None
     if sorted(answer) == sorted(right):
         return "right for a short list, but a longer one is in the wrong order: np.argpartition finds the best, it does not sort."
-    return f"right for a short list, but not for {n_places} places of {2 * n_places} items, where item {taken} is taken."
+    return (
+        f"right for a short list, but not for {n_places} places of {2 * n_places} items, where item {taken} is taken."
+    )
 
 
 @exercise(bonus=True)
