@@ -16,8 +16,6 @@ from utils.features.imagetext import (
 )
 from utils.files import ROOT
 
-torch.set_num_threads(1)
-
 
 def features(modality, matrix, names=None, mask=None):
     names = [f"i{row}" for row in range(len(matrix))] if names is None else names

@@ -9,6 +9,7 @@ import numpy as np
 import processors
 import pytest
 import recorded
+import torch
 from processors import Processor, environment, not_as_asked, parse_runs, switched_off
 
 # what numpy 2.4, and numpy 1.26, report on a server of 2024, on a laptop of 2014, on one of 2008, and on an ARM machine
@@ -117,6 +118,15 @@ def test_a_run_that_fails_fails_the_command(tmp_path):
     assert answer.returncode == 1, answer.stderr
     assert answer.stdout.rstrip().endswith("2 runs, 1 failed: highest, 1 thread")
     assert "--- highest, 2 threads: ok" in answer.stdout
+
+
+AT_START = torch.get_num_threads()
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_test_that_sets_the_threads_does_not_set_them_for_the_next(turn):
+    assert torch.get_num_threads() == AT_START
+    torch.set_num_threads(AT_START + 1)
 
 
 # --- recorded numbers ---
