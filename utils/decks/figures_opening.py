@@ -134,7 +134,7 @@ def two_users() -> tuple[str, str]:
 
     split = _random_split()
     clicks = split.matrix("train")
-    users = np.argsort(-np.diff(clicks.indptr), kind="stable")[[10, 40]]
+    users = np.argsort(-np.diff(clicks.indptr), kind="stable")[[10, 45]]
     rows, shown = {}, {}
     for kind, model in {"popular": make_model("mostpop", split), "personal": make_model("itemknn", split)}.items():
         for letter, user in zip("AB", users):
