@@ -57,21 +57,22 @@ SWITCHES = {
 NUMPY_SWITCH = "NPY_DISABLE_CPU_FEATURES"
 CAPABILITY = {"lowest": ("DEFAULT",), "avx2": ("AVX2",)}
 
-PROBE = """
-import json
-import numpy, scipy.linalg, torch
-from threadpoolctl import threadpool_info
+NUMPY_PROBE = """
+import json, numpy
 core = getattr(numpy, "_core", None) or numpy.core
 features, dispatch = core._multiarray_umath.__cpu_features__, core._multiarray_umath.__cpu_dispatch__
-print(json.dumps({
-    "numpy": [name for name in dispatch if features.get(name)],
-    "avx2": bool(features.get("AVX2")),
+found = {"numpy": [name for name in dispatch if features.get(name)], "avx2": bool(features.get("AVX2"))}
+"""
+PROBE = """
+import scipy.linalg, torch
+from threadpoolctl import threadpool_info
+found.update({
     "torch": torch.backends.cpu.get_cpu_capability(),
     "threads": torch.get_num_threads(),
     "libraries": [
         f"{pool['internal_api']} {pool.get('architecture') or ''} {pool['num_threads']}" for pool in threadpool_info()
     ],
-}))
+})
 """
 
 
@@ -117,17 +118,16 @@ def environment(level: str, threads: int, processor: Processor, inherited: Mappi
     return result | {"PYTHONHASHSEED": str(threads)}  # so that the order of a set of words differs between the runs
 
 
-def probe(variables: Mapping[str, str]) -> dict:
+def probe(variables: Mapping[str, str], code: str = NUMPY_PROBE + PROBE) -> dict:
     """Start Python with these variables and return what numpy, torch and the libraries below them chose."""
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROBE], env=dict(variables), capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-W", "error::ImportWarning", "-c", code + "print(json.dumps(found))"]
+    answer = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=True)
     return json.loads(answer.stdout)
 
 
 def this_processor() -> Processor:
     """Look at the processor with every switch left out."""
-    found = probe(environment("highest", 1, Processor(platform.machine(), (), False), os.environ))
+    found = probe(environment("highest", 1, Processor(platform.machine(), (), False), os.environ), NUMPY_PROBE)
     return Processor(platform.machine(), tuple(found["numpy"]), found["avx2"])
 
 
