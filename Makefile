@@ -4,6 +4,7 @@
 # make slides   the decks: build/slides/<part>.html, .pdf and _notes.pdf (ONLY=1.3)     make quiz     build/quiz/<part>.html
 # make site     build/site: all pages for the web (links checked)          make handouts cheat sheet, glossary, reading list
 # make standalone   every notebook alone, as in Colab, then without network (about 15 minutes)
+# make processors   the tests as on an old processor and as on this one, one and two threads (no notebooks)
 # PYTHON=python3.12   FAST=1   ONLY=03   DATASET=name-or-folder   FORCE=1   pass through
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -13,12 +14,15 @@ BIN := .venv/bin
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: course test env lab live slides quiz handouts site standalone record clean
+.PHONY: course test processors env lab live slides quiz handouts site standalone record clean
 course: env
 	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
 
 test: env
 	@$(BIN)/python -m pytest $(ARGS)
+
+processors: env
+	@$(BIN)/python tests/processors.py $(if $(ONLY),--notebooks "$(ONLY)") $(ARGS)
 
 env:
 	@"$(PYTHON)" -m utils.environment

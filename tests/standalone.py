@@ -22,6 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from recorded import outside
+
 ROOT = Path(__file__).resolve().parents[1]
 GIT = ["git", "-c", "user.name=course", "-c", "user.email=course@course.invalid", "-c", "core.autocrlf=false"]
 
@@ -124,16 +126,7 @@ def different(course: Path, number: str) -> list[str]:
     """Compare the record that the notebook wrote in its own course folder with the one that is checked in."""
     fresh = json.loads((course / "build" / "records" / "fast" / f"{number}.json").read_text(encoding="utf-8"))
     stored = json.loads((course / "tests" / "records" / "fast" / f"{number}.json").read_text(encoding="utf-8"))
-    wrong = []
-    for name, entry in stored["values"].items():
-        value = fresh["values"].get(name, {}).get("value")
-        tolerance = entry["tolerance"]
-        if tolerance is None:
-            continue
-        same = value == entry["value"] if isinstance(value, str) else abs(value - entry["value"]) <= tolerance
-        if not same:
-            wrong.append(f"{name} is {value}, recorded {entry['value']} within {tolerance}")
-    return wrong
+    return outside(fresh["values"], stored["values"])
 
 
 def state(folder: Path) -> dict[str, float]:

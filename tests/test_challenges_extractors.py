@@ -156,10 +156,13 @@ def test_vnpr_two_towers_can_win_by_a_constant_and_one_tower_cannot():
     for towers, cheated in ((2, True), (1, False)):
         m = vnpr(towers)
         before = m.loss(USERS, POS, NEG).item()
-        lists = m.score(range(4)).argsort(1)
+        scores = m.score(range(4))
         with torch.no_grad():
             m.towers[0][-1].bias += 50
-        assert torch.equal(m.score(range(4)).argsort(1), lists)  # no list has changed
+        moved = m.score(range(4)) - scores
+        assert moved.min() > 20 and torch.allclose(
+            moved, moved[0, 0], atol=1e-4
+        )  # all by the same: no list has changed
         assert (m.loss(USERS, POS, NEG).item() < before - 0.1) == cheated
 
 

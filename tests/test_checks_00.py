@@ -208,6 +208,16 @@ def not_sorted(scores, taken, k):
     return np.argpartition(np.where(np.isin(np.arange(len(scores)), taken), np.inf, -scores), k)[:k]
 
 
+def not_sorted_in_torch(scores, taken, k):
+    return torch.tensor(scores).index_fill(0, torch.as_tensor(taken), -torch.inf).topk(k, sorted=False).indices
+
+
+def sorted_up_to_256_places(scores, taken, k):
+    """What np.argpartition returns where the processor sorts 256 places at once, written out for all of them."""
+    best = top_k(scores, taken, k)
+    return np.concatenate([best[start : start + 256] for start in range(0, k, 256)][::-1])
+
+
 # ---- bonus ----
 
 
@@ -305,6 +315,8 @@ WRONG = {
         one_too_many: "4 places",
         first_place_skipped: "skip the best",
         not_sorted: "wrong order",
+        not_sorted_in_torch: "wrong order",
+        sorted_up_to_256_places: "np.argpartition finds the best",
         scores_and_places: "scores and positions",
     },
     checks.reason_item: {

@@ -150,8 +150,13 @@ def ties(gates, top):
 
 
 def by_plain_ranks(gates, top):
-    ranks, n = np.argsort(np.argsort(gates)) + 1, top.sum()
+    """Rank without a thought for equal gates: the earlier one gets the lower rank."""
+    ranks, n = np.argsort(np.argsort(gates, kind="stable")) + 1, top.sum()
     return (ranks[top].sum() - n * (n + 1) / 2) / (n * (~top).sum())
+
+
+def by_plain_ranks_from_the_end(gates, top):
+    return by_plain_ranks(gates[::-1], top[::-1])
 
 
 def row_by_row(gates, top):
@@ -169,6 +174,7 @@ APART = {
     "with the mean of the others": lambda g, t: (g[t] > g[~t].mean()).mean(),
     "row by row": row_by_row,
     "same rank": by_plain_ranks,
+    "equal gates need the same rank": by_plain_ranks_from_the_end,
     "is one number": lambda g, t: beaten(g, t).mean(axis=1),
     "the share is": lambda g, t: 0.123,
 }

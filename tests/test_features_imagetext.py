@@ -16,8 +16,6 @@ from utils.features.image_text import (
 )
 from utils.files import ROOT
 
-torch.set_num_threads(1)
-
 
 def features(modality, matrix, names=None, mask=None):
     names = [f"i{row}" for row in range(len(matrix))] if names is None else names
@@ -93,9 +91,12 @@ def test_both_directions_are_told_apart():
     assert table.loc["text to image", "R@1"] == np.mean(similar.argmax(axis=0) == range(3))
 
 
-def test_equal_vectors_gain_nothing():
-    table = retrieval(np.ones((9, 3)), np.ones((9, 3)))
-    assert (table["R@1"].iloc[:2] == 0).all() and (table["median rank"] == 5).all()
+@pytest.mark.parametrize("n, dim", [(9, 3), (33, 64), (101, 32), (250, 129)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_vectors_gain_nothing(n, dim, dtype):
+    one = np.random.default_rng(n).normal(size=(1, dim)).astype(dtype)
+    table = retrieval(np.repeat(one, n, axis=0), np.repeat(-one, n, axis=0))
+    assert (table["R@1"].iloc[:2] == 0).all() and (table["median rank"] == (n + 1) / 2).all()
 
 
 def test_retrieval_refuses_what_is_no_pairs():

@@ -286,7 +286,8 @@ def test_lgmrec_has_noise_in_training_only():
     assert loss_of(model) != loss_of(model)
     assert np.array_equal(scores_of(model), before) and model.training
     one, two = make_model("lgmrec", SPLIT, FEATURES), make_model("lgmrec", SPLIT, FEATURES)
-    assert np.array_equal(one.score([0, 1]).numpy(), two.score([0, 1, 2, 3]).numpy()[:2])
+    # a product of two rows and one of four may differ in the last bits; noise moves scores a thousand times as much
+    assert np.allclose(one.score([0, 1]).numpy(), two.score([0, 1, 2, 3]).numpy()[:2], atol=1e-6)
 
 
 # ---- all three ----

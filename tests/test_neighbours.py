@@ -26,6 +26,10 @@ def test_nearest_items_equal_a_loop_and_skip_self_and_missing():
 
 def test_equal_cosines_are_ordered_by_item_id():
     assert nearest_items(np.ones((4, 2)), 2).tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
+    for n, dim in ((37, 64), (101, 33), (250, 129)):
+        row = np.random.default_rng(n).normal(size=(1, dim))
+        found = nearest_items(np.repeat(row, n, axis=0), 3)
+        assert found[4:].tolist() == [[0, 1, 2]] * (n - 4)
 
 
 def test_shared_label_by_hand():

@@ -114,6 +114,11 @@ def test_the_matrix_has_three_systems_and_the_pythons_of_pyproject():
     assert min((python for _, python in pairs), key=lambda v: int(v.split(".")[1])) == lowest
 
 
+def test_every_push_tries_the_instruction_sets():
+    runs = [step["run"] for step in load(FOLDER / "tests.yml")["jobs"]["processors"]["steps"] if "run" in step]
+    assert runs == ["make processors PYTHON=python"]
+
+
 def test_the_site_is_published_only_when_it_is_complete():
     workflow = load(FOLDER / "site.yml")
     runs = [step["run"] for step in workflow["jobs"]["build"]["steps"] if "run" in step]

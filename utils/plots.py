@@ -292,7 +292,8 @@ def feature_map(
         raise CourseError(f"Only {mask.sum()} items have this modality; a map needs at least three.")
     points, names = _two_dimensions(matrix[mask], method, seed)
     words = np.array([""] * len(points)) if labels is None else np.asarray(labels, dtype=str)[mask]
-    common = pd.Series(words[words != ""]).value_counts(sort=True).index[:max_labels].tolist()
+    counts = pd.Series(words[words != ""]).value_counts(sort=False)
+    common = counts.sort_values(ascending=False, kind="stable").index[:max_labels].tolist()
     fig = Figure(figsize=(10, 7.2), layout="constrained")
     ax = fig.subplots()
     rest = ~np.isin(words, common)

@@ -30,7 +30,9 @@ def spread_users(dataset: Any, n_users: int = 6) -> np.ndarray:
     times = dataset.interactions.groupby("user_id")["timestamp"].agg(["min", "max", "size"])
     usual = times["size"].between(times["size"].median(), max(times["size"].median() * 2, 1))
     times = times[usual] if usual.sum() >= n_users else times
-    long = times[(times["max"] - times["min"]) >= (times["max"] - times["min"]).quantile(0.7)].sort_values("max")
+    long = times[(times["max"] - times["min"]) >= (times["max"] - times["min"]).quantile(0.7)].sort_values(
+        "max", kind="stable"
+    )
     places = np.linspace(0.05, 0.98, n_users - 1) * (len(long) - 1)
     chosen = long.index.to_numpy()[np.unique(places.round().astype(int))]
     return np.append(chosen, times["min"].drop(chosen).idxmax())

@@ -47,7 +47,7 @@ def _colour_strip(ax: Axes, histogram: np.ndarray, most: int = 6) -> None:
     """The largest cells of a histogram as a strip, each as wide as its share and in the colour of its centre."""
     bins = round(len(histogram) ** (1 / 3))
     start = 0.0
-    for cell in np.argsort(-histogram)[:most]:
+    for cell in np.argsort(-histogram, kind="stable")[:most]:
         rgb = (np.array([cell // bins**2, cell // bins % bins, cell % bins]) + 0.5) / bins
         ax.barh(0, histogram[cell], 1, left=start, color=rgb)
         start += histogram[cell]

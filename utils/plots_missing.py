@@ -123,7 +123,7 @@ def present_share(groups: pd.Series, present: np.ndarray, modality: str, *, titl
         groups: (n_items,) words, for example the category; present: (n_items,) bool.
     """
     counts = pd.DataFrame({"group": np.asarray(groups), "present": present}).groupby("group")["present"]
-    table = counts.agg(["sum", "size"]).sort_values("size")
+    table = counts.agg(["sum", "size"]).sort_values("size", kind="stable")
     fig = Figure(figsize=(10, 1.4 + 0.32 * len(table)), layout="constrained")
     ax = fig.subplots()
     ax.barh(table.index, table["size"], color="white", edgecolor="#6E6E6E", label=f"no {modality}")

@@ -289,7 +289,7 @@ def winners(values: pd.DataFrame) -> pd.Series:
             for other in rivals:
                 ties = np.convolve(ties, [below[other], at[other]])
             share[name] += at[name] * float((ties / (1 + np.arange(len(ties)))).sum())
-    return pd.Series(share).sort_values(ascending=False)
+    return pd.Series(share).sort_values(ascending=False, kind="stable")
 
 
 def detectable(diff: Any, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -399,7 +399,7 @@ def best_two(rows: pd.DataFrame, metric: str = "recall@20") -> pd.DataFrame:
     found = {}
     valid, test = means(rows, [metric], "valid")[metric], rows[(rows["split"] == "test") & (rows["metric"] == metric)]
     for dataset in valid.index.unique("dataset"):
-        order = valid[dataset].sort_values(ascending=False).index
+        order = valid[dataset].sort_values(ascending=False, kind="stable").index
         if len(order) < 2:
             continue
         own = test[test["dataset"] == dataset].groupby("model")["value"].agg(["mean", "std", "count"])

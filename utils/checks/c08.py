@@ -273,12 +273,11 @@ def leaking_reviews(mine: Callable[..., np.ndarray]) -> str | None:
 # ---- bonus ----
 
 
-def _separations(gates: np.ndarray, top: np.ndarray) -> dict[str, float]:
-    """The right separation (key "") and what each known mistake makes of the same gates."""
+def _separations(gates: np.ndarray, top: np.ndarray) -> dict[str, float | np.ndarray]:
+    """The right separation (key "") and what each known mistake makes of the same gates: one number, or any of several."""
     high, low = gates[top], gates[~top]
     above, equal = (high[:, None] > low).sum(), (high[:, None] == low).sum()
     n_pairs, n = len(high) * len(low), len(gates)
-    ranks = np.argsort(np.argsort(gates)) + 1
     return {
         "": (above + equal / 2) / n_pairs,
         "the other way round: count the pairs in which the 5-star edge has the larger gate.": 1
@@ -299,10 +298,10 @@ def _separations(gates: np.ndarray, top: np.ndarray) -> dict[str, float]:
         "you compare row by row: every 5-star edge meets every other one.": float(
             (high[: len(low)] > low[: len(high)]).mean()
         ),
-        "equal gates need the same rank, the mean of their places: a plain sort gives the first the lower one.": (
-            ranks[top].sum() - len(high) * (len(high) + 1) / 2
-        )
-        / n_pairs,
+        # a plain sort leaves equal gates in any order: it wins none of the tied pairs, some, or all
+        "equal gates need the same rank, the mean of their places: a plain sort gives one of them the lower one.": (
+            (above + np.arange(1, equal)) / n_pairs
+        ),
         "this runs from -1 to 1: asked for is the share of pairs, between 0 and 1.": 2 * (above + equal / 2) / n_pairs
         - 1,
         "this is a correlation: asked for is the share of pairs in the right order.": float(
@@ -333,13 +332,13 @@ def _separations(gates: np.ndarray, top: np.ndarray) -> dict[str, float]:
 @exercise(bonus=True)
 def stars_told_apart(mine: Callable[..., float]) -> str | None:
     """mine(gates, top) -> how often an edge of the group ``top`` has the larger gate, ties half (AUC)."""
-    gates = np.array([0.61, 0.44, 0.52, 0.70, 0.52, 0.39, 0.52, 0.66, 0.58, 0.44, 0.31])
+    gates = np.array([0.61, 0.44, 0.52, 0.70, 0.39, 0.52, 0.52, 0.66, 0.58, 0.44, 0.31])
     top = np.array([1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1], dtype=bool)
     answer = numbers(mine(gates.copy(), top.copy()), "share")
     if answer.size != 1:
         return f"the share of pairs is one number; you return shape {answer.shape}."
     known = _separations(gates, top)
     for sentence, value in known.items():
-        if np.isclose(float(answer.reshape(())), value):
+        if np.isclose(float(answer.reshape(())), value).any():
             return sentence or None
     return f"of {top.sum()} x {(~top).sum()} pairs the share is {known['']:.4f}, you return {float(answer.reshape(())):.4f}."

@@ -34,7 +34,13 @@ def _cold() -> tuple[Any, np.ndarray, int, np.ndarray, dict[str, np.ndarray]]:
     items /= np.linalg.norm(items, axis=1, keepdims=True)
     scores = items @ items[liked].mean(axis=0)
     chance = np.random.default_rng(SEED).choice(cold, size=7, replace=False)
-    return split, cold, user, liked, {"by content": cold[np.argsort(-scores[cold])][:7], "by chance": chance}
+    return (
+        split,
+        cold,
+        user,
+        liked,
+        {"by content": cold[np.argsort(-scores[cold], kind="stable")][:7], "by chance": chance},
+    )
 
 
 @figure
@@ -110,7 +116,7 @@ def two_users() -> tuple[str, str]:
 
     split = _random_split()
     clicks = split.matrix("train")
-    users = np.argsort(-np.diff(clicks.indptr))[[10, 40]]
+    users = np.argsort(-np.diff(clicks.indptr), kind="stable")[[10, 45]]
     rows, shown = {}, {}
     for kind, model in {"popular": make_model("mostpop", split), "personal": make_model("itemknn", split)}.items():
         for letter, user in zip("AB", users):

@@ -170,7 +170,7 @@ class Board:
         frame["p_holm"] = holm(pd.Series(p, dtype=float)).reindex(frame.index) if p else np.nan
         numeric = frame.columns[:-1]
         frame[numeric] = frame[numeric].astype(float)
-        return frame.sort_values("valid", ascending=False).rename_axis("model")
+        return frame.sort_values("valid", ascending=False, kind="stable").rename_axis("model")
 
 
 def blind(split: Any) -> Any:

@@ -100,13 +100,16 @@ def split_pairs(groups: np.ndarray, n_test: int, seed: int) -> tuple[np.ndarray,
 # --- Retrieval -------------------------------------------------------------------------------------------------------
 
 
+SAME = 1e-6  # cosines that differ by less are equal: a product gives equal vectors other last bits in other columns
+
+
 def ranks(queries: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Rank of target i for query i by cosine, 1 = best: (n,) float. Ties count half: equal vectors gain nothing."""
     queries = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
     targets = targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
     scores = queries @ targets.T
-    own = scores.diagonal()[:, None]
-    return 1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
+    lead = scores - scores.diagonal()[:, None]
+    return 1 + (lead > SAME).sum(axis=1) + ((np.abs(lead) <= SAME).sum(axis=1) - 1) / 2
 
 
 def retrieval(image_vectors: np.ndarray, text_vectors: np.ndarray, top_k: Sequence[int] = (1, 10)) -> pd.DataFrame:

@@ -225,4 +225,4 @@ def encode(
 def top_tags(wave: np.ndarray, top_k: int = 5) -> list[tuple[str, float]]:
     """Return the ``top_k`` most likely tags of a sound (n_samples,) at 16 kHz, with their probabilities."""
     scores = encode([patches(wave)], "taggram")[0]
-    return [(load_musicnn().tag_names[tag], float(scores[tag])) for tag in np.argsort(-scores)[:top_k]]
+    return [(load_musicnn().tag_names[tag], float(scores[tag])) for tag in np.argsort(-scores, kind="stable")[:top_k]]

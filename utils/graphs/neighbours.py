@@ -35,7 +35,8 @@ def nearest_items(matrix: np.ndarray, k: int, mask: np.ndarray | None = None) ->
     for item in np.flatnonzero(present):
         cosines = np.where(present, unit @ unit[item], -np.inf)
         cosines[item] = -np.inf
-        found[item] = np.argsort(-cosines, kind="stable")[:k]
+        # rounded, because a product gives equal rows other last bits in other places
+        found[item] = np.argsort(-cosines.round(9), kind="stable")[:k]
     return found
 
 
