@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from utils.data.oggfile import encode_vorbis
-from utils.data.sticker_shop import STAMPS, Stamp, build_content, make_picture, near_duplicates, read_stamps
+from utils.data.shop_content import STAMPS, Stamp, build_content, make_picture, near_duplicates, read_stamps
 from utils.errors import CourseError
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from utils.data import clean, load_dataset, truth
-from utils.data.sticker_shop import LANGUAGES, LONGEST_SIDE, categories, parse_texts
+from utils.data.shop_content import LANGUAGES, LONGEST_SIDE, categories, parse_texts
 from utils.files import ROOT
 
 SHOP = ROOT / "data" / "sticker_shop"

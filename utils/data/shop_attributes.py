@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from utils.data.pictures import dominant_colour
-from utils.data.sticker_shop import Content
+from utils.data.shop_content import Content
 from utils.errors import CourseError
 from utils.files import sha256
 

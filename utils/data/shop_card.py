@@ -18,7 +18,7 @@ import pandas as pd
 
 from utils.data.load import load_dataset
 from utils.data.planted import truth
-from utils.data.sticker_shop import LANGUAGES, LONGEST_SIDE, PACKAGE, SAMPLE_RATE, VERSION
+from utils.data.shop_content import LANGUAGES, LONGEST_SIDE, PACKAGE, SAMPLE_RATE, VERSION
 from utils.files import ROOT, atomic_path
 from utils.stored import RESULTS, ResultFile, markdown_rows, meta
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.data.sticker_shop import Stamp, make_picture
+from utils.data.shop_content import Stamp, make_picture
 
 N_REPEATED_ROWS = 180  # interactions that are in the log twice
 N_ROWS_ON_DIRT = 140  # interactions with items that cleaning drops
