@@ -1,5 +1,7 @@
 """requirements.txt and environment.yml ask for the same; `make env` is quiet when nothing changed, and loses no .venv."""
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import PurePath
 
 import pytest
 
@@ -29,6 +32,48 @@ def test_conda_and_pip_ask_for_the_same_versions():
     assert len(pip) > 20
     assert conda.pop("python") == ">=3.10,<3.14"
     assert {CONDA_NAMES.get(name, name): bound for name, bound in pip.items()} == conda
+
+
+# What an import is called where its package is called otherwise.
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4", "IPython": "ipython"}
+# Imported only where they are there: peers to compare with, encoders by name, GitHub's schema (with check-jsonschema).
+OPTIONAL = {"implicit", "recbole", "torchaudio", "jsonschema"}
+
+
+def imports(source: str) -> set[str]:
+    """The top-level packages that a module imports, inside its functions, too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def undeclared(sources: dict[str, str], declared: set[str]) -> list[str]:
+    own = {"utils", "tests", *(PurePath(name).stem for name in sources if name.startswith("tests"))}
+    outside = {(name, package) for name, text in sources.items() for package in imports(text) - own}
+    outside = {(name, package) for name, package in outside if package not in sys.stdlib_module_names | OPTIONAL}
+    return sorted(f"{name}: {package}" for name, package in outside if PACKAGES.get(package, package) not in declared)
+
+
+def code_of(path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+
+
+def test_every_import_is_declared():
+    paths = [path for room in ("utils", "tests", "notebooks") for path in (ROOT / room).rglob("*.*")]
+    sources = {str(p.relative_to(ROOT)): code_of(p) for p in paths if p.suffix in (".py", ".ipynb")}
+    declared = {name.replace("-", "_") for name in bounds((ROOT / "requirements.txt").read_text())}
+    declared |= {name.replace("_", "-") for name in declared}
+    assert len(sources) > 200 and undeclared(sources, declared) == []
+    assert undeclared({"a.py": "def f():\n    from attrs import define, field\n    import torch.nn"}, declared) == [
+        "a.py: attrs"
+    ]
 
 
 def test_a_matching_environment_calls_neither_pip_nor_the_network(tmp_path, monkeypatch):
