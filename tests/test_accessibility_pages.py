@@ -133,6 +133,7 @@ def test_the_cheat_sheet_has_every_model_and_every_metric():
         assert re.search(rf"<td>{words.get(metric, metric)}</td>", text, re.I), metric
 
 
+@pytest.mark.browser
 def test_the_cheat_sheet_fits_on_one_page(tmp_path):
     from utils.decks import browser
 

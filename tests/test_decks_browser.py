@@ -8,6 +8,7 @@ from utils.decks import browser, page, source
 from utils.decks.__main__ import build
 
 DECKS = [source.read(path) for path in source.paths()]
+pytestmark = pytest.mark.browser
 by_deck = pytest.mark.parametrize("deck", DECKS, ids=lambda deck: deck.part)
 
 

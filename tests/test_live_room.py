@@ -158,6 +158,7 @@ def test_the_extension_is_on_and_slides_answer(server):
         assert "jupyterlab-rise" in answer.read().decode("utf-8")
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
 def test_slides_and_saved_copy_in_a_browser(server):
     """RISE shows the live path only, with no request to another machine; the saved copy opens with one click in the lab."""

@@ -184,6 +184,7 @@ def shown(page, n):
     return page.locator("form").nth(n).locator(".why:visible").count()
 
 
+@pytest.mark.browser
 def test_page_marks_wrong_then_right_and_starts_again(opened):
     page, questions = opened("2.1"), quiz.load("2.1").questions
     check = page.locator("form").nth(0).locator("button[type=submit]")
@@ -204,6 +205,7 @@ def test_page_marks_wrong_then_right_and_starts_again(opened):
     assert page.locator("input:checked").count() == 0
 
 
+@pytest.mark.browser
 @by_part
 def test_right_answers_win_on_every_page(opened, part):
     page, questions = opened(part), quiz.load(part).questions
@@ -216,6 +218,7 @@ def test_right_answers_win_on_every_page(opened, part):
     assert page.inner_text("#score").startswith(f"{total} of {total} done, {total} right at the first try.")
 
 
+@pytest.mark.browser
 def test_keyboard_alone_is_enough(opened):
     page = opened("1.2")
     page.keyboard.press("Tab")  # the link to the index
@@ -228,6 +231,7 @@ def test_keyboard_alone_is_enough(opened):
     assert verdict(page, 0).startswith("Right.")
 
 
+@pytest.mark.browser
 def test_giving_up_shows_the_answer_and_counts_as_wrong(opened):
     page = opened("0")
     page.locator("form").nth(1).locator(".show").click()

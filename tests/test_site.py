@@ -126,6 +126,7 @@ def test_faults_are_named(tmp_path, markup, fault):
     assert (found == []) if fault is None else (len(found) == 1 and fault in found[0]), found
 
 
+@pytest.mark.browser
 def test_served_from_a_sub_folder_no_request_leaves_and_none_fails(build, monkeypatch):
     index = rooms.write_site(build)
     monkeypatch.undo()
