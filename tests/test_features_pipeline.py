@@ -21,6 +21,7 @@ from utils.features.shards import merge, read_matrix
 from utils.files import ROOT
 
 SLOW = """
+import os
 import time
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def factory():
     layer = torch.nn.Linear(64, 16)
 
     def encode(texts):
-        time.sleep({seconds})
+        time.sleep(float(os.environ.get("SECONDS_A_BATCH", 0)))
         x = torch.tensor([[float(ord(c) % 17) for c in (text * 64)[:64]] for text in texts])
         with torch.inference_mode():
             return layer(x).numpy()
@@ -193,12 +194,13 @@ def test_shards_in_any_order_give_the_bits_of_one_process(dataset, tmp_path, cou
 
 def environment(folder):
     paths = [str(ROOT), str(folder)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+            "SECONDS_A_BATCH": "0.25"}  # fmt: skip
 
 
 def test_two_processes_one_of_them_killed_and_resumed_give_the_same_bits(dataset, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "slow_encoder.py").write_text(SLOW.format(seconds=0.25), encoding="utf-8")
+    (tmp_path / "slow_encoder.py").write_text(SLOW, encoding="utf-8")
     arguments = ["extract", str(dataset.path), "--modality", "textual", "--encoder", "own:slow_encoder:factory"]
     arguments += ["--block", "1", "--quiet", "--out", str(tmp_path / "two")]
     start = [sys.executable, "-m", "utils.features", *arguments]
