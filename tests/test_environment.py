@@ -169,7 +169,10 @@ class Course:
         """Stop a call, and it alone, while its pip works; the pip goes on until ``hold`` is gone."""
         (self.root / "hold").touch()
         (self.root / "at-pip").unlink(missing_ok=True)
-        process = subprocess.Popen(self.command(python), cwd=self.root, stderr=subprocess.PIPE, text=True)
+        options = {"cwd": self.root, "stderr": subprocess.PIPE, "text": True}
+        # what a shell starts in the background ignores Ctrl-C, and so would its children
+        options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(self.command(python), **options)
         self.wait_for("at-pip")
         process.send_signal(how)
         if how != signal.SIGKILL:
@@ -345,6 +348,7 @@ def test_what_the_system_refuses_is_a_sentence(course):
     assert re.search(r"Cannot make \.venv: .*No such file.*gone.*try again", course.make("gone", code=1))
 
 
+@pytest.mark.slow
 def test_a_real_pip_and_a_wheel_on_this_disk(course):
     """Nothing is faked but the package: in the place of an older Python's environment, by venv and pip, without a network."""
     with zipfile.ZipFile(course.root / "tiny-1-py3-none-any.whl", "w") as wheel:

@@ -198,6 +198,7 @@ def environment(folder):
             "SECONDS_A_BATCH": "0.25"}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_them_killed_and_resumed_give_the_same_bits(dataset, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "slow_encoder.py").write_text(SLOW, encoding="utf-8")
