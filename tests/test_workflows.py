@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import conftest
 import pytest
 import yaml
 
@@ -133,6 +135,25 @@ def test_quick_leaves_out_what_is_marked_and_all_leaves_out_nothing():
     marks = re.findall(r'"(\w+): ', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert sorted(left_out) == sorted(marks) == ["browser", "notebook", "slow"]
     assert "\ntest: env\n\t@$(PYTEST) $(ARGS)\n" in makefile and "--durations 20" in makefile
+
+
+def test_the_longest_notebook_starts_first_before_it_what_has_no_record_and_the_rest_keeps_its_order():
+    def item(name, notebook):
+        call = SimpleNamespace(params={"path": Path(name)})
+        return SimpleNamespace(name=name, callspec=call, get_closest_marker=lambda _: notebook or None)
+
+    seconds = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        for path in (ROOT / "tests" / "records" / "fast").glob("*.json")
+    }
+    items = [
+        item("z", False),
+        *(item(f"{number}_x.ipynb", True) for number in [*sorted(seconds), "99"]),
+        item("a", False),
+    ]
+    conftest.pytest_collection_modifyitems(items)
+    numbers = sorted(seconds, key=seconds.get, reverse=True)
+    assert [item.name[:2] for item in items] == ["99", *numbers, "z", "a"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell script")
