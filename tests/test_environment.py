@@ -346,6 +346,8 @@ def test_a_package_that_a_killed_pip_left_half_installed_is_forgotten(course):
 @posix
 def test_what_the_system_refuses_is_a_sentence(course):
     assert re.search(r"Cannot make \.venv: .*No such file.*gone.*try again", course.make("gone", code=1))
+    (course.root / "broken").symlink_to(shutil.which("false"))
+    assert re.search(r"Cannot make \.venv: .*broken.*non-zero exit status.*try again", course.make("broken", code=1))
 
 
 @pytest.mark.slow

@@ -102,11 +102,8 @@ def _fail(what: str, state: str) -> None:
 def _has_pip(python: str, minor: str) -> bool:
     """Tell whether `.venv` is of that Python and has a pip that runs; a lost link to Python or a lost pip is put back."""
     config = VENV / "pyvenv.cfg"
-    found = (
-        re.search(r"^version(?:_info)? *= *(\d+\.\d+)", config.read_text(errors="replace"), re.M)
-        if config.is_file()
-        else None
-    )
+    text = config.read_text(errors="replace") if config.is_file() else ""
+    found = re.search(r"^version(?:_info)? *= *(\d+\.\d+)", text, re.M)
     if not found or found[1] != minor:
         return False
     if _pip_runs():
@@ -187,8 +184,8 @@ def _locked(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
+    except OSError as error:  # a disk that knows no locks holds nobody up
+        return not isinstance(error, (BlockingIOError, PermissionError))
     return True
 
 
@@ -200,7 +197,7 @@ def main() -> None:
         make(parser.parse_args().python)
     except KeyboardInterrupt:
         sys.exit("Interrupted: the next call makes .venv.")
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         sys.exit(f"Cannot make .venv: {error}; close the programs that use it or free some space, and try again.")
 
 
