@@ -1,4 +1,5 @@
 # make course   set up, run every notebook, write build/index.html      make test    set up, run all tests
+# make quick    lint and the unit tests, without notebooks and browsers (JOBS=2 processes; make test takes it, too)
 # make env      the environment alone (.venv)                           make lab     JupyterLab in the course
 # make record   rewrite tests/records (FAST and full)                   make live    check the room, then the lecture
 # make slides   the decks: build/slides/<part>.html, .pdf and _notes.pdf (ONLY=1.3)     make quiz     build/quiz/<part>.html
@@ -13,13 +14,20 @@ else
 BIN := .venv/bin
 endif
 export PYTHONUTF8 := 1
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 20
 
-.PHONY: course test processors env lab live slides quiz handouts site standalone record clean
+.PHONY: course test quick processors env lab live slides quiz handouts site standalone record clean
 course: env
 	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
 
 test: env
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+quick: env
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(PYTEST) -m "not notebook and not browser and not slow" $(ARGS)
 
 processors: env
 	@$(BIN)/python tests/processors.py $(if $(ONLY),--notebooks "$(ONLY)") $(ARGS)

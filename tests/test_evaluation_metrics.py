@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torchmetrics import retrieval
 
 from utils.evaluation import METRICS, evaluate, evaluate_lists, short_head
 
@@ -179,6 +178,8 @@ def test_short_head_holds_eighty_percent():
 
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_ranking_metrics_agree_with_torchmetrics(k):
+    from torchmetrics import retrieval  # seconds, which only the process that runs this pays
+
     split = random_split(3)
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(split.n_users, split.n_items, generator=generator)
@@ -201,6 +202,8 @@ def test_ranking_metrics_agree_with_torchmetrics(k):
 
 
 def test_map_agrees_with_torchmetrics_where_the_normalisers_do():
+    from torchmetrics import retrieval  # seconds, which only the process that runs this pays
+
     # at k = catalogue every relevant item is found, so "hits found" and "relevant items" are the same number
     split = random_split(4)
     split = make_split(split.n_users, split.n_items, np.zeros((0, 2)), [], split.test)

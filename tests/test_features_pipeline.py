@@ -202,6 +202,7 @@ def environment(folder):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_them_killed_and_resumed_give_the_same_bits(dataset, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "stopping_encoder.py").write_text(STOPPING, encoding="utf-8")

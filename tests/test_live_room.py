@@ -112,7 +112,7 @@ def test_make_live_calls_this():
 @contextlib.contextmanager
 def lab(folder):
     """JupyterLab as `make live` starts it, but in another folder; yields its address with a slash at the end."""
-    port, token = room.free_port(8950), "t0ken"
+    port, token = room.free_port(8950 + os.getpid() % 1000), "t0ken"  # another process may start one, too
     command = cli.server_command(port, token, False)
     command = [part.replace(str(ROOT), str(folder)) if part.startswith("--") else part for part in command]
     write_json(folder / cli.SETTINGS.relative_to(ROOT) / "overrides.json", cli.QUIET)

@@ -10,6 +10,7 @@ from utils.evaluation import evaluate
 from utils.features import load_features
 from utils.models import MODELS, TrainedRecommender, make_model
 
+pytestmark = pytest.mark.slow
 TRAINED = [name for name, model in MODELS.items() if issubclass(model, TrainedRecommender)]
 
 

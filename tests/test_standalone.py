@@ -23,6 +23,7 @@ def remote(tmp_path_factory):
     return standalone.make_remote(tmp_path_factory.mktemp("git"), course.home()["tag"])
 
 
+@pytest.mark.slow
 def test_first_cells_alone(remote, tmp_path):
     """Set-up, parameters and imports, with the remote on this disk and no network where the system can cut it."""
     notebook, box, locked = (

@@ -2,9 +2,14 @@
 
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import conftest
 import pytest
 import yaml
 
@@ -125,6 +130,69 @@ def test_the_site_is_published_only_when_it_is_complete():
     assert [re.search(r"make (\w+)", run)[1] for run in runs] == ["course", "slides", "quiz", "site"]
     assert "--complete" in runs[-1] and workflow["jobs"]["publish"]["needs"] == "build"
     assert "pull_request" not in workflow["on"]
+
+
+def test_quick_leaves_out_what_is_marked_and_all_leaves_out_nothing():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    quick = re.search(r"^quick: env\n((?:\t.*\n)+)", makefile, re.M)[1]
+    assert "ruff check ." in quick and "ruff format --check ." in quick
+    left_out = re.findall(r"not (\w+)", quick)
+    marks = re.findall(r'"(\w+): ', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert sorted(left_out) == sorted(marks) == ["browser", "notebook", "slow"]
+    assert "\ntest: env\n\t@$(PYTEST) $(ARGS)\n" in makefile and "--durations 20" in makefile
+
+
+def test_the_longest_notebook_starts_first_before_it_what_has_no_record_and_the_rest_keeps_its_order():
+    def item(name, notebook):
+        call = SimpleNamespace(params={"path": Path(name)})
+        return SimpleNamespace(name=name, callspec=call, get_closest_marker=lambda _: notebook or None)
+
+    seconds = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        for path in (ROOT / "tests" / "records" / "fast").glob("*.json")
+    }
+    items = [
+        item("z", False),
+        *(item(f"{number}_x.ipynb", True) for number in [*sorted(seconds), "99"]),
+        item("a", False),
+    ]
+    conftest.pytest_collection_modifyitems(items)
+    numbers = sorted(seconds, key=seconds.get, reverse=True)
+    assert [item.name[:2] for item in items] == ["99", *numbers, "z", "a"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+@pytest.mark.parametrize(
+    ("apt", "there", "asked", "skipped"),
+    [
+        (None, None, False, True),
+        ("exit 100", None, True, True),
+        ("exit 0", None, True, True),  # it says that all is well, and there is no browser
+        ('printf "#!/bin/sh\\n" > "$BIN/chromium"; chmod +x "$BIN/chromium"', None, True, False),
+        ("exit 100", "chromium", False, False),
+        ("exit 100", "google-chrome", False, False),
+        ("exit 100", "COURSE_BROWSER", False, False),
+    ],
+)
+def test_ci_gets_a_browser_where_it_can_and_tests_in_any_case(tmp_path, apt, there, asked, skipped):
+    def program(name, script):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    for name in ("bash", "sh", "dirname", "timeout", "chmod"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    program("make", 'echo "make $@"; exit 3')
+    if apt is not None:
+        program("apt-get", f'echo "Reading package lists"; echo "apt-get $1" >> "$BIN/asked"; {apt}')
+    if there:
+        program(there, "")
+    variables = {"PATH": str(tmp_path), "BIN": str(tmp_path)}
+    variables |= {"COURSE_BROWSER": str(tmp_path / there)} if there == "COURSE_BROWSER" else {}
+    answer = subprocess.run([ROOT / ".ci" / "run"], env=variables, capture_output=True, text=True)
+    *said, last = answer.stdout.splitlines()
+    assert last == "make test" and answer.returncode == 3 and not answer.stderr
+    assert len(said) == skipped and all(line.startswith("No browser, and apt-get could not") for line in said)
+    assert (tmp_path / "asked").exists() == asked
 
 
 def test_each_check_can_fail(tmp_path):

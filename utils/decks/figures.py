@@ -19,6 +19,7 @@ import importlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -101,8 +102,9 @@ def make(name: str, **options: str) -> Made:
         made = Made(alt, png=base64.b64encode(png(drawn, dpi=DPI)).decode("ascii"))
         drawn.clear()
     for old in CACHE.glob(f"{name}-*.json"):
-        if json.loads(old.read_text(encoding="utf-8")).get("alt") == alt and not options:
-            old.unlink(missing_ok=True)  # what an earlier state of the code drew
+        with suppress(FileNotFoundError):  # another process was faster
+            if json.loads(old.read_text(encoding="utf-8")).get("alt") == alt and not options:
+                old.unlink()  # what an earlier state of the code drew
     write_json(stored, made.__dict__)
     return made
 
