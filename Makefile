@@ -19,7 +19,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 20
 
 .PHONY: course test quick processors env lab live slides quiz handouts site standalone record clean
 course: env
-	@$(BIN)/python -m utils.runner $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
+	@$(BIN)/python -m utils.press run $(if $(FAST),--fast) $(if $(FORCE),--force) $(if $(ONLY),--only "$(ONLY)") $(if $(DATASET),--dataset "$(DATASET)")
 
 test: env
 	@$(PYTEST) $(ARGS)
@@ -39,25 +39,25 @@ lab: env
 	@$(BIN)/python -m jupyterlab notebooks
 
 live: env
-	@$(BIN)/python -m utils.live $(ARGS)
+	@$(BIN)/python -m utils.press live $(ARGS)
 
 slides: env
-	@$(BIN)/python -m utils.decks $(if $(ONLY),--only "$(ONLY)") $(ARGS)
+	@$(BIN)/python -m utils.press decks $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 quiz: env
-	@$(BIN)/python -m utils.quiz_page build
+	@$(BIN)/python -m utils.press quiz build
 
 handouts: env
-	@$(BIN)/python -m utils.handouts $(ARGS)
+	@$(BIN)/python -m utils.press handouts $(ARGS)
 
 site: env
-	@$(BIN)/python -m utils.site $(ARGS)
+	@$(BIN)/python -m utils.press site $(ARGS)
 
 standalone: env
 	@$(BIN)/python tests/standalone.py $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 record: env
-	@$(BIN)/python -m utils.runner --record $(if $(ONLY),--only "$(ONLY)")
+	@$(BIN)/python -m utils.press run --record $(if $(ONLY),--only "$(ONLY)")
 
 clean:
 	@"$(PYTHON)" -c "import shutil; shutil.rmtree('build', ignore_errors=True); shutil.rmtree('data/cache', ignore_errors=True)"

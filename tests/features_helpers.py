@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from utils.data import Dataset, load_dataset
-from utils.features.layouts import row_id
+from utils.features.at_scale.layouts import row_id
 
 COLOURS = [(220, 40, 40), (40, 160, 60), (50, 80, 220), (230, 200, 40)]
 NOUNS = ["apple", "boat", "cat", "drum", "engine", "flower", "glove", "horse", "island", "jacket", "kite", "lamp"]

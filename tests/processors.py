@@ -192,8 +192,8 @@ def nearest_to_its_limit(notebook: str, folder: Path) -> str:
 def main() -> int:
     """Command line of `make processors`."""
     sys.path.insert(0, str(ROOT))
-    from utils import runner
     from utils.errors import CourseError
+    from utils.press import run as runner
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default=DEFAULT_RUNS, help=f"LEVEL:THREADS, with commas between ({DEFAULT_RUNS})")

@@ -5,8 +5,9 @@ import json
 import pytest
 from recorded import outside
 
-from utils import course, runner
+from utils import course
 from utils.files import ROOT
+from utils.press import run as runner
 
 RECORDS = ROOT / "tests" / "records"
 

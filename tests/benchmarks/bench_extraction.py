@@ -4,11 +4,11 @@
     python -m tests.benchmarks.bench_extraction --device cuda          (the job alone, wall seconds)
 
 The figures go to data/results/extraction.json, row by row, so that it may be run in pieces while the machine is quiet;
-`python -m utils.results` puts them into README.
+`python -m utils.lab tables` puts them into README.
 
 Three ways, each with its network loaded and warm, timed in turn, medians of the rounds, process CPU and wall seconds:
 
-* ``job``: `utils.features.run.run`: hashing, decoding, batches, parts on disk, the merged matrix;
+* ``job``: `utils.features.at_scale.run.run`: hashing, decoding, batches, parts on disk, the merged matrix;
 * ``loop``: one item after another through the same weights, no autograd, vectors kept in a list;
 * ``files``: our imitation of what we read in a public extractor (the traps in tests/test_features_traps.py): batches of
   one, a torchvision extractor cut anew for each, texts padded to the full length, one .npy per item.
@@ -36,11 +36,11 @@ import torch
 from PIL import Image
 
 from utils.data import Dataset, load_dataset
-from utils.features import image, musicnn, text
-from utils.features.pipeline import Job
+from utils.features.at_scale.job import Job
+from utils.features.at_scale.run import run
+from utils.features.encoders import image, musicnn, text
+from utils.features.encoders.sound import samples_of
 from utils.features.registry import Encoder, Network, find
-from utils.features.run import run
-from utils.features.sound import samples_of
 from utils.stored import RESULTS, ResultFile, load_now, merge_rows, origin
 
 MODALITY = {

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_parsing [--rows 1000000] [--json FILE] [--orjson FOLDER]
 
-The figures go to data/results/parsing.json; `python -m utils.results` puts them into README.
+The figures go to data/results/parsing.json; `python -m utils.lab tables` puts them into README.
 
 The file is made in a temporary folder (which goes away), from a seed: users and items by a Zipf law, texts of the length
 of real reviews, one row in a thousand broken on purpose. Each stage runs in a process of its own, so that its peak is its
@@ -77,13 +77,13 @@ def make_files(folder: Path, n_rows: int, seed: int = 0) -> tuple[int, int]:
 
 def stage(name: str, folder: Path) -> dict[str, float]:
     """Run one stage here; return seconds and counts."""
-    from utils.archives import lines_of
+    from utils.network.archives import lines_of
 
     path = folder / "reviews_Office_Products_5.json.gz"
     clock, cpu = time.perf_counter(), time.process_time()
     rows = 0
     if name == "imports only":
-        import utils.data.publishers  # noqa: F401
+        import utils.publishers.dataset  # noqa: F401
     elif name == "lines":
         rows = sum(1 for _ in lines_of(path))
     elif name in ("json", "orjson"):
@@ -95,8 +95,8 @@ def stage(name: str, folder: Path) -> dict[str, float]:
             except ValueError:
                 pass
     elif name == "parse":
-        from utils.data.amazon import scan_reviews
-        from utils.data.streams import BadRows, ReviewStream
+        from utils.publishers.amazon import scan_reviews
+        from utils.publishers.streams import BadRows, ReviewStream
 
         bad = BadRows()
         clock, cpu = time.perf_counter(), time.process_time()
@@ -104,7 +104,7 @@ def stage(name: str, folder: Path) -> dict[str, float]:
             scan_reviews(path, "2014", log, bad)
         rows = len(log)
     else:
-        from utils.data.publishers import get
+        from utils.publishers.dataset import get
 
         clock, cpu = time.perf_counter(), time.process_time()
         got = get(

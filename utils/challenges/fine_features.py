@@ -17,7 +17,7 @@ from scipy import ndimage
 from utils.errors import CourseError, suggest
 from utils.features import Features, load_features
 from utils.features.cache import cache_root
-from utils.features.image import on_white, open_image, square
+from utils.features.encoders.image import on_white, open_image, square
 from utils.models.base import blocks
 
 BLOCKS = ("colour", "shape", "content")

@@ -177,19 +177,6 @@ def _log() -> tuple[np.ndarray, np.ndarray]:
     return array[:, 0], array[:, 1]
 
 
-def _kept(users: np.ndarray, items: np.ndarray, k: int, rounds: int = 99) -> tuple[float, float, float]:
-    """Shares of users, items and interactions that a k-core of at most ``rounds`` rounds keeps."""
-    alive = np.ones(len(users), dtype=bool)
-    for _ in range(rounds):
-        by_user, by_item = (np.bincount(ids[alive], minlength=ids.max() + 1)[ids] for ids in (users, items))
-        stays = alive & (by_user >= k) & (by_item >= k)
-        if np.array_equal(stays, alive):
-            break
-        alive = stays
-    left = [len(np.unique(ids[alive])) / len(np.unique(ids)) for ids in (users, items)]
-    return left[0], left[1], float(alive.mean())
-
-
 QUESTIONS = {
     "next week": ("temporal_global", "what everybody takes next week must be later than all that was learned, for all users at once"),
     "next item": ("leave_one_out", "each user's one next item is held out: the last one, per user"),

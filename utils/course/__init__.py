@@ -7,6 +7,7 @@ from utils.course.address import (
     notebook_paths,
     run_online,
     set_home,
+    to_come,
     write_badges,
 )
 from utils.course.notebook import (
@@ -45,5 +46,6 @@ __all__ = [
     "set_home",
     "set_seed",
     "start",
+    "to_come",
     "write_badges",
 ]

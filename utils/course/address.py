@@ -20,6 +20,21 @@ def notebook_paths(root: Path | None = None) -> list[Path]:
     return sorted(found, key=lambda path: (path.stem[0] == "A", path.stem))
 
 
+# The notebooks that are planned: on the map without a link for as long as they are not there.
+PLANNED = {
+    "12_pretraining": "Multimodal pretraining and adaptation",
+    "13_generation": "Generative recommendation",
+    "14_industrial_ranking": "Ranking in industry",
+    "15_responsible_recommendation": "Responsible recommendation",
+}
+
+
+def to_come() -> dict[str, str]:
+    """Return name -> title of the planned notebooks that do not exist yet."""
+    there = {path.stem for path in notebook_paths()}
+    return {name: title for name, title in PLANNED.items() if name not in there}
+
+
 SETUP_CELL = """\
 # Finds the course, or fetches its pinned tag when this notebook stands alone (Colab, Kaggle).
 import os

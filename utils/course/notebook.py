@@ -49,7 +49,7 @@ def start(notebook: str, *, seed: int = 0, fast: bool = False, dataset: str = "s
     global _run
     path = address.NOTEBOOKS / f"{notebook}.ipynb"
     if str(dataset) != "sticker_shop" and path.is_file():
-        from utils.data.uses import why_not
+        from utils.data.requirements import why_not
 
         if reason := why_not(path, dataset):
             raise CourseError(f"{notebook} does not run on {Path(str(dataset)).name}: {reason}.")

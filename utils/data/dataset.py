@@ -92,6 +92,12 @@ class Dataset:
         """Return one path per item, None = no sound named."""
         return [self.path / value if value else None for value in self.items["audio"]]
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that at least one item has, as raw content or as prepared features, in the fixed order."""
+        raw = {"visual": self.image_paths(), "textual": self.texts(), "audio": self.audio_paths()}
+        return tuple(m for m in MODALITIES if any(raw[m]) or m in self.prepared())
+
     def image(self, item_id: int) -> Image.Image:
         """Open one item's picture as RGB; transparent parts become white.
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.data.study import random_twin
+from utils.data.twins import random_twin
 from utils.errors import CourseError
 from utils.evaluation.protocol import evaluate
 from utils.evaluation.ranking import recommend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The one place that imports all encoders: each of these modules puts its own into the registry.
-from utils.features import audio, custom, image, pretrained, text
+from utils.features.encoders import audio, custom, image, pretrained, text
 from utils.features.extract import extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.prepared import check_content, load_features, prepared, save_prepared

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.errors import CourseError
-from utils.features.cleaning import clean_text
+from utils.features.at_scale.cleaning import clean_text
 from utils.features.extract import content_digest, contents, extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.registry import check_modality

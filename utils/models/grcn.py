@@ -37,7 +37,7 @@ class GRCN(TrainedRecommender):
     * An edge takes no part in a modality that its item lacks. An item without any has its e and no edges.
     * Logits are cosines, so that alpha stays close to uniform: a user of two items never goes beyond 88 to 12.
     * Parts of different lengths are concatenated: each modality adds a score within its own bounds, unweighted.
-      Where content says little this costs: ``python -m utils.studies_grcn`` takes it apart.
+      Where content says little this costs: ``python -m utils.lab study grcn_parts`` takes it apart.
     * Gradients go through all routings, as in the release. A cold item has no edge and no e: f_i alone.
 
     Source: Wei et al., "Graph-Refined Convolutional Network for Multimedia Recommendation with Implicit Feedback",

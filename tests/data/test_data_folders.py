@@ -1,0 +1,184 @@
+"""No command writes over what somebody else made, and nothing is half-written: convert, export, new and get."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.data_folders import ITEMS, write_folder, write_gz
+from utils.data import load_dataset
+from utils.data.__main__ import main
+from utils.data.folders import build_aside, check_target, write_mark
+from utils.errors import CourseError
+from utils.own_data.movielens_posters import CONVERTERS, convert
+from utils.own_data.template import new_folder
+from utils.publishers.dataset import get
+
+
+def content(folder):
+    """Path inside the folder -> bytes, of everything in it."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def mmrec(folder, n_items=4, text=True, label="2"):
+    """A small MMRec folder; two users took each item."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [f"{u}\t{i}\t5\t{100 + i}\t{label if i == 3 else 0}\n" for u in range(2) for i in range(n_items)]
+    (folder / "toy.inter").write_text("userID\titemID\trating\ttimestamp\tx_label\n" + "".join(rows))
+    np.save(folder / "image_feat.npy", np.arange(n_items * 2.0).reshape(n_items, 2))
+    if text:
+        np.save(folder / "text_feat.npy", np.ones((n_items, 3)))
+    return folder
+
+
+def own_folder(folder):
+    """Somebody's own course folder, with the very file names that a conversion writes."""
+    write_folder(folder, ITEMS + "mine\tMine\t\t\t\t\n", interactions="")
+    write_gz(folder / "interactions.tsv.gz", "user\titem\nu\tmine\n")
+    (folder / "README.md").write_text("my own card\n")
+    (folder / "features").mkdir()
+    np.save(folder / "features" / "visual.npy", np.ones((1, 2)))
+    return folder
+
+
+@pytest.mark.parametrize("layout", CONVERTERS)
+def test_convert_refuses_a_course_folder_that_it_did_not_make(tmp_path, layout, capsys):
+    source, target = mmrec(tmp_path / "source"), own_folder(tmp_path / "mine")
+    before = content(target)
+    assert main(["convert", layout, str(source), str(target)]) == 1
+    said = capsys.readouterr().err
+    assert "other files" in said and "older version of `convert`" in said and "delete that folder" in said
+    assert content(target) == before and sorted(p.name for p in tmp_path.iterdir()) == ["mine", "source"]
+
+
+def test_convert_refuses_a_folder_of_another_command(tmp_path):
+    source, target = mmrec(tmp_path / "source"), own_folder(tmp_path / "mine")
+    write_mark(target, "get", list(target.glob("*.*")))
+    with pytest.raises(CourseError, match="no mark that `convert` made it"):
+        convert("mmrec", source, target)
+
+
+def test_convert_makes_its_own_folder_anew_without_stale_features_and_graphs(tmp_path):
+    target, said = tmp_path / "made", []
+    convert("mmrec", mmrec(tmp_path / "a"), target, say=said.append)
+    assert (target / "features" / "textual.npy").is_file() and not said
+    np.savez(
+        target / "item_knn_visual.npz", row=[0], col=[1], value=[1.0], n_items=4
+    )  # made by somebody, of these items
+    np.save(target / "features" / "visual.npy", np.zeros((4, 9)))
+    (target / "notes.txt").write_text("mine")
+    convert("mmrec", mmrec(tmp_path / "b", n_items=6, text=False), target, say=said.append)
+    assert load_dataset(target).n_items == 6
+    assert np.load(target / "features" / "visual.npy").shape == (6, 2)
+    assert not (target / "features" / "textual.npy").exists() and not (target / "item_knn_visual.npz").exists()
+    assert said == ["removed, because they belong to the earlier items: features/visual.npy, item_knn_visual.npz"]
+    assert (target / "notes.txt").read_text() == "mine"
+    convert("mmrec", tmp_path / "b", target, say=said.append)
+    assert len(said) == 1 and (target / "notes.txt").is_file()
+
+
+@pytest.mark.parametrize("name", ["README.md", "items.tsv", "interactions.tsv.gz"])
+def test_convert_refuses_when_a_file_was_changed_since(tmp_path, name):
+    source, target = mmrec(tmp_path / "source"), tmp_path / "made"
+    convert("mmrec", source, target)
+    (target / name).write_bytes(b"work of an afternoon")
+    before = content(target)
+    with pytest.raises(CourseError, match=f"{name} changed since"):
+        convert("mmrec", source, target)
+    assert content(target) == before
+
+
+def test_convert_refuses_a_name_that_somebody_else_used(tmp_path):
+    target = tmp_path / "made"
+    convert("mmrec", mmrec(tmp_path / "source"), target)
+    listed = json.loads((target / ".made-by-convert.json").read_text())
+    del listed["files"]["items.tsv"]
+    (target / ".made-by-convert.json").write_text(json.dumps(listed))
+    before = content(target)
+    with pytest.raises(CourseError, match=r"items\.tsv, which would be written over"):
+        convert("mmrec", tmp_path / "source", target)
+    assert content(target) == before
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["made before", "new"])
+def test_a_bad_source_leaves_everything_as_it_was(tmp_path, first):
+    target = tmp_path / "made"
+    if first:
+        convert("mmrec", mmrec(tmp_path / "good"), target)
+    before = content(target)
+    bad, nobody, nothing = mmrec(tmp_path / "bad"), mmrec(tmp_path / "nobody"), tmp_path / "nothing"
+    (bad / "image_feat.npy").write_bytes(b"cut")
+    (nobody / "toy.inter").write_text("userID\titemID\tx_label\n \t1\t0\n")
+    nothing.mkdir()
+    for part in ("train", "valid", "test"):
+        (nothing / f"x.{part}.inter").write_text("user_id:token\titem_id:token\n")
+    for layout, source, words in (
+        ("mmrec", bad, "image_feat.npy is not a plain NumPy array"),
+        ("mmrec", nobody, r"toy\.inter, row 2: the user id is ' '"),
+        ("recbole", nothing, "nothing makes no course folder: of what would be written, items.tsv names no item"),
+    ):  # the last one is written, and found out when it is loaded
+        with pytest.raises(CourseError, match=words):
+            convert(layout, source, target)
+        assert content(target) == before
+        assert not list(tmp_path.glob(".part-*")) and target.exists() == first
+
+
+@pytest.mark.parametrize("command", ["new", "export", "convert", "get"])
+def test_no_command_writes_into_a_folder_with_files_or_over_a_file(tmp_path, capsys, command):
+    source = mmrec(tmp_path / "source")
+    for target in (own_folder(tmp_path / "mine"), tmp_path / "file"):
+        (tmp_path / "file").write_text("mine")
+        typed = {
+            "new": ["new", str(target)],
+            "export": ["export", "sticker_shop", "csv", str(target)],
+            "convert": ["convert", "mmrec", str(source), str(target)],
+            "get": ["get", "movielens-small", "--yes", "--from", str(source), "--to", str(target)],
+        }[command]
+        before = content(tmp_path)
+        assert main(typed) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {target} ") and "give a new or empty folder" in said
+        assert content(tmp_path) == before
+
+
+def test_get_makes_its_own_folder_anew_unless_a_file_was_changed(tmp_path):
+    target = own_folder(tmp_path / "made")
+    write_mark(target, "get")  # a run that was cut, or one of an older version
+    assert check_target(target, "get") == []
+    write_mark(target, "get", [target / "README.md"])
+    assert check_target(target, "get") == ["README.md"]
+    (target / "README.md").write_text("my own words")
+    with pytest.raises(CourseError, match=r"made by `get`, but README\.md changed since"):
+        get("movielens-small", target, source=tmp_path)
+    (target / ".made-by-get.json").write_text("[")
+    with pytest.raises(CourseError, match=r"made-by-get\.json cannot be read"):
+        check_target(target, "get")
+
+
+def test_an_error_on_the_way_leaves_the_target_as_it_was(tmp_path, monkeypatch):
+    target = own_folder(tmp_path / "mine")
+    before, moved, move = content(target), [], shutil.move
+
+    def full(source, place):
+        moved.append(source)
+        if len(moved) == 6:  # after the old files left, while the new ones come
+            raise OSError(28, "No space left on device")
+        return move(source, place)
+
+    monkeypatch.setattr(shutil, "move", full)
+    with pytest.raises(CourseError, match="Cannot make .*mine: No space left"), build_aside(target) as new:
+        for name in ("a", "b", "interactions.tsv"):
+            (new / name).write_text("new")
+    assert len(moved) > 6 and content(target) == before and not list(tmp_path.glob(".part-*"))
+    with pytest.raises(ZeroDivisionError), build_aside(tmp_path / "none"):
+        raise ZeroDivisionError
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+
+
+def test_the_folder_where_one_stands_can_be_filled(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    new_folder(".")
+    assert load_dataset(tmp_path / "here").n_items == 4
+    assert "# here" in (tmp_path / "here" / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,128 @@
+"""The tables of README.md and the card come from result files, and what README says about them is still true."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils import stored
+from utils.evaluation.published import split_table
+from utils.files import ROOT
+from utils.lab import shop_card
+from utils.lab import tables as results
+
+
+def means(name, metric, part="test"):
+    rows = pd.DataFrame(results.load(name)["rows"])
+    return rows[(rows["metric"] == metric) & (rows["split"] == part)].groupby("model")["value"].mean()
+
+
+def test_readme_is_rendered_from_the_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert results.render(text) == text, "run `python -m utils.lab tables`"
+    for name in results.blocks():
+        assert f"<!-- begin:{name} -->\n<!-- end" not in text and f"<!-- begin:{name} -->" in text
+
+
+def test_the_card_is_rendered_from_the_results():
+    assert shop_card.card() == (ROOT / "data" / "sticker_shop" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_table_shows_mean_and_spread_of_the_seeds():
+    rows = [
+        {"model": "bpr", "seed": s, "split": "test", "metric": "recall@20", "value": v}
+        for s, v in enumerate([0.1, 0.3])
+    ]
+    rows += [{"model": "mostpop", "seed": s, "split": "test", "metric": "recall@20", "value": 0.2} for s in (0, 1)]
+    rows += [{"model": "bpr", "seed": 0, "split": "valid", "metric": "recall@20", "value": 9.0}]
+    table = stored.table({"rows": rows}, {"recall@20": "Recall@20"})
+    assert table["Recall@20"].to_dict() == {"Popularity": "0.200", "BPR-MF": "0.200 ± 0.141"}
+    assert stored.markdown(table, "Model").splitlines()[:2] == ["| Model | Recall@20 |", "|---|---|"]
+
+
+def test_what_readme_says_of_movielens():
+    recall, coverage = means("movielens_random", "recall@20"), means("movielens_random", "coverage@20")
+    plain = ["mostpop", "itemknn", "bpr", "lightgcn"]
+    assert recall[["vbpr", "freedom"]].min() > recall[plain].max()
+    assert coverage[["vbpr", "freedom"]].min() > coverage[plain].max()
+    assert recall["itemknn_content"] < recall["mostpop"]
+    among, full = (means("movielens_cold_items", f"{name}@20") for name in ("among_cold_recall", "cold_recall"))
+    assert among.idxmax() == "freedom" and among["mostpop"] > among["random"]
+    assert full.idxmax() == "itemknn_content"
+
+
+def test_what_readme_says_of_the_search_on_movielens():
+    tuned = means("movielens_budget", "recall@20")
+    assert means("movielens_random", "recall@20")["vbpr"] - means("movielens_random", "recall@20")["bpr"] > 0.05
+    assert abs(tuned["vbpr"] - tuned["bpr"]) < 0.01
+    tests = {(t["a"], t["b"]): t for t in results.load("movielens_budget")["tests"] if t["metric"] == "recall@20"}
+    for name in ("bpr", "vbpr"):
+        assert tests[name, "freedom"]["high"] < 0 and tests[name, "freedom"]["t_holm"] < 0.05
+    assert "| BPR-MF | 0.274 | 0.349 | +0.075 |" in results.movielens_budget()
+
+
+def test_what_readme_says_of_trained_features():
+    rows = pd.DataFrame(results.load("frozen_features")["rows"])
+    found = rows.groupby(["model", "features"])["recall@20"].agg(["mean", "std"]).unstack()
+    gain, spread = found["mean"]["trained"] - found["mean"]["frozen"], found["std"].max(axis=1)
+    assert (gain < spread).all() and len(gain) == 10 and (rows.groupby("model")["seed"].nunique() == 3).all()
+    assert set(gain[gain < -spread].index) == {"mmgcn", "bm3", "lgmrec"}
+
+
+def test_what_readme_says_of_the_parts_of_grcn():
+    test = {row["variant"]: row["test"] for row in results.load("grcn_parts")["rows"]}
+    recall = means("benchmark_tiktok", "recall@20")
+    assert max(test["content only"], test["GRCN"]) < recall["mostpop"]
+    ids = [test["ids on the refined graph"], test["ids, all edges equal"]]
+    assert 2 * test["GRCN"] < min(ids) and max(ids) < test["LightGCN"] and max(ids) - min(ids) < 0.002
+    printed = split_table().query("dataset == 'tiktok'").set_index("model")["recall"]
+    assert min(ids) > printed["grcn"]
+    assert all(recall[name] < printed[name] for name in ("mmgcn", "bm3", "grcn"))
+
+
+def test_one_command_fills_a_file_that_several_made():
+    rows = [{"model": m, "seed": s} for m, s in (("bpr", 0), ("bpr", 1), ("random", 0))]
+    start = "python -m utils.benchmark accuracy --dataset x"
+    meta = {"command": "last", "commands": [f"{start} --models bpr --seeds 0,1 --json f.json", "last"]}
+    assert (
+        results.whole_command({"meta": meta, "rows": rows}) == f"{start} --models random,bpr --seeds 0,1 --json f.json"
+    )
+    meta = {"command": f"{start} --seeds 7 --json f.json"}
+    whole = f"{start} --seeds 0,1 --models random,bpr --json f.json"
+    assert results.whole_command({"meta": meta, "rows": rows}) == whole
+
+
+def test_what_notebook_06_says_of_the_stored_benchmark():
+    apart = set()
+    for name in results.BENCHMARKS:
+        first, second = means(name, "recall@20").sort_values(ascending=False).index[:2]
+        assert first == "mgcn"
+        tests = {(t["a"], t["b"]): t for t in results.load(name)["tests"] if t["metric"] == "recall@20"}
+        if tests[second, first]["t_holm"] < 0.05:
+            apart.add(name)
+    assert apart == {"benchmark_tiktok"}
+    shop, tiktok = (means(f"benchmark_{name}", "recall@20") for name in ("sticker_shop", "tiktok"))
+    assert shop.sort_values().index[-2] == "itemknn_multimodal"
+    assert tiktok["itemknn_multimodal"] < tiktok["mostpop"]
+
+
+def test_what_readme_says_of_the_ladder():
+    summary = results.load("sticker_shop_ladder")["summary"]
+    recall = {name: value["recall@20"][0] for name, value in summary["means"].items()}
+    best = summary["best_multimodal"]
+    plain = ["itemknn", "bpr", "lightgcn"]
+    assert recall["random"] < recall["mostpop"] < min(recall[name] for name in plain)
+    assert max(recall[name] for name in plain) < recall[best] < 0.7 * recall["oracle"]
+    difference = {(d["left"], d["right"]): d for d in summary["differences"]}
+    for name in plain:
+        assert difference[best, name]["low"] > 0 and min(difference[best, name]["by_draw"]) > 0
+    for modality in ("visual", "textual"):
+        assert difference[best, f"{best} without {modality}"]["low"] > 0
+    sound = difference[best, f"{best} without audio"]
+    assert sound["low"] < 0 < sound["high"]  # the null result that README prints
+
+
+@pytest.mark.parametrize("view", ["full", "among"])
+def test_content_finds_cold_items_in_every_draw(view):
+    for draw in results.load("sticker_shop_ladder")["cold"].values():
+        assert draw["content kNN"][view] > 1.3 * max(draw["random"][view], draw["content kNN, shuffled"][view])
+        assert np.isclose(draw["mostpop"]["full"], 0)

@@ -1,0 +1,107 @@
+"""`make course`: parameters, failures, what is redone, the pages."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from utils import course
+from utils.errors import CourseError
+from utils.press import pages
+from utils.press import run as runner
+
+RECORD = """
+import json, os, pathlib
+path = pathlib.Path(os.environ["COURSE_RECORDS"]) / "fast" / "{number}.json"
+path.parent.mkdir(parents=True, exist_ok=True)
+claim = dict(text="one exceeds zero", left=1, op=">", right=0, margin=0, holds=True, open=False, full_only=False)
+path.write_text(json.dumps(dict(claims=[claim], values={{}}, modules=["utils/errors.py"])))
+"""
+PICTURE = """
+from IPython.display import HTML
+HTML('<img alt="a red dot" src="data:image/png;base64,iVBORw0KGgo=">')
+"""
+
+
+def notebook(folder, name, code, datasets="any"):
+    number = name[:2]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title\n\nLoss $-\\ln \\sigma(x)$ and price $5."),
+        nbformat.v4.new_code_cell(
+            'SEED = 0\nFAST = False\nDATASET = "sticker_shop"', metadata={"tags": ["parameters"]}
+        ),
+        nbformat.v4.new_code_cell(PICTURE),
+        nbformat.v4.new_code_cell(code),
+        nbformat.v4.new_code_cell(RECORD.format(number=number)),
+    ]
+    metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "course": {"title": f"Title {number}", "question": "Why?", "minutes": 5, "datasets": datasets},
+    }
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), folder / f"{name}.ipynb")
+
+
+@pytest.fixture
+def small_course(tmp_path, monkeypatch):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    notebook(folder, "00_good", "print('fine')")
+    notebook(folder, "01_bad", "raise ValueError('on purpose')")
+    notebook(folder, "02_shop", "print('shop only')", datasets="sticker_shop")
+    monkeypatch.setattr(course.address, "NOTEBOOKS", folder)
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
+    data = tmp_path / "mine"
+    data.mkdir()
+    (data / "items.tsv").write_text("item\na\n")
+    return tmp_path
+
+
+def test_one_failing_notebook_does_not_stop_the_others(small_course, capsys):
+    data = str(small_course / "mine")
+    assert runner.main(["--fast", "--dataset", data]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"00_good +ok", printed)
+    assert re.search(r"01_bad +failed.*ValueError: on purpose", printed)
+    assert re.search(r"02_shop +skipped", printed)
+    build = small_course / "build"
+    index = (build / "index.html").read_text()
+    assert "a red dot" in index and "one exceeds zero" in index and "ValueError: on purpose" in index
+    assert "15 Responsible recommendation" in index and 'href="15' not in index
+    page = (build / "00_good.html").read_text()
+    assert "<math" in page and "price $5." in page
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', page + index)
+
+    assert runner.main(["--fast", "--dataset", data, "--only", "00"]) == 0
+    assert re.search(r"00_good +cached", capsys.readouterr().out)
+    (small_course / "mine" / "items.tsv").write_text("item\nb\n")
+    assert runner.main(["--fast", "--dataset", data, "--only", "00"]) == 0
+    assert re.search(r"00_good +ok", capsys.readouterr().out)
+    assert runner.main(["--fast", "--dataset", data, "--only", "00", "--force"]) == 0
+    assert re.search(r"00_good +ok", capsys.readouterr().out)
+
+
+def test_a_mistyped_parameter_is_refused(small_course, capsys):
+    assert runner.main(["--only", "00", "--dataset", str(small_course / "mine"), "-p", "SEEED=3"]) == 2
+    assert "Unknown parameter of 00_good.ipynb 'SEEED'; did you mean SEED?" in capsys.readouterr().err
+    with pytest.raises(CourseError, match="did you mean SEED"):
+        runner.check_parameters(small_course / "notebooks" / "00_good.ipynb", {"SEDE": 1})
+
+
+def test_unknown_notebook_and_dataset_names_are_refused(small_course, capsys):
+    assert runner.main(["--only", "77", "--dataset", str(small_course / "mine")]) == 2
+    assert "Unknown notebook '77'" in capsys.readouterr().err
+    assert runner.main(["--dataset", "sticker_shopp"]) == 2
+    assert "Unknown dataset 'sticker_shopp'" in capsys.readouterr().err
+
+
+def test_parameters_reach_the_notebook(small_course):
+    path = small_course / "notebooks" / "00_good.ipynb"
+    runner.execute(path, small_course / "out.ipynb", {"SEED": 5}, records=small_course / "records")
+    cells = json.loads((small_course / "out.ipynb").read_text())["cells"]
+    assert any("SEED = 5" in "".join(cell["source"]) for cell in cells)
+
+
+def test_maths_becomes_mathml_and_code_is_left_alone():
+    assert "<math" in pages.mathml("$$x^2$$") and "<math" in pages.mathml("the $x_i$ here")
+    assert pages.mathml("`$x$` costs $5 or $6") == "`$x$` costs $5 or $6"

@@ -1,0 +1,1 @@
+"""The benchmark's command, `python -m utils.benchmark accuracy|speed`: a door to `utils.lab`."""

@@ -1,0 +1,1 @@
+"""The lab: benchmarks of accuracy and speed, and the tables that are rendered from result files."""

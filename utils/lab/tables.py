@@ -1,0 +1,172 @@
+"""Tables that are rendered from result files and records, never typed: `python -m utils.lab tables` rewrites README.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from utils import course
+from utils.files import ROOT, atomic_path
+from utils.lab import measured
+from utils.stored import MODEL_NAMES, RESULTS, against_published, available, load, markdown, overview, table
+
+RECORDS = ROOT / "tests" / "records"
+
+
+def course_map() -> str:
+    """Return the table of notebooks: title, question, minutes to read, seconds to run (from the records)."""
+    rows = []
+    for path in course.notebook_paths():
+        about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["course"]
+        runs = []
+        for mode in ("fast", "full"):
+            file = course.record_path(path.stem, mode, RECORDS)
+            runs.append(json.loads(file.read_text(encoding="utf-8"))["seconds"] if file.exists() else float("nan"))
+        link = f"[{path.stem[:2]} {about['title']}](notebooks/{path.name})"
+        rows.append([link, about["question"], str(about["minutes"]), f"{runs[0]:.0f} / {runs[1]:.0f}"])
+    frame = pd.DataFrame(rows, columns=["Notebook", "Question", "Minutes to read", "Seconds to run, FAST / full"])
+    coming = ", ".join(f"{name[:2]} {title.lower()}" for name, title in course.to_come().items())
+    return f"{markdown(frame.set_index('Notebook'), 'Notebook')}\n\nTo come: {coming}."
+
+
+ACCURACY = {
+    "recall@20": "Recall@20",
+    "ndcg@20": "nDCG@20",
+    "coverage@20": "Coverage@20",
+    "aplt@20": "Long tail (APLT@20)",
+}
+COLD = {"cold_recall@20": "Recall@20, all items compete", "among_cold_recall@20": "Recall@20, among cold items"}
+
+
+def movielens(strategy: str) -> str:
+    """Return the MovieLens table of one split strategy, with the command that regenerates it."""
+    result = load(f"movielens_{strategy}")
+    frame = table(result, COLD if strategy == "cold_items" else ACCURACY)
+    return f"{markdown(frame, 'Model')}\n\n`{whole_command(result)}`"
+
+
+def movielens_budget() -> str:
+    """Return what the same number of trials for each model changes on MovieLens, with the command that made the search."""
+    from utils.studies.fair_evaluation import tuning
+
+    frame = tuning("movielens_random", "movielens_budget")
+    cells = {column: frame[column].map("{:.3f}".format) for column in ("recommended", "tuned")}
+    cells |= {"Gain": frame["gain"].map("{:+.3f}".format), "Settings chosen on validation": frame["chosen"]}
+    found = pd.DataFrame(cells).rename(index=MODEL_NAMES, columns=str.capitalize)
+    return f"{markdown(found, 'Recall@20')}\n\n`{whole_command(load('movielens_budget'))}`"
+
+
+def commands() -> str:
+    """Return for each benchmark file the one command that fills it; it resumes, so only what is missing is run."""
+    return "\n".join(f"- `{whole_command(result)}`" for result in available().values())
+
+
+def whole_command(result: Mapping[str, Any]) -> str:
+    """Join the commands that made a file to one with all of its models and seeds."""
+    words = shlex.split(result["meta"].get("commands", [result["meta"]["command"]])[0])
+    there = {row["model"] for row in result["rows"]}
+    models = [name for name in MODEL_NAMES if name in there] + sorted(there - set(MODEL_NAMES))
+    values = {"--models": ",".join(models), "--seeds": ",".join(map(str, sorted({r["seed"] for r in result["rows"]})))}
+    for option, value in values.items():
+        if option in words:
+            words[words.index(option) + 1] = value
+        else:
+            at = words.index("--json")
+            words[at:at] = [option, value]
+    return " ".join(words)
+
+
+def speed() -> str:
+    """Return the tables of the speed benchmark: ratios, then how time and memory grow."""
+    from utils.lab import speed as bench
+
+    result = load("speed")
+    return f"{bench.markdown(result).strip()}\n\n`{result['meta']['command']}`"
+
+
+def frozen() -> str:
+    """Return what training the features as well brings and costs: means and spread over the seeds."""
+    result = load("frozen_features")
+    rows = pd.DataFrame(result["rows"])
+    lines = {}
+    for name in [name for name in MODEL_NAMES if name in set(rows["model"])]:
+        own, line = rows[rows["model"] == name], []
+        for kind in ("frozen", "trained"):
+            values, seconds = (own.loc[own["features"] == kind, column] for column in ("recall@20", "cpu_s"))
+            spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+            line += [f"{values.mean():.3f}{spread}", f"{seconds.mean():.0f}"]
+        lines[MODEL_NAMES[name]] = [*line, str(own["seed"].nunique())]
+    columns = ["Recall@20, frozen", "CPU s", "Recall@20, trained", "CPU s ", "Seeds"]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    return f"{markdown(frame, 'Model')}\n\n`{result['meta']['command']}`"
+
+
+def grcn_parts() -> str:
+    """Return what GRCN's parts reach on TikTok: Recall@20 on validation and test, means over the seeds."""
+    result = load("grcn_parts")
+    means = pd.DataFrame(result["rows"]).groupby("variant", sort=False)[["valid", "test"]].mean()
+    frame = means.map("{:.4f}".format).rename(columns={"valid": "Validation", "test": "Test"})
+    return f"{markdown(frame, 'Recall@20')}\n\n`{result['meta']['command']}`"
+
+
+def ladder() -> str:
+    """Return how hard the Sticker Shop is, with the tables of its card."""
+    from utils.lab.shop_card import cold_table, difference_table, ladder_table
+
+    result = load("sticker_shop_ladder")
+    parts = [
+        ladder_table(result),
+        difference_table(result["summary"]["differences"]),
+        cold_table(result),
+        f"`{result['meta']['command']}`",
+    ]
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def blocks() -> dict[str, str]:
+    """Return every generated block of README.md by its name."""
+    found = {"course-map": course_map()}
+    for strategy in ("random", "temporal_global", "cold_items"):
+        if (RESULTS / f"movielens_{strategy}.json").exists():
+            found[f"movielens-{strategy}"] = movielens(strategy)
+    if (RESULTS / "movielens_budget.json").exists():
+        found["movielens-budget"] = movielens_budget()
+    if available():
+        found["benchmark"] = f"{markdown(overview(), 'Model')}\n\n{commands()}"
+    for file, dataset in (("benchmark_amazon_baby", "amazon-baby"), ("benchmark_tiktok", "tiktok")):
+        if (RESULTS / f"{file}.json").exists():
+            found[f"published-{dataset}"] = markdown(against_published(dataset, file), "Model")
+    if (RESULTS / "speed.json").exists():
+        found["speed"] = speed()
+    if (RESULTS / "frozen_features.json").exists():
+        found["frozen"] = frozen()
+    if (RESULTS / "grcn_parts.json").exists():
+        found["grcn-parts"] = grcn_parts()
+    if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
+        found["ladder"] = ladder()
+    return found | measured.blocks()
+
+
+def render(text: str) -> str:
+    """Return ``text`` with each ``<!-- begin:NAME -->`` ... ``<!-- end:NAME -->`` filled anew."""
+    for name, block in blocks().items():
+        pattern = rf"(<!-- begin:{name} -->\n).*?(<!-- end:{name} -->)"
+        text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.S)
+    return text
+
+
+PAGES = (ROOT / "README.md", RESULTS / "README.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite the generated blocks of README.md and data/results/README.md."""
+    for path in PAGES:
+        text = render(path.read_text(encoding="utf-8"))
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return 0

@@ -1,0 +1,1 @@
+"""Downloads and archives: files from the network, whole or not at all."""

@@ -1,0 +1,1 @@
+"""Your own data: template, report, layouts of other tools in and out."""

@@ -1,0 +1,1 @@
+"""The Sticker Shop: made once and shipped (content, planted tastes, simulated shoppers)."""

@@ -1,0 +1,49 @@
+"""Stored results: one kind of result file, its tables, and what a stored run depends on (sources.py)."""
+
+from utils.stored.result_file import (
+    RESULTS,
+    ResultFile,
+    load_now,
+    locked,
+    merge_rows,
+    meta,
+    origin,
+    peak_mb,
+    reset_peak,
+    rounded,
+    set_aside,
+)
+from utils.stored.tables import (
+    BENCHMARKS,
+    MODEL_NAMES,
+    against_published,
+    available,
+    load,
+    markdown,
+    markdown_rows,
+    overview,
+    table,
+)
+
+__all__ = [
+    "BENCHMARKS",
+    "MODEL_NAMES",
+    "RESULTS",
+    "ResultFile",
+    "against_published",
+    "available",
+    "load",
+    "load_now",
+    "locked",
+    "markdown",
+    "markdown_rows",
+    "merge_rows",
+    "meta",
+    "origin",
+    "overview",
+    "peak_mb",
+    "reset_peak",
+    "rounded",
+    "set_aside",
+    "table",
+]

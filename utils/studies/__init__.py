@@ -1,0 +1,1 @@
+"""Studies: one experiment a file, whose numbers notebooks show and result files keep."""
