@@ -1,4 +1,4 @@
-"""Helpers of every room: where a network computes, on the processor or on an accelerator that this machine has."""
+"""Where a network computes, on the processor or on an accelerator that this machine has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room `features` (phi) for challenge 2.4: three descriptors of a picture, colour, shape and content, kept apart.
+"""Three descriptors of a picture, colour, shape and content, kept apart.
 
 Numbers are shares or lengths, so that a large thing does not outvote a small one. Only numpy, scipy and Pillow.
 Idea: Deldjoo, Di Noia, Malitesta, Merra, "Leveraging Content-Style Item Representation for Visual Recommendation", ECIR

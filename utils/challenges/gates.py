@@ -1,4 +1,4 @@
-"""Open challenge 2.2, evaluation: what does a gate on edges tell apart, and can it tell anything apart at all?"""
+"""Open challenge 2.2: what a gate on edges can tell apart, measured on reviews, stars and planted mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "challenges": fill the vectors of items that lack a modality, before any training; sparse to 100,000 items.
+"""Fill the vectors of items that lack a modality, before any training; sparse to 100,000 items.
 
 An item graph links items that the same users took (training part only). Imputers fill the missing rows and leave the
 observed ones alone. "As published" means: as in the code released with "Do We Really Need to Drop Items with Missing

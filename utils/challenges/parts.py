@@ -1,4 +1,4 @@
-"""Room `features` (phi), for ACF: some vectors for each picture, one for each part of it."""
+"""Some vectors for each picture, one for each part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "evaluation": shoppers whose taste is known, drawn for a question, and whether a model finds that taste.
+"""Shoppers whose taste is known, drawn for a question, and whether a model finds that taste.
 
 ``one_taste_shop``: everybody looks at the same attribute, some items are new (notebook 09). ``plant``: a third each looks
 at colour, shape and content, no item is new, and a twin without taste can be drawn (notebook 10).

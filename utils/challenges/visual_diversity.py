@@ -1,4 +1,4 @@
-"""Room "evaluation": how far do the recommended pictures lie from the history? In a space that no tested model uses."""
+"""How far the recommended pictures lie from the history, in a space that no tested model uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "Which?" of the schema: load, check, clean, filter and split a dataset, and keep its ids straight.
+"""Load, check, clean, filter and split a dataset, and keep its ids straight.
 
 Publishers' downloads (:mod:`utils.publishers.dataset`) and folders of one's own (:mod:`utils.own_data.movielens_posters`, `export`,
 `report`) are imported by their own names, so that a notebook does not load them.

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): the steps of cleaning, each usable alone, and ``clean()`` that runs them with a log."""
+"""The steps of cleaning, each usable alone, and ``clean()`` that runs them with a log."""
 
 from __future__ import annotations
 

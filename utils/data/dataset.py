@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): the one dataset object of the course, and the one folder format it is read from.
+"""The one dataset object of the course, and the one folder format it is read from.
 
 A course folder holds ``interactions.tsv(.gz)`` (columns user, item; optional rating, timestamp, review, split),
 ``items.tsv`` (column item; optional title, description, description_<lang>, category, image, audio) and the media files

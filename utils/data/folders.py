@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): make a folder of files whole or not at all, and never write over what somebody else made.
+"""Make a folder of files whole or not at all, and never write over what somebody else made.
 
 A command leaves a mark in the folder that it made: ``.made-by-COMMAND.json`` with the hash of each file that it wrote. The
 same command may make such a folder anew; a folder with other files, without the mark, or with a file that was changed

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): does a split tell the training part what it should not know?"""
+"""Look for leaks in a split: what the training part knows and should not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): read a course folder and check it; every message names file, row and remedy."""
+"""Read a course folder and check it; every message names file, row and remedy."""
 
 from __future__ import annotations
 

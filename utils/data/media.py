@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): which pictures, texts and sounds of a dataset a model cannot read, and why."""
+"""Which pictures, texts and sounds of a dataset a model cannot read, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): read one picture or sound file, say why it cannot be used, and name a picture's colour."""
+"""Read one picture or sound file, say why it cannot be used, and name a picture's colour."""
 
 from __future__ import annotations
 

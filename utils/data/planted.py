@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): the planted truth of the Sticker Shop, for oracles and for checking claims.
+"""The planted truth of the Sticker Shop, for oracles and for checking claims.
 
 No recommender and no encoder reads this: a test looks for it in their imports.
 """

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): what each notebook needs of a dataset, and the sentence that says why it cannot run."""
+"""What each notebook needs of a dataset, and the sentence that says why it cannot run."""
 
 from __future__ import annotations
 

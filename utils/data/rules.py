@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): the rules that the two tables of a course folder must keep, and what a missing column costs.
+"""The rules that the two tables of a course folder must keep, and what a missing column costs.
 
 Each rule stands here once: :func:`utils.data.load_dataset` raises the first error, :mod:`utils.own_data.report` shows all.
 A table comes as :func:`utils.data.tables.scan_table` reads it: text, its index = the row numbers of the file.

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): split interactions into train, valid and test; each strategy is vectorised, seeded."""
+"""Split interactions into train, valid and test; each strategy is vectorised, seeded."""
 
 from __future__ import annotations
 

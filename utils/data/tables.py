@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): read the course's tab-separated tables, and say in one sentence what is wrong and where.
+"""Read the course's tab-separated tables, and say in one sentence what is wrong and where.
 
 A table is UTF-8 text, one header row, fields separated by tabs, no quoting. In every message the header is row 1, as an
 editor or a spreadsheet numbers it.

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): what notebook 02 looks at: rounds of the k-core, a split's random twin, a log without time."""
+"""What notebook 02 looks at: rounds of the k-core, a split's random twin, a log without time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "evaluation": a leaderboard that judges your own recommender by the rules of all others, and looks for leaks.
+"""A leaderboard that judges your own recommender by the rules of all others, and looks for leaks.
 
 An entry is a function ``build(split, features, **settings)`` that returns a scorer: a model with ``score(user_ids)``, a
 function of the same kind, or a matrix (n_users, n_items). It gets a split whose test part is empty. Settings are

@@ -1,4 +1,4 @@
-"""Evaluation, the doubt: is a difference between two models more than the luck of these users and these seeds?"""
+"""Paired tests, intervals and corrections: whether a difference is more than the luck of these users and seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear probe: how well do an encoder's features predict a label?"""
+"""Linear probes: how well an encoder's features predict a label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helpers: README's tables of what reading and extracting cost, from the files that `tests/benchmarks` store.
+"""README's tables of what reading and extracting cost, from the files that `tests/benchmarks` store.
 
 `python -m utils.lab tables` puts them in. The files: data/results/extraction.json and data/results/parsing.json, by
 

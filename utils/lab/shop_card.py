@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): the card of the Sticker Shop (README.md), with tables made from result files.
+"""The card of the Sticker Shop (README.md), with tables made from result files.
 
 ``python -m utils.lab card probe`` measures how well each encoder predicts each taste and writes the JSON;
 ``python -m utils.lab card write`` makes the card from the folder and from the JSON files in ``data/results/``.

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): a small simulated shop of painted shapes, to fill a folder of one's own, break it and mend it.
+"""A small simulated shop of painted shapes, to fill a folder of one's own, break it and mend it.
 
 Appendix A1 walks through it. Nothing here is real: pictures are drawn, people are simulated, their tastes are planted.
 """

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): a course folder in the layouts of other frameworks, so that nobody is locked in.
+"""A course folder in the layouts of other frameworks, so that nobody is locked in.
 
 Each layout gets the same split, whole-number ids from 0 and the two tables ``users.tsv`` and ``items.tsv`` that lead back
 from these numbers to the raw ids. Sources for the layouts: the frameworks' own documentation and loaders.

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): prepared folders of other frameworks as course folders, with their split as it is.
+"""Prepared folders of other frameworks as course folders, with their split as it is.
 
 Such folders hold whole-number ids, a split and feature matrices, but no titles, texts or pictures.
 """

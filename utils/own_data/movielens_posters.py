@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): make a course folder of a foreign layout; everything else takes course folders only."""
+"""Make a course folder of a foreign layout; everything else takes course folders only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): everything that is wrong with a folder in one report, not the first error only.
+"""Everything that is wrong with a folder in one report, not the first error only.
 
 The loader stops at the first error, because nothing can be built on it. Whoever makes a folder of their own wants the
 whole list: the findings of :mod:`utils.data.rules`, what the other files show, and what the folder is good for.

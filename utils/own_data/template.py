@@ -1,4 +1,4 @@
-"""Room "Which?" (utils/data): an empty course folder to fill with a dataset of one's own, with its card."""
+"""An empty course folder to fill with a dataset of one's own, with its card."""
 
 from __future__ import annotations
 

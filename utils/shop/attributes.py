@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): the hidden attributes of the Sticker Shop's items, from which tastes are planted.
+"""The hidden attributes of the Sticker Shop's items, from which tastes are planted.
 
 No attribute comes from an encoder that the course uses for recommending: the topic is the folder of the package, the
 looks come from another network (MobileNetV2), colour and shape from the pixels, the sound from its spectrum.

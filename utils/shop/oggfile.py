@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): OGG Vorbis files whose bytes depend on the sound alone.
+"""OGG Vorbis files whose bytes depend on the sound alone.
 
 The encoder gives every stream a random serial number, so that the same sound makes another file each time. Here the
 number is set to zero and the checksum of each page is made anew (RFC 3533, section 6).

@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): the raw tables of the Sticker Shop, with the dirt that real files have.
+"""The raw tables of the Sticker Shop, with the dirt that real files have.
 
 Cleaning them and taking the 5-core gives the shop's clean tables, row by row (a test compares).
 """

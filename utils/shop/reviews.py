@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): short reviews of the simulated shoppers, which follow from the planted taste and the item.
+"""Short reviews of the simulated shoppers, which follow from the planted taste and the item.
 
 With the noise that real reviews have: most choices get none, some say nothing about the item, some speak of delivery,
 some have typos, and now and then words and rating disagree.

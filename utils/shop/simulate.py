@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): simulated shoppers of the Sticker Shop, with tastes that are planted and therefore known.
+"""Simulated shoppers of the Sticker Shop, with tastes that are planted and therefore known.
 
 A shopper's utility of an item is a weighted sum of components, each standardised over all pairs of shopper and item:
 topic, looks, sound, colour, shape (what content can show), popularity and a taste that no content shows. At each visit

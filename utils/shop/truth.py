@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): write what the simulator of the Sticker Shop knows; :mod:`utils.data.planted` reads it."""
+"""Write what the simulator of the Sticker Shop knows; :mod:`utils.data.planted` reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room "evaluation": what decides a comparison besides the models: budget, selection, sampling, seeds, cost.
+"""What decides a comparison besides the models: budget, selection, sampling, seeds, cost.
 
 Live on a small shop; on real data from the stored results of ``utils.benchmark`` only, which may be incomplete.
 """

@@ -1,4 +1,4 @@
-"""Room "evaluation": every visual recommender on every extractor, at the same width; what decides, and how much?
+"""Every visual recommender on every extractor, at the same width, and what decides.
 
 python -m utils.lab study feature_extractors FOLDER --seeds 3   (writes data/results/feature_extractors_movielens.json)
 """

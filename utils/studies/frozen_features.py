@@ -1,4 +1,4 @@
-"""Room "training": what it costs and brings to train the features as well, model by model.
+"""What it costs and brings to train the features as well, model by model.
 
 python -m utils.lab study frozen_features --dataset sticker_shop --seeds 0,1,2 --json data/results/frozen_features.json
 

@@ -1,4 +1,4 @@
-"""Room "fusion" (mu, gamma, "When?"): one recommender under every fusion, same settings, same split; for notebook 04.
+"""One recommender under every fusion, same settings, same split; for notebook 04.
 
 python -m utils.lab study fusion FOLDER --seeds 3     (writes data/results/fusion_movielens.json)
 """

@@ -1,4 +1,4 @@
-"""Room "training": what GRCN is made of, part by part, on data where it falls behind.
+"""What GRCN is made of, part by part, on data where it falls behind.
 
 python -m utils.lab study grcn_parts --dataset ../shared/data/tiktok --json data/results/grcn_parts.json
 

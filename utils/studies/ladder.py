@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): how hard is the Sticker Shop? Every model, several draws of the shoppers, one budget.
+"""How hard the Sticker Shop is: every model, several draws of the shoppers, one budget.
 
 ``python -m utils.lab study ladder --seeds 0,1,2,3,4 --budget 4 --json data/results/sticker_shop_ladder.json``
 

@@ -1,4 +1,4 @@
-"""Room `data` ("Which?"): does the sound of an item matter? The ladder's audio rows, where a sound can matter at all.
+"""Whether the sound of an item matters: the ladder's audio rows, on the items that sound.
 
 ``python -m utils.lab study ladder_sound --json data/results/sticker_shop_sound.json`` (after the ladder, whose settings it takes)
 

@@ -1,4 +1,4 @@
-"""Room "challenges": what imputing is worth: reconstruction, recommendation, dropped against imputed, exposure.
+"""What imputing is worth: reconstruction, recommendation, dropped against imputed, exposure.
 
 python -m utils.lab study missing_modalities data/downloads/movielens --seeds 3
 (about 10 CPU minutes; resumes; writes data/results/missing_modalities_movielens.json)

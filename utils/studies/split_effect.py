@@ -1,4 +1,4 @@
-"""Room "evaluation": what a split does to a result, like with like; on real logs by command, stored for notebook 02.
+"""What a split does to a result, like with like; on real logs by command, stored for notebook 02.
 
 python -m utils.lab study split_effect split-effect FOLDER --seeds 5     (writes data/results/split_effect.json)
 python -m utils.lab study split_effect popularity FOLDER...              (writes data/results/real_logs.json)
