@@ -151,3 +151,12 @@ def test_the_first_line_says_in_one_sentence_what_a_module_holds(module):
     first = text.split("\n")[0]
     assert first and first[-1] in ".:", f"{module}: the first line is a whole sentence"
     assert not re.match(r"(Room|Helpers?)\b", first), f"{module}: say what a search would find, not which room it is"
+
+
+def test_the_readme_of_utils_names_every_room_and_no_other():
+    rows = re.findall(r"^\| (.*?) \|.*\|.*\|$", (UTILS / "README.md").read_text(encoding="utf-8"), re.M)[1:]
+    named = {name.rstrip("/") for row in rows for name in re.findall(r"`([\w./]+)`", row)}
+    rooms = {path.name for path in UTILS.glob("*.py")} - {"__init__.py"}
+    rooms |= {path.parent.relative_to(UTILS).as_posix() for path in UTILS.rglob("__init__.py")} - {"."}
+    inside = {"press/decks", "press/handouts", "press/live"}  # press says so itself
+    assert named == rooms - inside

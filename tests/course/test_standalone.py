@@ -115,7 +115,9 @@ def test_one_command_rewrites_every_place(copy):
         ):
             assert part in text, part
     readme = (copy / "README.md").read_text(encoding="utf-8")
-    assert readme.count("/somebody/multimodal/v1.2?labpath=") == len(course.notebook_paths(copy))
+    assert readme.count("/github/somebody/multimodal/blob/v1.2/notebooks/") == len(course.notebook_paths(copy))
+    assert "git clone https://github.com/somebody/multimodal.git" in readme
+    assert course.home()["repository"] not in readme.replace("OWNER/REPO TAG", "").replace("OWNER/REPO/TAG", "")
     old = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     new = (copy / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     assert sum(a != b for a, b in zip(old, new)) <= 2 and len(old) == len(new)
@@ -139,9 +141,11 @@ def test_a_home_that_cannot_be_one_changes_nothing(copy, repository, tag):
     assert (copy / "pyproject.toml").read_text(encoding="utf-8") == before
 
 
-def test_readme_has_the_badges_of_every_notebook():
-    block = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- begin:run-online -->\n")[1]
-    assert block.startswith(course.run_online() + "\n<!-- end:run-online -->"), "run: python -m utils.course badges"
+def test_readme_has_a_badge_of_every_notebook():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in course.notebook_paths():
+        assert course.colab_badge(path) in text, "run: python -m utils.lab tables"
+    assert "\n[colab]: https://" in text
 
 
 def test_the_command_line_explains_itself(capsys):

@@ -16,11 +16,12 @@ def means(name, metric, part="test"):
     return rows[(rows["metric"] == metric) & (rows["split"] == part)].groupby("model")["value"].mean()
 
 
-def test_readme_is_rendered_from_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert results.render(text) == text, "run `python -m utils.lab tables`"
+def test_both_readmes_are_rendered_from_the_results():
+    texts = [page.read_text(encoding="utf-8") for page in results.PAGES]
+    assert [results.render(text) for text in texts] == texts, "run `python -m utils.lab tables`"
     for name in results.blocks():
-        assert f"<!-- begin:{name} -->\n<!-- end" not in text and f"<!-- begin:{name} -->" in text
+        assert sum(f"<!-- begin:{name} -->" in text for text in texts) == 1, name
+        assert not any(f"<!-- begin:{name} -->\n<!-- end" in text for text in texts), name
 
 
 def test_the_card_is_rendered_from_the_results():
@@ -93,7 +94,7 @@ def test_one_command_fills_a_file_that_several_made():
 
 def test_what_notebook_06_says_of_the_stored_benchmark():
     apart = set()
-    for name in results.BENCHMARKS:
+    for name in stored.BENCHMARKS:
         first, second = means(name, "recall@20").sort_values(ascending=False).index[:2]
         assert first == "mgcn"
         tests = {(t["a"], t["b"]): t for t in results.load(name)["tests"] if t["metric"] == "recall@20"}

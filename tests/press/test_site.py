@@ -41,7 +41,7 @@ def build(tmp_path, monkeypatch):
         (tmp_path / folder / "1.1.html").write_text(f'<title>{title}</title><a href="../{path.stem}.html">x</a>')
     monkeypatch.setattr("utils.press.decks.browser.find", lambda: None)
     monkeypatch.setattr("utils.press.handouts.sheet.glossary_page", lambda: "<p>")
-    monkeypatch.setattr("utils.press.handouts.__main__.glossary_page", lambda: "<html><p>glossary</p></html>")
+    monkeypatch.setattr("utils.press.handouts.build.glossary_page", lambda: "<html><p>glossary</p></html>")
     return tmp_path
 
 
@@ -170,9 +170,9 @@ def test_served_from_a_sub_folder_no_request_leaves_and_none_fails(build, monkey
     assert [url for url in bad if "favicon" not in url] == []
 
 
-def test_readme_shows_four_small_pictures_with_alt_texts():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = dict(re.findall(r"!\[([^\]]*)\]\((slides/figures/[^)]+)\)", text))
+def test_the_readmes_show_four_small_pictures_with_alt_texts():
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "data/results/README.md"))
+    shown = dict(re.findall(r"!\[([^\]]*)\]\((?:\.\./\.\./)?(slides/figures/[^)]+)\)", text))
     assert len(shown) == 4 and {f"slides/figures/{name}.png" for name in rooms.README_PICTURES} == set(shown.values())
     for alt, name in shown.items():
         assert len(alt.split()) >= 8, name

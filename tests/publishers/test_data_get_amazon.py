@@ -253,7 +253,7 @@ def test_the_catalogue_names_what_the_course_promises():
     assert {f"amazon-2014-{name}" for name in ("office", "music", "baby", "toys", "beauty")} <= names
     assert {"movielens-100k", "movielens-small", "movielens-1m", "amazon-2018-gift-cards"} <= names
     assert sum(name.startswith("amazon-2023-") for name in names) == 33
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "utils" / "publishers" / "README.md").read_text(encoding="utf-8")
     assert "python -m utils.data get" in readme
     assert re.search(r"\d+ names", readme) is None, "the catalogue is counted by its command, not by the README"
     assert find_entry("Amazon-2014-Office_Products") is find_entry("amazon-2014-office")

@@ -58,9 +58,10 @@ sys.path.insert(0, str(root))
 from utils import course
 
 course.check_environment()"""
+COLAB = "https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/{name}.ipynb"
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/{name}.ipynb) "
+    f"({COLAB}) "
     "[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]"
     "(https://kaggle.com/kernels/welcome?src=https://github.com/{repository}/blob/{tag}/notebooks/{name}.ipynb) "
     "[![Open in Binder](https://mybinder.org/badge_logo.svg)]"
@@ -116,21 +117,17 @@ def write_badges(root: Path = ROOT) -> None:
                 cell.source = SETUP_CELL.format(**where)
         _replace_text(path, nbformat.writes(notebook) + "\n")
     readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
     text = re.sub(
-        r"(<!-- begin:run-online -->\n).*?(<!-- end:run-online -->)",
-        lambda match: f"{match[1]}{run_online(root)}\n{match[2]}",
-        readme.read_text(encoding="utf-8"),
-        flags=re.S,
+        r"(/github/)[^)/]+/[^)/]+(/blob/)[^)/]+(/notebooks/)", r"\1{repository}\2{tag}\3".format(**where), text
     )
+    text = re.sub(r"(git clone https://github\.com/)\S+(\.git)", r"\1{repository}\2".format(**where), text)
     _replace_text(readme, text)
 
 
-def run_online(root: Path = ROOT) -> str:
-    """Return README's table of the notebooks with their three badges, as Markdown."""
-    where = home(root)
-    lines = ["| Notebook | Open it without installing anything |", "|---|---|"]
-    lines += [f"| {path.stem} | {BADGE.format(name=path.stem, **where)} |" for path in notebook_paths(root)]
-    return "\n".join(lines)
+def colab_badge(path: Path, root: Path = ROOT) -> str:
+    """Return the badge that opens a notebook in Colab, as Markdown; the page defines the picture ``[colab]`` once."""
+    return f"[![Colab][colab]]({COLAB.format(name=path.stem, **home(root))})"
 
 
 def _replace_text(path: Path, text: str) -> None:

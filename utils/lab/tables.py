@@ -1,4 +1,4 @@
-"""Tables that are rendered from result files and records, never typed: `python -m utils.lab tables` rewrites README.md."""
+"""Tables that are rendered from result files and records: `python -m utils.lab tables` puts them into both READMEs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def course_map() -> str:
             file = course.record_path(path.stem, mode, RECORDS)
             runs.append(json.loads(file.read_text(encoding="utf-8"))["seconds"] if file.exists() else float("nan"))
         link = f"[{path.stem[:2]} {about['title']}](notebooks/{path.name})"
-        rows.append([link, about["question"], str(about["minutes"]), f"{runs[0]:.0f} / {runs[1]:.0f}"])
-    frame = pd.DataFrame(rows, columns=["Notebook", "Question", "Minutes to read", "Seconds to run, FAST / full"])
+        seconds = f"{runs[0]:.0f} / {runs[1]:.0f}"
+        rows.append([link, about["question"], str(about["minutes"]), seconds, course.colab_badge(path)])
+    columns = ["Notebook", "Question", "Minutes to read", "Seconds to run, FAST / full", "Online"]
+    frame = pd.DataFrame(rows, columns=columns)
     coming = ", ".join(f"{name[:2]} {title.lower()}" for name, title in course.to_come().items())
     return f"{markdown(frame.set_index('Notebook'), 'Notebook')}\n\nTo come: {coming}."
 
@@ -129,7 +131,7 @@ def ladder() -> str:
 
 
 def blocks() -> dict[str, str]:
-    """Return every generated block of README.md by its name."""
+    """Return every generated block of README.md and data/results/README.md by its name."""
     found = {"course-map": course_map()}
     for strategy in ("random", "temporal_global", "cold_items"):
         if (RESULTS / f"movielens_{strategy}.json").exists():

@@ -144,7 +144,7 @@ def flattery_dots(table: pd.DataFrame, *, top_k: int = 20, title: str = "") -> F
     """Draw Recall with test items held out by chance and by time, one panel per log, one line per split and model.
 
     Args:
-        table: of ``utils.studies.flattery``: index (log, strategy, model), columns chance and time.
+        table: of ``utils.studies.split_effect.flattery``: index (log, strategy, model), columns chance and time.
     """
     logs = [log for log in ("true", "shuffled") if log in table.index.get_level_values("log")]
     fig = Figure(figsize=(12, 1.6 + 0.42 * len(table) / len(logs)), layout="constrained")

@@ -83,13 +83,13 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return str(len(seeds)) if seeds == list(range(len(seeds))) else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)
 
 
-def command_text(module: str, dataset: str, seeds: Sequence[int]) -> str:
+def command_text(command: str, dataset: str, seeds: Sequence[int]) -> str:
     """Write the command of a study for its result file."""
-    return f"python -m {module} {Path(dataset).as_posix()} --seeds {seeds_text(seeds)}"
+    return f"python -m {command} {Path(dataset).as_posix()} --seeds {seeds_text(seeds)}"
 
 
 def run_study(
-    module: str,
+    command: str,
     run: Callable[[argparse.Namespace], None],
     arguments: Sequence[str] | None,
     *,
@@ -102,13 +102,13 @@ def run_study(
     """Read the command line of an experiment and run it; return the exit status.
 
     Args:
-        module: what stands behind ``python -m``.
+        command: what stands behind ``python -m``, for example "utils.lab study ladder".
         run: gets the options; what it raises as CourseError is printed as one sentence.
         arguments: as in ``sys.argv[1:]``, which None stands for.
         about, seeds, json, dataset: the sentence of the help text, and the defaults of ``add_options``.
         more: further options with their defaults, ``epochs=40`` is ``--epochs 40``.
     """
-    parser = Parser(prog=f"python -m {module}", description=about)
+    parser = Parser(prog=f"python -m {command}", description=about)
     add_options(parser, seeds=seeds, json=json, dataset=dataset)
     for name, value in more.items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help="default: %(default)s")

@@ -28,7 +28,7 @@ from utils.training import train
 if TYPE_CHECKING:
     from utils.data import Dataset
 
-MODULE = "utils.studies.feature_extractors"
+COMMAND = "utils.lab study feature_extractors"
 RESULT = RESULTS / "feature_extractors_movielens.json"
 WIDTH = 64
 VISUAL = ("efficientnet_lite0", "random_cnn", "colour_histogram", "pixels")
@@ -245,7 +245,7 @@ def variance_shares(frame: pd.DataFrame, metric: str = "recall") -> pd.Series:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. An interrupted run goes on from its file."""
     about = "Visual recommenders on extractors of different nature."
-    return run_study(MODULE, _study, arguments, about=about, seeds=3, json=RESULT)
+    return run_study(COMMAND, _study, arguments, about=about, seeds=3, json=RESULT)
 
 
 def _study(options: Namespace) -> None:
@@ -253,7 +253,7 @@ def _study(options: Namespace) -> None:
 
     dataset = load_dataset(options.dataset)
     split = split_dataset(dataset, "cold_items", seed=0, warm=True)
-    command = command_text(MODULE, options.dataset, options.seeds)
+    command = command_text(COMMAND, options.dataset, options.seeds)
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint()}
     about = {**meta(), "command": command, **key}
     about |= {

@@ -28,7 +28,7 @@ from utils.stored import RESULTS, ResultFile, meta, rounded
 from utils.stored.commands import command_text, run_study
 from utils.training import fit, train
 
-MODULE = "utils.studies.fine_grained_features"
+COMMAND = "utils.lab study fine_grained_features"
 RESULT = RESULTS / "fine_features_movielens.json"
 # what is compared: the same model with fewer eyes; "shuffled" gives each picture to the wrong item
 VARIANTS = {
@@ -310,7 +310,7 @@ def study(
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. A run that was cut off goes on where it was."""
     about = "Attention on colour, shape and content on real data."
-    return run_study(MODULE, _run, arguments, about=about, seeds=3, json=RESULT, epochs=40)
+    return run_study(COMMAND, _run, arguments, about=about, seeds=3, json=RESULT, epochs=40)
 
 
 def _run(options: Namespace) -> None:
@@ -318,7 +318,7 @@ def _run(options: Namespace) -> None:
 
     dataset = load_dataset(options.dataset)
     features = fine_features(dataset)
-    command = f"{command_text(MODULE, options.dataset, options.seeds)} --epochs {options.epochs}"
+    command = f"{command_text(COMMAND, options.dataset, options.seeds)} --epochs {options.epochs}"
     key = {"dataset": dataset.name, "fingerprint": dataset.fingerprint(), "epochs": options.epochs}
     file, about = ResultFile(options.json, key, {"parts": {}}), {**meta(), **key, "command": command}
 

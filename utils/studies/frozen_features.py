@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: see the head of this file; --models takes some of ``trainable()``."""
     about = __doc__.splitlines()[0]
     return run_study(
-        "utils.studies.frozen_features",
+        "utils.lab study frozen_features",
         _study,
         arguments,
         about=about,

@@ -137,7 +137,7 @@ def fused_names(names: Iterable[str], modalities: Iterable[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
     about = "Every fusion on a dataset."
-    return run_study("utils.studies.fusion", _study, arguments, about=about, seeds=3, json=RESULT, epochs=60)
+    return run_study("utils.lab study fusion", _study, arguments, about=about, seeds=3, json=RESULT, epochs=60)
 
 
 def _study(options: argparse.Namespace) -> None:

@@ -87,4 +87,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     content["rows"] = merge_rows(content["rows"], [row], ("variant", "seed"))
 
     purpose = __doc__.splitlines()[0]
-    return run_study("utils.studies.grcn_parts", study, words, about=purpose, dataset="sticker_shop", seeds="0")
+    return run_study("utils.lab study grcn_parts", study, words, about=purpose, dataset="sticker_shop", seeds="0")

@@ -240,6 +240,6 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:28s} recall@20 {values['recall@20'][0]:.4f}  ndcg@20 {values['ndcg@20'][0]:.4f}")
 
     return run_study(
-        "utils.studies.ladder", study, given, about=__doc__.splitlines()[0], dataset="sticker_shop", seeds="0,1,2,3,4",
+        "utils.lab study ladder", study, given, about=__doc__.splitlines()[0], dataset="sticker_shop", seeds="0,1,2,3,4",
         budget=4, rows="",
     )  # fmt: skip

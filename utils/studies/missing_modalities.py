@@ -23,7 +23,7 @@ from utils.errors import CourseError
 from utils.stored import RESULTS, ResultFile, merge_rows, meta, rounded
 from utils.stored.commands import command_text, run_study
 
-MODULE = "utils.studies.missing_modalities"
+COMMAND = "utils.lab study missing_modalities"
 RESULT = RESULTS / "missing_modalities_movielens.json"
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 NO_CONTENT = "no content"  # the model without this modality: what all imputing must beat
@@ -358,7 +358,7 @@ KNN_METHODS = (
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file."""
     about = "Imputing on a course folder whose items have pictures and texts."
-    return run_study(MODULE, _study, arguments, about=about, seeds=3, json=RESULT)
+    return run_study(COMMAND, _study, arguments, about=about, seeds=3, json=RESULT)
 
 
 def _study(options: Namespace) -> None:
@@ -385,7 +385,7 @@ def _study(options: Namespace) -> None:
                 content["done"][done] = round(time.process_time() - start, 1)  # CPU seconds
                 # the file keeps the seeds that it has
                 seeds = sorted({*options.seeds, *(int(name.rpartition(" ")[2]) for name in content["done"])})
-                command = command_text(MODULE, options.dataset, seeds)
+                command = command_text(COMMAND, options.dataset, seeds)
                 content["meta"] = {**meta(), "command": command, **key, "seeds": len(seeds)}
             print(done, file.content["done"][done], "CPU seconds", flush=True)
 

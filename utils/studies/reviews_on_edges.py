@@ -28,7 +28,7 @@ from utils.stored import RESULTS, ResultFile, meta
 from utils.stored.commands import command_text, run_study
 from utils.training import train
 
-MODULE = "utils.studies.reviews_on_edges"
+COMMAND = "utils.lab study reviews_on_edges"
 RESULT = RESULTS / "reviews_on_edges.json"
 FILES = ("Gift_Cards_5", "All_Beauty_5")
 ARMS = ("LightGCN", "gate 1", "no words", "shuffled", "EGCF")  # the twins, each a step nearer to EGCF
@@ -225,14 +225,14 @@ def _layers(dataset: Dataset, seeds: Sequence[int], encoder: str, regs: Mapping[
 def main(arguments: list[str] | None = None) -> int:
     """Command line: see the head of this file. What is done already is kept, unless the number of seeds differs."""
     about = "EGCF beside its twins on files of Amazon reviews."
-    return run_study(MODULE, _run, arguments, about=about, seeds=5, json=RESULT, encoder="minilm")
+    return run_study(COMMAND, _run, arguments, about=about, seeds=5, json=RESULT, encoder="minilm")
 
 
 def _run(options: Namespace) -> None:
     import torch
 
     torch.set_num_threads(1)
-    command = command_text(MODULE, options.dataset, options.seeds)
+    command = command_text(COMMAND, options.dataset, options.seeds)
     about = {**meta(), "command": f"{command} --encoder {options.encoder}"}
     about |= {
         "regs": REGS,

@@ -1,6 +1,6 @@
 """Decks, the figures: small functions that draw with the course's own code; a cache keeps what has not changed.
 
-To add one, write a function in this file or in another `utils/decks/figures_*.py`:
+To add one, write a function in this file or in another `utils/press/decks/figures_*.py`:
 
     @figure
     def my_name(option: str = "x") -> tuple[Figure, str]:      # the drawing, and what it shows in words
