@@ -196,3 +196,15 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path):
     with locked(out):
         assert (tmp_path / ".found.json.lock").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+def test_a_study_of_your_own_data_does_not_move_the_courses_result(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.stored.result_file.RESULTS", tmp_path)
+    shipped = tmp_path / "study.json"
+    with ResultFile(shipped, {"dataset": "shop"}).update() as content:
+        content["meta"] = {"dataset": "shop"}
+    before = shipped.read_bytes()
+    with pytest.raises(CourseError, match="own result on 'shop', not on 'mine'; give another file"):
+        ResultFile(shipped, {"dataset": "mine"})
+    assert shipped.read_bytes() == before and [path.name for path in tmp_path.glob("*.json")] == ["study.json"]
+    ResultFile(shipped, {"dataset": "shop"})

@@ -91,7 +91,7 @@ class ResultFile:
         check: called with an old content; raises ValueError, KeyError or TypeError where its parts do not fit.
 
     Raises:
-        CourseError: ``path`` is a folder, or cannot be written.
+        CourseError: ``path`` is a folder, or cannot be written; or it is one of the course's own results, on other data.
     """
 
     def __init__(
@@ -138,7 +138,14 @@ class ResultFile:
                         raise TypeError(name)
             if not other:
                 return old
+            if "dataset" in other and self.path.resolve().parent == RESULTS:
+                raise CourseError(
+                    f"{self.path} holds the course's own result on {both.get('dataset')!r}, not on "
+                    f"{self.key['dataset']!r}; give another file with --json."
+                )
             why = f"belongs to another {' and another '.join(other)}"
+        except CourseError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
             why = "cannot be read"
         set_aside(self.path, why)
