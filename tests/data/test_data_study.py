@@ -8,8 +8,7 @@ from utils.data import assemble, check_split, iterative_k_core, split_dataset
 from utils.data.twins import k_core_rounds, random_twin, shuffle_times
 from utils.errors import CourseError
 from utils.plots.data import core_rounds, flattery_dots, popularity_log_log, split_timeline, spread_users
-from utils.studies import split_effect
-from utils.studies.split_effect import flattery, popularity_points
+from utils.studies.split_effect import flattery, popularity_points, split_effect
 
 
 @pytest.fixture(scope="module")

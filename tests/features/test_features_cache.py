@@ -7,6 +7,7 @@ from features_helpers import draw, make_dataset
 from utils.features import Network, extract, register
 from utils.features import cache as cache_module
 from utils.features import registry as registry_module
+from utils.features.encoders import image
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_second_call_computes_nothing_and_gives_the_same_bits(dataset, seen):
 
 def test_real_network_from_the_cache_gives_the_same_bits(dataset, monkeypatch):
     first = extract(dataset, "visual", size=64, progress=False)
-    monkeypatch.setattr("utils.features.encoders.image.lite0", lambda: pytest.fail("the network was loaded"))
+    monkeypatch.setattr(image, "lite0", lambda: pytest.fail("the network was loaded"))
     np.testing.assert_array_equal(extract(dataset, "visual", size=64, progress=False).matrix, first.matrix)
 
 

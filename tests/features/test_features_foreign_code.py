@@ -8,6 +8,7 @@ import pytest
 from features_helpers import make_tiny_audio, make_tiny_bert, make_tiny_clip, make_tiny_vit
 
 from utils.errors import CourseError
+from utils.features.encoders import audio, weights
 from utils.features.registry import find
 
 # Runs when it is imported; the classes are those that the loaders would ask for.
@@ -116,8 +117,8 @@ def test_the_loaders_are_told_to_trust_nobody(bad, family, monkeypatch):
     folder = bad(family)
     classes = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoImageProcessor", "AutoFeatureExtractor")
     change(folder / "config.json", auto_map=dict.fromkeys(classes, "evil_mod.Evil"), model_type="evil")
-    for room in ("weights", "audio"):  # as if the check had overlooked it
-        monkeypatch.setattr(f"utils.features.{room}.refuse_code", lambda *_: None)
+    for module in (weights, audio):  # as if the check had overlooked it
+        monkeypatch.setattr(module, "refuse_code", lambda *_: None)
     with pytest.raises((ValueError, CourseError), match="custom code|code of its own"):
         load(family, folder)
 

@@ -19,7 +19,7 @@ from utils.features import extract
 from utils.features.at_scale.job import Job
 from utils.features.at_scale.run import run
 from utils.features.at_scale.shards import merge, read_matrix
-from utils.features.encoders import image
+from utils.features.encoders import custom, image
 from utils.files import ROOT
 
 STOPPING = """
@@ -78,7 +78,7 @@ def test_several_layers_come_from_one_forward_pass(dataset, tmp_path, monkeypatc
         forward = ours(*given)
         return lambda batch: passes.append(len(batch)) or forward(batch)
 
-    monkeypatch.setattr("utils.features.encoders.custom.listen", spying)
+    monkeypatch.setattr(custom, "listen", spying)
     layers = ("1", "4", "6")
     folders = go(job(dataset, tmp_path / "out", encoder=net(), layers=layers, options={"size": 32}))
     assert [folder.name for folder in folders] == list(layers)

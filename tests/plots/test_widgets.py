@@ -76,10 +76,10 @@ def test_neighbours_by_the_mixed_cosine(near):
 
 
 def test_the_static_twin_says_what_it_shows(fusion, near):
-    figure, alt = widgets.fusion_weight_figure(fusion.dataset, weights=(0, 0.5, 1), top_k=5)
-    names = [text.get_text() for text in figure.texts]
+    user = fusion.users[0]
+    names = [text.get_text() for text in fusion.figure(user, (0, 0.5, 1), 5).texts]
     assert {"History", "clicks only", "0.5 content", "content only"} <= set(names)
-    shown = fusion.dataset.items["title"].iloc[fusion.items(fusion.users[0], 0.5, 5)]
+    shown, alt = fusion.dataset.items["title"].iloc[fusion.items(user, 0.5, 5)], fusion.words(user, (0, 0.5, 1), 5)
     assert ", ".join(shown) in alt and "taken later" in alt
     item = near.choices()["Bassoon"]
     assert "text only: " in near.words(item, (0, 1)) and near.figure(item, (0, 1)).texts[0].get_text() == "image only"

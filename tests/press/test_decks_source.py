@@ -269,7 +269,7 @@ def apart():
     reached = figures._reached(text, "drawing")
     assert "import os" in reached and "SIZE" in reached and "def helper" in reached
     assert "import re" not in reached and "apart" not in reached.lower()
-    files = {path.relative_to(ROOT).as_posix() for path in figures._imported("from utils import plots_fusion")}
+    files = {path.relative_to(ROOT).as_posix() for path in figures._imported("from utils.plots import fusion")}
     assert {"utils/plots/fusion.py", "utils/plots/style.py"} <= files
 
 
@@ -336,7 +336,7 @@ def test_without_a_browser_the_html_is_made_and_one_sentence_says_what_is_missin
     assert not (tmp_path / "out" / "0.pdf").exists()
     assert "0.pdf" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     monkeypatch.setattr(
-        "utils.press.decks.__main__.build", lambda *a, **k: (_ for _ in ()).throw(CourseError(browser.NO_BROWSER))
+        "utils.press.decks.build.build", lambda *a, **k: (_ for _ in ()).throw(CourseError(browser.NO_BROWSER))
     )
     assert main([]) == 1
     assert capsys.readouterr().err.strip() == browser.NO_BROWSER

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from utils.errors import CourseError
 from utils.files import ROOT
 from utils.press import quiz_page
 from utils.press.decks import render
-from utils.press.live import plan
+from utils.press.live import lecture, plan
 
 PAGE = (quiz_page.INSTRUCTOR / "README.md").read_text(encoding="utf-8")
 FORM = (quiz_page.INSTRUCTOR / "feedback.md").read_text(encoding="utf-8")
@@ -46,7 +47,7 @@ def test_every_command_it_names_exists():
     assert named >= {"live", "slides", "quiz", "env"} and named <= targets
     modules = set(re.findall(r"python -m (utils\.\w+)", PAGE))
     assert modules and all(importlib.util.find_spec(module) for module in modules)
-    source = ast.parse((ROOT / "utils" / "live" / "__main__.py").read_text(encoding="utf-8"))
+    source = ast.parse(Path(lecture.__file__).read_text(encoding="utf-8"))
     known = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     flags = set(re.findall(r'`make live ARGS="(--[\w-]+)', PAGE))
     assert flags == {"--no-server", "--check-only", "--port"} and flags <= known

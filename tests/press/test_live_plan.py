@@ -9,8 +9,8 @@ import pytest
 
 from utils import course
 from utils.files import ROOT
-from utils.press.live import __main__ as cli
 from utils.press.live import copies, measure, plan
+from utils.press.live import lecture as cli
 
 PATHS = plan.notebooks()
 by_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

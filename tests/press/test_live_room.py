@@ -11,9 +11,10 @@ import urllib.request
 import pytest
 
 from utils.errors import CourseError
+from utils.features.encoders import text
 from utils.files import ROOT, write_json
-from utils.press.live import __main__ as cli
 from utils.press.live import copies, plan, room
+from utils.press.live import lecture as cli
 from utils.press.live.room import Check
 
 CHROMIUM = next(
@@ -50,7 +51,7 @@ def test_missing_weights_and_data_are_failures_with_a_sentence(monkeypatch):
     def gone(*_, **__):
         raise CourseError("The weights' package x is not installed; run y.")
 
-    monkeypatch.setattr("utils.features.encoders.text.minilm_folder", gone)
+    monkeypatch.setattr(text, "minilm_folder", gone)
     monkeypatch.setattr("utils.data.load_dataset", gone)
     for check in (room.weights, room.dataset):
         found = check()

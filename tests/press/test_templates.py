@@ -44,7 +44,7 @@ def evil_site(tmp_path, monkeypatch):
     (tmp_path / "slides").mkdir()
     (tmp_path / "slides" / "1.1.html").write_text(f"<title>{SAFE}</title>", encoding="utf-8")
     monkeypatch.setattr("utils.press.decks.browser.find", lambda: None)
-    monkeypatch.setattr("utils.press.handouts.__main__.glossary_page", lambda: "<p>")
+    monkeypatch.setattr("utils.press.handouts.build.glossary_page", lambda: "<p>")
     monkeypatch.setattr(site, "lead_out", lambda text, *a: text)
     monkeypatch.setattr(site, "faults", lambda folder: [])
     return site.write_site(tmp_path).read_text(encoding="utf-8"), 9

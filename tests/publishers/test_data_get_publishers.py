@@ -207,7 +207,7 @@ def test_command_line(server, home, tmp_path, capsys, monkeypatch):
     def stop(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("utils.data.__main__.get", stop)
+    monkeypatch.setattr("utils.publishers.commands.get", stop)
     assert main(["get", name]) == 130 and "the same command goes on" in capsys.readouterr().err
 
 
