@@ -12,7 +12,7 @@ By default lowest:1 and highest:2. Every run prints what it really used, and fai
 On other processors (ARM) there are no such switches: the runs differ in their threads only.
 
 With --notebooks 00,05 (make: ONLY=00,05) these notebooks run in FAST mode instead of the tests, and their numbers are
-compared with tests/records/fast. What else is given goes to pytest, for example tests/test_graphs.py -x.
+compared with tests/records/fast. What else is given goes to pytest, for example tests/graphs/test_graphs.py -x.
 """
 
 from __future__ import annotations

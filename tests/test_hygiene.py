@@ -1,6 +1,7 @@
 """House rules of notebooks and code, so that nobody has to remember them."""
 
 import ast
+import functools
 import json
 import re
 import statistics
@@ -245,3 +246,108 @@ def test_bars_of_time(path):
     for mode, limit in (("fast", 60), ("full", 360)):
         record = course.record_path(path.stem, mode, ROOT / "tests" / "records")
         assert json.loads(record.read_text(encoding="utf-8"))["seconds"] <= limit
+
+
+# ---- names of modules, files and commands in texts ----
+
+TEXTS = {".py", ".md", ".ipynb", ".yml", ".yaml", ".html", ".toml", ".txt"}
+PLACEHOLDER = re.compile(r"ROOM|NAME|NN")
+MADE_UP = {"utils.losses.bpp"}  # a deck that names it is refused
+MAKES_MODULES_UP = "tests/stored/test_sources.py"
+
+
+def texts():
+    """(name of the file, its text); of a notebook the text of each cell."""
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if (path.suffix not in TEXTS and path.name != "Makefile") or name == MAKES_MODULES_UP:
+            continue
+        if path.suffix == ".ipynb":
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                yield f"{name}, cell {cell['id']}", "".join(cell["source"])
+        else:
+            yield name, path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def names_in(path):
+    """Every name that a module defines or imports, methods included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return found
+
+
+@functools.cache
+def there(name):
+    """Is this a module, a name inside one, or a path of the repository? A star stands for anything."""
+    if "*" in name:
+        return any(ROOT.glob(name)) or any(ROOT.glob(name.replace(".", "/") + ".py"))
+    if "/" in name or (ROOT / name).is_file():
+        return (ROOT / name).exists()
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        base = ROOT.joinpath(*parts[:cut])
+        module = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+        if module.is_file():
+            return all(part in names_in(module) for part in parts[cut:])
+        if cut == len(parts) and base.is_dir():
+            return True
+    return False
+
+
+@functools.cache
+def commands_of(module):
+    """Words that may follow ``python -m module``; None when it cannot be run, an empty set when it takes any."""
+    base = ROOT.joinpath(*module.split("."))
+    main = base / "__main__.py" if base.is_dir() else base.with_suffix(".py")
+    if not main.is_file() or '__name__ == "__main__"' not in main.read_text(encoding="utf-8"):
+        return None
+    tree, found = ast.parse(main.read_text(encoding="utf-8")), set()
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMANDS":
+            return {key.value for key in node.value.keys}
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("utils."):  # the parsers of a door
+            for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
+                file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+                if file.stem == "__main__":
+                    return commands_of(node.module.removesuffix(".__main__"))
+                if file.is_file():
+                    found |= set(re.findall(r'\.add_parser\(\s*"([\w-]+)"', file.read_text(encoding="utf-8")))
+    return found
+
+
+def test_every_module_and_file_that_a_text_names_exists():
+    word = re.compile(r"(?<![\w.])(?:utils(?:\.[A-Za-z_*][\w*]*|/[A-Za-z_*][\w*.-]*[\w*])+|tests/[\w/*]+\.py)")
+    taken = re.compile(r"^ *from (utils[\w.]*) import (\([^)]*\)|.*)$", re.M)
+    absent = []
+    for name, text in texts():
+        named = [found for found in word.findall(text) if found not in MADE_UP and not PLACEHOLDER.search(found)]
+        for module, names in taken.findall(text):
+            names = re.sub(r"#.*| as \w+", "", names).strip("()\n ")
+            named += [f"{module}.{taken_name.strip()}" for taken_name in names.split(",") if taken_name.strip()]
+        absent += [f"{name}: there is no {found}" for found in named if not there(found)]
+    assert not absent, "\n".join(absent)
+
+
+def test_every_command_that_a_text_names_exists():
+    apart = r"""(?: |["'], ?["'])"""  # in prose, and as a list of arguments
+    command = re.compile(rf"-m{apart}((?:utils|tests)(?:\.\w+)*)(?:{apart}([a-z][\w|-]*))?(?:{apart}([a-z][\w-]*))?")
+    studies = {path.stem for path in (ROOT / "utils" / "studies").glob("*.py") if "main" in names_in(path)}
+    seen, absent = set(), []
+    for name, text in texts():
+        for module, first, second in command.findall(text):
+            known = commands_of(module)
+            unknown = (known is None and not PLACEHOLDER.search(module)) or (
+                known and not set(first.split("|")) <= known | {""}
+            )
+            if unknown or ((module, first) == ("utils.lab", "study") and second not in studies | {""}):
+                absent.append(f"{name}: there is no python -m {module} {first} {second}")
+            seen.add((module, first))
+    assert not absent, "\n".join(absent)
+    assert len(seen) > 30

@@ -10,7 +10,7 @@ Three ways, each with its network loaded and warm, timed in turn, medians of the
 
 * ``job``: `utils.features.at_scale.run.run`: hashing, decoding, batches, parts on disk, the merged matrix;
 * ``loop``: one item after another through the same weights, no autograd, vectors kept in a list;
-* ``files``: our imitation of what we read in a public extractor (the traps in tests/test_features_traps.py): batches of
+* ``files``: our imitation of what we read in a public extractor (the traps in tests/features/test_features_traps.py): batches of
   one, a torchvision extractor cut anew for each, texts padded to the full length, one .npy per item.
 
 Pictures come in two sizes: the shop's (at most 160 pixels) and photographs of 1,000 x 1,000 pixels made here, because a

@@ -68,4 +68,4 @@ def test_a_number_of_seeds_and_a_list_of_seeds(text, counted, listed):
 
 
 def test_the_command_of_a_result_file_is_the_one_that_makes_it():
-    assert command_text("utils.x", "a/b/", [0, 1, 2]) == "python -m utils.x a/b --seeds 3"
+    assert command_text("utils.lab study ladder", "a/b/", [0, 1, 2]) == "python -m utils.lab study ladder a/b --seeds 3"

@@ -1,10 +1,10 @@
-"""Naive mode: the course's own models with the usual habits switched on, so that each habit has a price.
+"""Naive mode: the course's own models with common slow habits switched on, so that the cost of each can be measured.
 
     with naive():                                        # all habits
     with naive(Habits(coo_products=True)):               # one of them
 
 There is no second copy of a model here. Inside the block, a few functions that all models share are replaced; models,
-losses and numbers stay the same (`tests/test_naive_mode.py`), only the work is done the long way round. When the block
+losses and numbers stay the same (`tests/lab/test_naive_mode.py`), only the work is done the long way round. When the block
 ends, everything is as before. What each habit costs, and why it is so common:
 
 * ``loop_sampling``: one negative after another, each tested with ``in`` on a Python set. A few hundred nanoseconds each

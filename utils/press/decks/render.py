@@ -243,7 +243,7 @@ def _bars(work: _Slide, words: list[str]) -> str:
 def _code(work: _Slide, words: list[str]) -> str:
     plain, options = _options(words, {"lines", "steps", "size"})
     if len(plain) not in (1, 2):
-        raise CourseError("{{code}} takes utils.room.name, or a notebook and a cell's first words.")
+        raise CourseError("{{code}} takes utils.ROOM.NAME, or a notebook and a cell's first words.")
     source = _cell(*plain)["text"] if len(plain) == 2 else _object(plain[0])
     lines = re.sub(r"(:\n)\n+", r"\1", source).split("\n")
     if "lines" in options:
@@ -291,7 +291,7 @@ def _object(name: str) -> str:
                 raise suggest(word, inside, f"name in {'.'.join(words[:cut])}")
             node = inside[word]
         return _lines_of(node, text.split("\n"))
-    raise CourseError(f"There is no module {name!r}; write utils.room.name of something that exists.")
+    raise CourseError(f"There is no module {name!r}; write utils.ROOM.NAME of something that exists.")
 
 
 NAMED = (ast.FunctionDef, ast.ClassDef)
