@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from utils.errors import CourseError
+from utils.files import ROOT
+from utils.lab import __main__ as lab
 from utils.stored.commands import command_text, run_study, seed_list, seeds_text
 
 
@@ -69,3 +71,22 @@ def test_a_number_of_seeds_and_a_list_of_seeds(text, counted, listed):
 
 def test_the_command_of_a_result_file_is_the_one_that_makes_it():
     assert command_text("utils.lab study ladder", "a/b/", [0, 1, 2]) == "python -m utils.lab study ladder a/b --seeds 3"
+
+
+STUDIES = [path.stem for path in sorted((ROOT / "utils" / "studies").glob("*.py")) if "def main(" in path.read_text("utf-8")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_help_of_every_study_names_the_command_that_runs_it(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        lab.main(["study", name, "--help"])
+    assert ended.value.code == 0
+    assert " ".join(capsys.readouterr().out.split()).startswith(f"usage: python -m utils.lab study {name} [-h]")
+
+
+def test_a_study_that_does_not_exist_is_one_sentence(capsys):
+    assert lab.main(["study", "laddr"]) == 1 and lab.main(["study"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Unknown study 'laddr'; did you mean ladder") and said[1].startswith(
+        "Unknown study ''; known: fe"
+    )
