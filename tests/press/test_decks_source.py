@@ -271,6 +271,8 @@ def apart():
     assert "import re" not in reached and "apart" not in reached.lower()
     files = {path.relative_to(ROOT).as_posix() for path in figures._imported("from utils.plots import fusion")}
     assert {"utils/plots/fusion.py", "utils/plots/style.py"} <= files
+    one = {path.relative_to(ROOT).as_posix() for path in figures._imported("from utils.lab import synthetic")}
+    assert {"utils/lab/__init__.py", "utils/lab/synthetic.py"} <= one and "utils/lab/speed.py" not in one
 
 
 def test_a_figure_needs_alt_text_and_known_options(own_figure):

@@ -176,7 +176,9 @@ def _imports(source: str) -> set[Path]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            # modules of a package, or names that any of its files may give
+            names += [*inside, f"{node.module}.__init__" if all(map(_files, inside)) else node.module]
     found: set[Path] = set()
     for name in names:
         if name.split(".")[0] == "utils":
@@ -190,7 +192,7 @@ def _files(name: str) -> frozenset[Path]:
     base = ROOT.joinpath(*name.split("."))
     files = {base.with_suffix(".py")} if base.with_suffix(".py").exists() else set()
     if base.is_dir() and name not in ("utils", "utils.press.decks", "utils.checks"):
-        files |= set(base.rglob("*.py"))
+        files |= {path for path in base.rglob("*.py") if path.name != "__main__.py"}  # a door is run, never imported
     return frozenset(files)
 
 
