@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, write_text
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -133,5 +133,4 @@ def colab_badge(path: Path, root: Path = ROOT) -> str:
 def _replace_text(path: Path, text: str) -> None:
     """Write a file only when its text changes: a second call leaves every time stamp as it was."""
     if path.read_text(encoding="utf-8") != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)

@@ -6,19 +6,16 @@ import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from utils.data import Dataset
 from utils.errors import CourseError
 from utils.features.at_scale.cleaning import clean_text
 from utils.features.extract import content_digest, contents, extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.registry import check_modality
-from utils.files import atomic_path, why_unreadable, write_json
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
+from utils.files import atomic_path, why_unreadable, write_json, write_text
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -70,8 +67,7 @@ def save_prepared(features: Features, folder: str | Path, dtype: str = "float16"
             f"{folder / 'items.txt'} names other rows than these {features.modality} features; "
             "align them first, or empty the folder."
         )
-    with atomic_path(folder / "items.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in features.item_names), encoding="utf-8", newline="\n")
+    write_text(folder / "items.txt", "".join(f"{name}\n" for name in features.item_names))
     path = folder / f"{features.modality}.npy"
     _save_array(path, features.matrix.astype(dtype))
     mask_path = folder / f"{features.modality}_mask.npy"
@@ -174,7 +170,7 @@ def load_features(dataset: Dataset, modalities: Iterable[str] | None = None) -> 
 
 
 def stand_in(dataset: Dataset, dim: int = 64) -> dict[str, Features]:
-    """Random vectors in the place of content that a log-only dataset does not have: a floor, never a finding.
+    """Return random vectors as features of a dataset without content: a lower bound for models with content, no result.
 
     A notebook that judges models with content can then run on a log alone; every row with content is a control in it.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.files import atomic_path
+from utils.files import atomic_path, write_text
 from utils.models import MODELS
 from utils.stored import markdown_rows
 
@@ -115,8 +115,7 @@ def write_report(content: dict[str, Any], out: Path, models: Sequence[str], seed
     from utils.plots import metric_bars
 
     text = markdown(content, models, seeds)
-    with atomic_path(out.with_suffix(".md")) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out.with_suffix(".md"), text)
     if content["rows"]:
         table = frame(content)["recall@20"]
         figure = metric_bars(table, "recall@20", title=f"{content['meta']['dataset']}: test part", sort=True)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from utils.data.load import load_dataset
 from utils.data.planted import truth
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, write_text
 from utils.shop.content import LANGUAGES, LONGEST_SIDE, PACKAGE, SAMPLE_RATE, VERSION
 from utils.stored import RESULTS, ResultFile, markdown_rows, meta
 
@@ -272,8 +272,7 @@ def card() -> str:
 
 def write() -> Path:
     """Write the card as README.md of the shop; returns its path."""
-    with atomic_path(SHOP / "README.md") as temporary:
-        temporary.write_text(card(), encoding="utf-8", newline="\n")
+    write_text(SHOP / "README.md", card())
     return SHOP / "README.md"
 
 

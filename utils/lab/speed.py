@@ -27,11 +27,14 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from utils.data import Split
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, atomic_path
+from utils.evaluation.ranking import Scorer
+from utils.features import Features
+from utils.files import ROOT, write_text
 from utils.lab import naive, peers
 from utils.lab.synthetic import synthetic
-from utils.models import MODELS, TrainedRecommender, make_model
+from utils.models import MODELS, Recommender, TrainedRecommender, make_model
 from utils.stored import ResultFile, markdown_rows, merge_rows, meta, peak_mb
 
 THREADS = 2
@@ -71,18 +74,18 @@ class Bench:
         self.scale, self.threads = scale, threads
 
     @cached_property
-    def data(self) -> tuple[Any, dict]:
+    def data(self) -> tuple[Split, dict[str, Features]]:
         return synthetic(self.scale)
 
     @property
-    def split(self) -> Any:
+    def split(self) -> Split:
         return self.data[0]
 
-    def model(self, name: str, features: dict | None = None, **settings: Any) -> Any:
+    def model(self, name: str, features: dict[str, Features] | None = None, **settings: Any) -> Recommender:
         known = {key: value for key, value in settings.items() if key in MODELS[name].DEFAULTS}
         return make_model(name, self.split, self.data[1] if features is None else features, **known)
 
-    def epoch(self, name: str, features: dict | None = None) -> Run:
+    def epoch(self, name: str, features: dict[str, Features] | None = None) -> Run:
         """One walk through the clicks, sampling included. A short walk warms up."""
         from utils import training
 
@@ -90,7 +93,7 @@ class Bench:
         first = _first(self.split, 3 * BATCH)
         number = iter(range(1, 10**6))
 
-        def walk(split: Any = self.split) -> None:
+        def walk(split: Split = self.split) -> None:
             # looked up at each call: naive mode replaces it
             training._epoch(model, split, sampler, training.make_optimiser(model, 1e-3), BATCH, 0, next(number))
 
@@ -111,7 +114,7 @@ class Bench:
         return lambda: sampler.sample(users, generator)
 
 
-def _first(split: Any, n: int) -> Any:
+def _first(split: Split, n: int) -> Split:
     """The same split whose walk is short: every k-th click, about ``n`` of them."""
     return replace(split, train=split.train[:: max(1, len(split.train) // n)])
 
@@ -242,7 +245,7 @@ def to_recall(bench: Bench, task: str) -> dict[str, Any]:
     from utils import training
     from utils.evaluation import evaluate
 
-    def recall(scorer: Any) -> float:
+    def recall(scorer: Scorer) -> float:
         return float(evaluate(scorer, bench.split, "valid", 20, ("recall",)).mean()["recall@20"])
 
     model, sampler = bench.model("bpr", dim=DIM, reg=3e-2), training.NegativeSampler(bench.split)
@@ -291,7 +294,7 @@ def _cornac_path(bench: Bench, lr: float, recall: Callable):
 
 
 def counted(bench: Bench, task: str, repeats: int) -> dict[str, Any]:
-    """A model that only counts: making it, once."""
+    """Seconds of making a model that only counts and is not trained, once."""
     return {"rival": None, **alternate(lambda: bench.model(task), None, repeats), "note": "building, not an epoch"}
 
 
@@ -333,7 +336,7 @@ def growth(name: str, scale: float, threads: int = THREADS) -> dict[str, Any]:
 class _Few:
     """A split whose walk is shorter than its training part."""
 
-    def __init__(self, split: Any, train: Any) -> None:
+    def __init__(self, split: Split, train: Any) -> None:
         self.split, self.train = split, train
 
     def __getattr__(self, name: str) -> Any:
@@ -432,8 +435,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         with file.update() as content:
             content["meta"] |= {**about, "load_after": _load()}
             content["rows"] = _ordered(merge_rows(content["rows"], rows, ("task",)))
-        with atomic_path(options.json.with_suffix(".md")) as temporary:
-            temporary.write_text(markdown(file.content), encoding="utf-8")
+        write_text(options.json.with_suffix(".md"), markdown(file.content))
 
     done = {row["task"] for row in file.content["rows"]}
     bar = tqdm([task for task in tasks if options.force or task not in done])

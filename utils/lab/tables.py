@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from utils import course
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, write_text
 from utils.lab import measured
 from utils.stored import MODEL_NAMES, RESULTS, against_published, available, load, markdown, overview, table
 
@@ -169,6 +169,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the generated blocks of README.md and data/results/README.md."""
     for path in PAGES:
         text = render(path.read_text(encoding="utf-8"))
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)
     return 0

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from utils.errors import CourseError
-from utils.files import atomic_path, write_json
+from utils.files import atomic_path, write_json, write_text
 
 COLOURS = {
     "red": (214, 39, 40), "orange": (255, 140, 20), "yellow": (240, 214, 40), "green": (44, 150, 60),
@@ -217,5 +217,4 @@ def _lines(path: Path) -> list[str]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    write_text(path, "\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""A course folder in the layouts of other frameworks, so that nobody is locked in.
+"""Export a course folder in the layouts of other recommender frameworks.
 
 Each layout gets the same split, whole-number ids from 0 and the two tables ``users.tsv`` and ``items.tsv`` that lead back
 from these numbers to the raw ids. Sources for the layouts: the frameworks' own documentation and loaders.
@@ -10,7 +10,6 @@ import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,8 @@ from utils.data.folders import build_aside, check_empty
 from utils.data.split import Split, split_dataset
 from utils.data.tables import SPLIT_NAMES, write_table
 from utils.errors import suggest
-from utils.files import atomic_path
-
-if TYPE_CHECKING:
-    from utils.features import Features
+from utils.features import Features
+from utils.files import atomic_path, write_text
 
 FEATURE_FILES = {"visual": "image_feat.npy", "textual": "text_feat.npy", "audio": "audio_feat.npy"}  # as MMRec says
 
@@ -103,11 +100,6 @@ def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = T
         table.to_csv(temporary, sep=separator, header=header, index=False, lineterminator="\n", encoding="utf-8")
 
 
-def _text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
 def _save(path: Path, matrix: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
@@ -144,7 +136,7 @@ def _mmrec(parcel: ExportBundle, target: Path) -> None:
     keys = {"visual": "vision_feature_file", "textual": "text_feature_file", "audio": "audio_feature_file"}
     settings |= {keys[modality]: FEATURE_FILES[modality] for modality in parcel.features}
     settings |= {"TIME_FIELD": "timestamp"} if "timestamp" in log else {}
-    _text(target / f"{parcel.name}.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_text(target / f"{parcel.name}.yaml", yaml.safe_dump(settings, sort_keys=False))
 
 
 def _elliot(parcel: ExportBundle, target: Path) -> None:
@@ -179,7 +171,7 @@ def _elliot(parcel: ExportBundle, target: Path) -> None:
     metrics = ["Recall", "nDCG", "Precision", "ItemCoverage", "Gini"]
     experiment = {"version": "0.3.1", "dataset": parcel.name, "data_config": data, "top_k": 20}
     experiment |= {"evaluation": {"cutoffs": [20], "simple_metrics": metrics}, "gpu": -1, "models": models}
-    _text(target / "config.yml", yaml.safe_dump({"experiment": experiment}, sort_keys=False))
+    write_text(target / "config.yml", yaml.safe_dump({"experiment": experiment}, sort_keys=False))
 
 
 def _recbole(parcel: ExportBundle, target: Path) -> None:
@@ -208,7 +200,7 @@ def _recbole(parcel: ExportBundle, target: Path) -> None:
         settings["load_col"][modality] = [key, vector]
         settings["alias_of_item_id"].append(key)
         settings["preload_weight"][key] = vector
-    _text(target / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_text(target / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
 
 
 CORNAC_SCRIPT = '''"""Load this export into Cornac: run it beside the files, or import `method` from it."""
@@ -267,7 +259,7 @@ def _cornac(parcel: ExportBundle, target: Path) -> None:
         _csv(target / f"{name}.tsv", table, "\t", header=False)
     for modality, matrix in parcel.features.items():
         _save(target / f"{modality}.npy", matrix)
-    _text(target / "load_cornac.py", CORNAC_SCRIPT)
+    write_text(target / "load_cornac.py", CORNAC_SCRIPT)
 
 
 def _movielens(parcel: ExportBundle, target: Path) -> None:

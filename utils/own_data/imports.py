@@ -1,4 +1,4 @@
-"""Prepared folders of other frameworks as course folders, with their split as it is.
+"""Import prepared folders of other frameworks (MMRec, Elliot, RecBole) as course folders, with their split unchanged.
 
 Such folders hold whole-number ids, a split and feature matrices, but no titles, texts or pictures.
 """
@@ -16,7 +16,7 @@ from utils.data.dataset import MODALITIES
 from utils.data.rules import check_ids, check_items, check_numbers
 from utils.data.tables import SPLIT_NAMES, at_rows, raise_first, write_table
 from utils.errors import CourseError
-from utils.files import atomic_path, why_unreadable
+from utils.files import atomic_path, why_unreadable, write_text
 from utils.own_data.export import FEATURE_FILES
 
 CARD = """# {name}
@@ -232,8 +232,7 @@ def _write(target: Path, framework: str, layout: str, log: pd.DataFrame, matrice
         log = log.assign(timestamp=pd.to_numeric(log["timestamp"], errors="coerce").fillna(0).astype(np.int64))
     write_table(target / "interactions.tsv.gz", log)
     (target / "features").mkdir(exist_ok=True)
-    with atomic_path(target / "features" / "items.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
+    write_text(target / "features" / "items.txt", "".join(f"{name}\n" for name in names))
     place = {name: row for row, name in enumerate(names)}
     for modality, (matrix, rows) in matrices.items():
         full = np.zeros((len(names), matrix.shape[1]), dtype=np.float32)

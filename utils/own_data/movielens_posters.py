@@ -17,7 +17,7 @@ from utils.data.load import load_dataset
 from utils.data.rules import check_numbers
 from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
-from utils.files import atomic_path
+from utils.files import atomic_path, write_text
 from utils.own_data.imports import from_elliot, from_mmrec, from_recbole
 
 STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
@@ -124,10 +124,8 @@ def movielens_posters(source: Path, target: Path, min_rating: float = 4.0) -> No
         "plots that named their own title or year (removed)": int((np.array(plots) != films["plot"].str.strip()).sum()),
         "films that share title and year with another id": int(films["title"].duplicated().sum()),
     }
-    _write_text(target / "README.md", _CARD + "".join(f"| {fact} | {count:,} |\n" for fact, count in facts.items()))
-    _write_text(
-        target / ".gitignore", "# The terms of MovieLens do not allow redistribution: commit none of this.\n*\n"
-    )
+    write_text(target / "README.md", _CARD + "".join(f"| {fact} | {count:,} |\n" for fact, count in facts.items()))
+    write_text(target / ".gitignore", "# The terms of MovieLens do not allow redistribution: commit none of this.\n*\n")
 
 
 def film_names(title: str) -> tuple[list[str], str]:
@@ -216,11 +214,6 @@ def _read_foreign(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise CourseError(f"{path}, row 1: the required column {missing[0]!r} is missing; is this the right folder?")
     return table.astype(object).set_axis(np.arange(len(table)) + 2)  # rows as the file numbers them
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 CONVERTERS: dict[str, Callable[..., None]] = {

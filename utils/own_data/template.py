@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from utils.data.folders import build_aside, check_empty
 from utils.data.tables import write_table
-from utils.files import atomic_path
+from utils.files import write_text
 
 EXAMPLE = "example-"  # ids of the template's own rows begin so; the report asks to replace them
 
@@ -61,8 +61,7 @@ def new_folder(target: str | Path) -> Path:
     target = check_empty(target)
     with build_aside(target) as new:
         _fill(new)
-        with atomic_path(new / "README.md") as temporary:
-            temporary.write_text(CARD.format(name=new.name, folder=target.as_posix()), encoding="utf-8")
+        write_text(new / "README.md", CARD.format(name=new.name, folder=target.as_posix()))
     return target
 
 

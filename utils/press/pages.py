@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import course
-from utils.files import atomic_path
+from utils.files import write_text
 from utils.press.accessible import speak_tables
 from utils.press.templates import THEME, render
 
@@ -48,8 +48,7 @@ def write_page(executed: Path, page: Path, title: str) -> None:
             cell.source = mathml(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.html)", source))
     exporter = HTMLExporter(extra_loaders=[FileSystemLoader(THEME)], template_file="notebook.html")
     body, _ = exporter.from_notebook_node(notebook)
-    with atomic_path(page) as temporary:
-        temporary.write_text(speak_tables(body), encoding="utf-8")
+    write_text(page, speak_tables(body))
 
 
 def _whole(path: Path) -> dict[str, Any] | None:
@@ -90,8 +89,7 @@ def write_index(build: Path, *, fast: bool, dataset: str) -> Path:
             result = _whole(result_file)
             cards += [_card(build, path, result)] if result else []
     text = render("map.html", title="Course map", dataset=dataset, fast=fast, cards=cards, coming=course.to_come())
-    with atomic_path(build / "index.html") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(build / "index.html", text)
     return build / "index.html"
 
 

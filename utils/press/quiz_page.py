@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, write_text
 from utils.press.pages import mathml
 from utils.press.quiz import FOLDER, LETTERS, Quiz, load, parts
 from utils.press.templates import render
@@ -43,8 +43,7 @@ def build(out: Path, folder: Path = FOLDER) -> list[Path]:
     pages = {f"{quiz.part}.html": page(quiz) for quiz in loaded}
     pages["index.html"] = render("quizzes.html", title="Quizzes", quizzes=loaded)
     for name, text in pages.items():
-        with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(out / name, text)
     return [out / name for name in pages]
 
 
@@ -56,8 +55,7 @@ def build_instructor(out: Path, folder: Path = INSTRUCTOR) -> list[Path]:
         text = text.replace("( ) ", "&emsp;&#9675;&nbsp;").replace("( )", "&#9675;")  # circles to tick on paper
         sheet = render("paper.html", title=text.splitlines()[0].lstrip("# "), body=markdown(text))
         target = out / ("index.html" if source.stem == "README" else f"{source.stem}.html")
-        with atomic_path(target) as temporary:
-            temporary.write_text(sheet, encoding="utf-8")
+        write_text(target, sheet)
         written.append(target)
     return written
 

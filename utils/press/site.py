@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from utils import course
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, atomic_path, write_text
 from utils.press import pages
 from utils.press.templates import THEME, render
 
@@ -275,8 +275,7 @@ def write_site(build: Path = BUILD, *, complete: bool = False) -> Path:
         old = page.read_text(encoding="utf-8")
         new = lead_out(old, page.parent, site)
         if new != old:
-            with atomic_path(page) as temporary:
-                temporary.write_text(new, encoding="utf-8")
+            write_text(page, new)
     (site / ".nojekyll").write_text("")  # GitHub Pages serves the files as they are
     wrong = faults(site)
     if wrong:

@@ -17,7 +17,7 @@ from utils.data.folders import check_target, write_mark
 from utils.data.split import STRATEGIES
 from utils.data.tables import write_table
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, atomic_path, write_json
+from utils.files import ROOT, atomic_path, write_json, write_text
 from utils.network.download import RetryPolicy, fetch, find_md5, text_of
 from utils.publishers.amazon import scan_items, scan_reviews
 from utils.publishers.catalogue import CAME, COMPLETE, JOINED, UNVERIFIED, Entry, find_entry
@@ -428,8 +428,7 @@ def _write_card(entry: Entry, plan: Recipe, got: DownloadResult, limit: int | No
         ("README.md", card),
         (".gitignore", "# The terms allow no redistribution: commit none of this.\n*\n"),
     ):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(folder / name, text)
 
 
 _CARD = """# {title}

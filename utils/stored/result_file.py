@@ -1,4 +1,4 @@
-"""Result files: origin, resuming, rows, tables; what cannot be gone on from is set aside, and two processes lose nothing."""
+"""Result files: origin, resuming, rows; a file that cannot be resumed is renamed, and two processes may write to one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path, write_json
+from utils.files import ROOT, write_json, write_text
 
 RESULTS = ROOT / "data" / "results"
 
@@ -115,8 +115,7 @@ class ResultFile:
             content = self._read()
             yield content
             if self.flat:
-                with atomic_path(self.path) as temporary:
-                    temporary.write_text(flat_text(content), encoding="utf-8")
+                write_text(self.path, flat_text(content))
             else:
                 write_json(self.path, content)
             self.content = content
@@ -153,7 +152,7 @@ class ResultFile:
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename a file that cannot be gone on from to NAME.set-aside-1, -2, ..., and say so."""
+    """Rename a file that cannot be resumed to NAME.set-aside-1, -2, ..., and say so."""
     names = (path.with_name(f"{path.stem}.set-aside-{number}{path.suffix}") for number in range(1, 10_000))
     aside = next(name for name in names if not name.exists())
     path.replace(aside)

@@ -13,7 +13,7 @@ from utils.errors import CourseError
 from utils.features.at_scale.blocks import SIDES, digest_of, folder_name, parts_folder, read_json
 from utils.features.at_scale.join import join
 from utils.features.matrix import Features
-from utils.files import atomic_path, write_json
+from utils.files import atomic_path, write_json, write_text
 
 AGAIN = "run that shard again"
 
@@ -174,8 +174,7 @@ def _save(
         return folder
     # Last the matrix: a folder that has it has everything.
     ids_file = "rows.txt" if provenance.get("source_of_rows") == "interactions" else "items.txt"
-    with atomic_path(folder / ids_file) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
+    write_text(folder / ids_file, "".join(f"{name}\n" for name in names))
     mask_path = folder / f"{modality}_mask.npy"
     if mask.all():
         mask_path.unlink(missing_ok=True)

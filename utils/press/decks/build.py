@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, write_text
 from utils.press.decks import browser, page, source
 from utils.press.decks.source import Deck
 
@@ -41,8 +41,7 @@ def build(
 
 
 def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, write_text
 from utils.press.handouts.reading import reading_page
 from utils.press.handouts.sheet import cheat_sheet, glossary_page
 
@@ -21,8 +21,7 @@ def write(folder: Path, *, pdf: bool = True) -> list[Path]:
     texts = {"cheat_sheet": cheat_sheet(), "glossary": glossary_page(), "reading": reading_page()}
     written = []
     for name, text in texts.items():
-        with atomic_path(folder / f"{name}.html") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / f"{name}.html", text)
         written.append(folder / f"{name}.html")
     if pdf:
         from utils.press.decks import browser

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, atomic_path, write_text
 from utils.press.live import plan
 from utils.press.templates import render
 
@@ -102,6 +102,5 @@ def write_plan(folder: Path = LIVE, server: str = "") -> Path:
         else "Nobody has measured the seconds yet: python -m utils.press live measure."
     )
     page = render("plan.html", title="The live path", source=source, parts=parts, address=address, token=token)
-    with atomic_path(folder / "plan.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(folder / "plan.html", page)
     return folder / "plan.html"
