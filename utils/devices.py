@@ -47,7 +47,7 @@ def pick_device(name: str = "cpu") -> torch.device:
 
 @contextmanager
 def exact(device: torch.device, at_once: int) -> Iterator[None]:
-    """Compute in full float32 (no TF32 on NVIDIA), so that a device changes rounding only; no room becomes a sentence.
+    """Context in which a device computes in full float32 (no TF32 on NVIDIA); running out of its memory is a CourseError.
 
     Args:
         device: where the network computes.

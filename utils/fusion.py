@@ -1,4 +1,4 @@
-"""mu and gamma: how the modalities of an item are represented, and when they become one. "When?" in the schema.
+"""Multimodal fusion ("When?" in the schema): mu represents the modalities of an item, gamma fuses them into one.
 
 Two choices, in this order (Malitesta et al., "Formalizing Multimedia Recommendation through Multimodal Deep Learning",
 ACM TORS 2024):
@@ -157,7 +157,7 @@ class Attention(Fusion):
         self.hidden, self.query = nn.Linear(dim, dim), nn.Linear(dim, 1, bias=False)
 
     def weights(self, vectors: Sequence[torch.Tensor], masks: Masks = None) -> torch.Tensor:
-        """(n, M): who is listened to, item by item; zeros for an item without any modality."""
+        """(n, M): the attention weights of the modalities, item by item; zeros for an item without any modality."""
         stacked = torch.stack(_present(vectors, masks), dim=1)  # (n, M, d)
         logits = self.query(torch.tanh(self.hidden(stacked))).squeeze(-1)
         if masks is None:

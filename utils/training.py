@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from utils.data.split import Split
 from utils.errors import CourseError
 from utils.files import atomic_path
 from utils.models import MODELS, Recommender, TrainedRecommender, make_model
+from utils.models.base import ItemFeatures
 
 # Settings of the loop that a model's DEFAULTS may recommend; the rest of DEFAULTS belongs to the model.
 LOOP = ("n_epochs", "lr", "batch_size", "patience", "eval_every", "metric", "checkpoint")
@@ -34,7 +36,7 @@ class NegativeSampler:
     hits are drawn again.
     """
 
-    def __init__(self, split) -> None:
+    def __init__(self, split: Split) -> None:
         self.n_items = split.n_items
         train = np.asarray(split.train)
         self.keys = torch.as_tensor(np.unique(train[:, 0] * split.n_items + train[:, 1]))
@@ -90,7 +92,7 @@ class History:
 
 def train(
     model: TrainedRecommender,
-    split,
+    split: Split,
     *,
     n_epochs: int | None = None,
     lr: float | None = None,
@@ -169,7 +171,15 @@ def train(
     return history
 
 
-def _epoch(model, split, sampler: NegativeSampler, optimiser, batch_size: int, seed: int, epoch: int) -> float:
+def _epoch(
+    model: TrainedRecommender,
+    split: Split,
+    sampler: NegativeSampler,
+    optimiser: torch.optim.Optimizer,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> float:
     """One walk through the training interactions; returns the mean loss of the batches."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -204,7 +214,7 @@ def make_optimiser(model: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
         return torch.optim.Adam(weights, lr=lr)
 
 
-def validator(split, metric: str = "recall@20"):
+def validator(split: Split, metric: str = "recall@20") -> Callable[[Recommender], float] | None:
     """Return a function model -> value of ``metric`` on the validation part, or None if that part is empty."""
     if len(split.valid) == 0:
         return None
@@ -221,11 +231,11 @@ def validator(split, metric: str = "recall@20"):
 
 def fit(
     name: str,
-    split,
-    features: Mapping | None = None,
+    split: Split,
+    features: Mapping[str, ItemFeatures] | None = None,
     seed: int = 0,
     progress: bool = False,
-    device=None,
+    device: torch.device | str | None = None,
     **settings: Any,
 ) -> tuple[Recommender, History | None]:
     """Make the model ``name`` and train it with its recommended settings; any of them can be given.
@@ -247,8 +257,8 @@ def fit(
 
 def tune(
     name: str,
-    split,
-    features: Mapping | None = None,
+    split: Split,
+    features: Mapping[str, ItemFeatures] | None = None,
     budget: int = 10,
     seed: int = 0,
     metric: str = "recall@20",
@@ -288,7 +298,7 @@ def tune(
 
 
 def trial_settings(
-    model: type[Recommender], split, budget: int, seed: int, fixed: Mapping | None = None
+    model: type[Recommender], split: Split, budget: int, seed: int, fixed: Mapping | None = None
 ) -> list[dict[str, Any]]:
     """The settings to try: the recommended ones first (of the searched names), then the grid in a seeded order."""
     grid = {key: values for key, values in model.SEARCH.items() if key not in (fixed or {})}
@@ -311,7 +321,7 @@ def _copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().clone() for key, value in model.state_dict().items()}
 
 
-def _run_key(model: TrainedRecommender, split, *loop: Any) -> str:
+def _run_key(model: TrainedRecommender, split: Split, *loop: Any) -> str:
     """Say which run this is: model, settings, loop, and what it learns from; a checkpoint of another is refused."""
     digest = hashlib.sha256()
     graphs = model.settings.get("item_graphs") or {}
@@ -330,7 +340,15 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-def _save(path, run: str, model, optimiser, history: History, best: dict, waited: int) -> None:
+def _save(
+    path: str | Path,
+    run: str,
+    model: TrainedRecommender,
+    optimiser: torch.optim.Optimizer,
+    history: History,
+    best: dict,
+    waited: int,
+) -> None:
     state = {
         "run": run,
         "model": model.state_dict(),
@@ -345,7 +363,9 @@ def _save(path, run: str, model, optimiser, history: History, best: dict, waited
         torch.save(state, temporary)
 
 
-def _load(path, run: str, model, optimiser, history: History) -> tuple[dict[str, torch.Tensor], int]:
+def _load(
+    path: str | Path, run: str, model: TrainedRecommender, optimiser: torch.optim.Optimizer, history: History
+) -> tuple[dict[str, torch.Tensor], int]:
     """Put a checkpoint back; the rows of the history keep the seconds already spent."""
     try:
         state = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_helpers import make_features, make_split, planted
 
-from utils.challenges.parts import colour_counts, part_features, tiles
+from utils.challenges.patches import colour_counts, patch_features, tiles
 from utils.challenges.planted_taste import liked, one_taste_shop, taste_recovery
 from utils.challenges.visual_diversity import distance_to_history, reference_space, tsne_distance
 from utils.data import load_dataset, truth
@@ -243,15 +243,15 @@ def test_tiles_are_the_parts_row_by_row_and_colours_are_counted_in_each():
         tiles(picture, 4)
 
 
-def test_part_features_of_the_shop(tmp_path, monkeypatch):
+def test_patch_features_of_the_shop(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
     dataset = load_dataset("sticker_shop")
-    found = part_features(dataset, "pixels", width=8, grid=2)
+    found = patch_features(dataset, "pixels", width=8, grid=2)
     assert found.matrix.shape == (436, 4 * 8)
     each = found.matrix.reshape(-1, 8)
     assert np.abs(each.mean(0)).max() < 1e-3 and np.allclose(each.std(0)[:4], 1, atol=0.02)
     with pytest.raises(CourseError, match="no parts here"):
-        part_features(dataset, "minilm")
+        patch_features(dataset, "minilm")
 
 
 # ---- visual diversity ----

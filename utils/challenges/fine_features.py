@@ -1,4 +1,4 @@
-"""Three descriptors of a picture, colour, shape and content, kept apart.
+"""Fine-grained picture features: descriptors of colour, shape and content as separate blocks of one matrix.
 
 Numbers are shares or lengths, so that a large thing does not outvote a small one. Only numpy, scipy and Pillow.
 Idea: Deldjoo, Di Noia, Malitesta, Merra, "Leveraging Content-Style Item Representation for Visual Recommendation", ECIR
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from utils.data import Dataset
 from utils.errors import CourseError, suggest
 from utils.features import Features, load_features
 from utils.features.cache import cache_root
@@ -85,7 +86,7 @@ def edge_map(pixels: np.ndarray, cells: int = MAP, threshold: float = EDGE) -> n
     return edges.reshape(cells, side // cells, cells, side // cells).mean((1, 3))
 
 
-def fine_features(dataset, content: Features | None = None, *, cache: bool = True) -> Features:
+def fine_features(dataset: Dataset, content: Features | None = None, *, cache: bool = True) -> Features:
     """The three descriptors of every item's picture as blocks of one visual matrix, (n_items, 216 + 256 + 64).
 
     colour: square root of the foreground's histogram (rare colours count more); shape: the edge map; content: the
@@ -110,7 +111,7 @@ def fine_features(dataset, content: Features | None = None, *, cache: bool = Tru
 
 
 def permuted(features: Features, block: str, seed: int = 0) -> Features:
-    """Give one block to the wrong items, the others stay: (n_items, dim) as before. The test of faithfulness."""
+    """Permute one block over the items and keep the others, (n_items, dim): what the test of faithfulness compares with."""
     columns = blocks(features)
     if block not in columns:
         raise suggest(block, columns, "block of these features")
@@ -120,7 +121,7 @@ def permuted(features: Features, block: str, seed: int = 0) -> Features:
     return Features(features.modality, matrix, features.item_names, features.mask, features.provenance)
 
 
-def _measured(dataset, cache: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _measured(dataset: Dataset, cache: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour (n, BINS^3), shape (n, MAP^2) and which items have a readable picture (n,) bool, from the cache or new."""
     paths = dataset.image_paths()
     digest = hashlib.sha256(f"fine 2 {SIDE} {BINS} {MAP} {EDGE}".encode())

@@ -1,4 +1,4 @@
-"""Open challenge 2.2: what a gate on edges can tell apart, measured on reviews, stars and planted mistakes."""
+"""Open challenge 2.2: measure whether gates on edges tell low from high ratings, and real from planted wrong edges."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from utils.errors import CourseError, suggest
+from utils.features import Features
 from utils.graphs import normalise
 
 BLOCK = 4096  # rows of co-counts held at once
@@ -123,7 +124,7 @@ def _filled(matrix: np.ndarray, mask: np.ndarray, rows: np.ndarray) -> np.ndarra
 
 
 def zeros(matrix: np.ndarray, mask: np.ndarray, **_: Any) -> np.ndarray:
-    """Fill with zeros: looks like no information, and is a vector like any other to a model that is not told."""
+    """Fill with zeros, which a model takes for content like any other unless it reads the mask."""
     return _filled(matrix, mask, np.zeros_like(matrix))
 
 
@@ -292,7 +293,7 @@ def cross_modal(
     max_rows: int = 5000,
     **_: Any,
 ) -> np.ndarray:
-    """Fill with what ridge regression says from the item's other modalities: the trained rival, which needs no graph.
+    """Fill by ridge regression on the item's other modalities: the trained baseline, which needs no graph.
 
     Fitted on items that have this modality and another; the penalty has the smallest leave-one-out error (in closed
     form, on those items alone). An item without any other modality gets the global mean.
@@ -342,13 +343,13 @@ NEED_GRAPH = ("neighbours_published", "neighbours", "multi_hop", "pagerank", "he
 
 
 def impute(
-    feature: Any,
+    feature: Features,
     method: str,
     graph: sp.spmatrix | None = None,
-    others: Mapping[str, Any] | None = None,
+    others: Mapping[str, Features] | None = None,
     seed: int = 0,
     **options: Any,
-) -> Any:
+) -> Features:
     """Return the Features with every missing row filled by ``method``; the mask then says True everywhere.
 
     Args:

@@ -1,4 +1,4 @@
-"""Shoppers whose taste is known, drawn for a question, and whether a model finds that taste.
+"""Simulate users whose taste is known, and measure how well a model recovers that taste (AUC).
 
 ``one_taste_shop``: everybody looks at the same attribute, some items are new (notebook 09). ``plant``: a third each looks
 at colour, shape and content, no item is new, and a twin without taste can be drawn (notebook 10).
@@ -33,7 +33,7 @@ def liked(truth: Any, attribute: str) -> np.ndarray:
     return table[:, codes]
 
 
-def taste_recovery(scores: Any, likes: np.ndarray, split: Any, items: np.ndarray | None = None) -> np.ndarray:
+def taste_recovery(scores: Any, likes: np.ndarray, split: Split, items: np.ndarray | None = None) -> np.ndarray:
     """How often a liked item stands above one that is not, per user (AUC): .5 = chance, 1 = always; (n_users,).
 
     Args:

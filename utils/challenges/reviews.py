@@ -18,7 +18,7 @@ from utils.features import extract
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EdgeReviews:
-    """One vector for each (user, item) pair; where ``mask`` is False nobody wrote, and the vector is 0.
+    """Review vectors, one for each (user, item) pair; where ``mask`` is False there is no review, and the vector is 0.
 
     Attributes:
         pairs: (n, 2) int64 rows (user_id, item_id), sorted, each once.
@@ -66,14 +66,14 @@ class EdgeReviews:
         return self.vectors[places]
 
     def shuffled(self, seed: int = 0) -> EdgeReviews:
-        """Give each review to another edge that has one: which edges speak stays, what they say is wrong (the control)."""
+        """Return the control: the reviews permuted over the edges that have one, so that each stands on a wrong edge."""
         rows = np.flatnonzero(self.mask)
         vectors = self.vectors.copy()
         vectors[rows] = self.vectors[np.random.default_rng(seed).permutation(rows)]
         return replace(self, vectors=vectors, about={**self.about, "shuffled": seed})
 
     def silent(self) -> EdgeReviews:
-        """Take all words away: every edge gets the vector of silence, and the gate sees only the two ends."""
+        """Return the control without words: every vector is 0 and masked, so that a gate sees only the two ends of its edge."""
         nothing = np.zeros_like(self.vectors), np.zeros_like(self.mask)
         return replace(self, vectors=nothing[0], mask=nothing[1], about={**self.about, "silent": True})
 

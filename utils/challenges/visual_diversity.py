@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
+from utils.data import Dataset, Split
 from utils.errors import CourseError
 from utils.features import Features, extract
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
 
 CELLS, ANGLES, SIDE = 4, 8, 32
 
@@ -46,7 +42,7 @@ def _standard(block: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (block - present.mean(axis=0)) / np.maximum(present.std(axis=0), 1e-6)
 
 
-def distance_to_history(lists: np.ndarray, user_ids: np.ndarray, split: Any, features: Features) -> np.ndarray:
+def distance_to_history(lists: np.ndarray, user_ids: np.ndarray, split: Split, features: Features) -> np.ndarray:
     """D_u = 1 - mean cosine over all pairs of a history item h and a listed item r, (len(user_ids),), 0 to 2.
 
     The mean of the cosines of all pairs is the inner product of the two means of unit vectors, so no pair is visited.

@@ -225,7 +225,7 @@ def paired_interval(mine: Callable[[np.ndarray, np.ndarray], tuple[float, float]
 
 
 def toy_shop(n_users: int = 240, n_items: int = 40, seed: int = 5) -> Split:
-    """A split of two tastes, train, validation and test drawn from one hat."""
+    """A random split of simulated users with two tastes: all three parts come from the same distribution."""
     draw = np.random.default_rng(seed)
     liking = draw.gumbel(size=(n_users, n_items)) + np.linspace(1.5, 0, n_items)
     liking += 1.5 * ((np.arange(n_items) % 2) == (np.arange(n_users)[:, None] % 2))

@@ -76,7 +76,7 @@ def progress(notebook: str, *, fresh: bool = False) -> Progress:
 
 @dataclass(frozen=True)
 class Progress:
-    """The view itself: one line and a table, as text and as HTML without script, colour or sign that cannot be heard."""
+    """The progress view: one line and a table, as text and as HTML that a screen reader can read, without scripts."""
 
     notebook: str
     exercises: dict[str, bool]

@@ -92,7 +92,7 @@ def seeds(fast: int = 1, full: int = 3) -> list[int]:
 
 
 class Claim:
-    """A claim that can die: an inequality between two measured numbers."""
+    """A falsifiable claim: an inequality between two measured numbers, which may hold or not."""
 
     def __init__(self, entry: dict[str, Any]) -> None:
         self.entry = entry

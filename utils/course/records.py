@@ -39,7 +39,7 @@ def dataset_folder(name_or_path: str) -> Path:
 
 
 def is_side_road(cell: Mapping[str, Any]) -> bool:
-    """Say whether a cell decides no recorded number; the tag ``main-road`` calls an exercise back into the count."""
+    """Say whether a cell is left out of the content hash, as no recorded number depends on it; ``main-road`` keeps it in."""
     tags = set(cell["metadata"].get("tags", []))
     return bool(SIDE_ROADS & tags) and "main-road" not in tags
 

@@ -88,7 +88,7 @@ def _differs(path: Path, digest: str) -> bool:
 
 
 def adopt_rest(target: Path, new: Path, earlier: list[str], stale: tuple[str, ...]) -> list[str]:
-    """Copy to ``new`` what somebody else added to ``target``: neither the mark nor the ``earlier`` run's own files.
+    """Copy to ``new`` the files of ``target`` that other people added: all but the mark and those of the ``earlier`` run.
 
     Args:
         stale: beginnings of paths that are left out, because they belong to the earlier content.

@@ -82,13 +82,13 @@ def check_interactions(
 
 
 def check_ids(file: str, column: pd.Series, lenient: bool = False) -> list[Finding]:
-    """Report the ids of a column that say nothing."""
+    """Report the empty and missing ids of a column."""
     words = f"the {column.name} id is {{!r}}; write an id or remove the row"
     return at_rows(file, column, bad_ids(column), words, lenient)
 
 
 def bad_ids(column: pd.Series) -> np.ndarray:
-    """Mark the ids that say nothing: empty, only spaces, or the text of a missing number. Bool, one per row."""
+    """Mark missing ids: empty, only spaces, or the text "nan". Bool, one per row."""
     return column.str.strip().str.lower().isin(["", "nan"]).to_numpy(dtype=bool)
 
 

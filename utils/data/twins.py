@@ -1,4 +1,4 @@
-"""What notebook 02 looks at: rounds of the k-core, a split's random twin, a log without time."""
+"""Controls for splits in time (notebook 02): a random twin of a split, a log with shuffled times; and rounds of the k-core."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def random_twin(split: Split, seed: int = 0) -> Split:
 
 
 def shuffle_times(dataset: Dataset, seed: int = 0) -> Dataset:
-    """Return the same log with its timestamps dealt out anew: the control in which nothing can drift.
+    """Return the same log with its timestamps permuted: the control in which tastes cannot drift.
 
     Raises:
         CourseError: the log has no timestamps.

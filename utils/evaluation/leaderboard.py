@@ -7,10 +7,10 @@ chosen on the validation part; the chosen one meets the test part once.
 Refused (no figure): wrong shape, NaN, no list, other scores when asked again or in another order, too many settings.
 Flagged (a figure, but no place), by three stated rules:
 
-1. *exchange*: train, validation and test were drawn from one hat, so a scorer that saw only the train part is as good
-   on validation as on test, but for chance. Flagged when the difference per user, minus the baselines' own, is
+1. *exchange*: a random split draws train, validation and test from one distribution, so a scorer that saw only the
+   train part is as good on validation as on test, but for chance. Flagged when the difference per user, minus the baselines' own, is
    more than ``Z_LIMIT`` standard errors from zero (test seen, or validation learned).
-2. *redraw*: the hat is drawn again and the entry built anew. Pairs that were held out before must not be found more
+2. *redraw*: the interactions are split at random again and the entry built anew. Pairs that were held out before must not be found more
    often than pairs that were not. Catches a leak of both parts alike.
 3. *too good*: the lead over the best baseline exceeds that baseline's lead over popularity: more than all
    personalisation has brought so far. Not impossible, but first to be explained.
@@ -28,11 +28,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.data.split import Split
 from utils.data.twins import random_twin
 from utils.errors import CourseError
 from utils.evaluation.protocol import evaluate
-from utils.evaluation.ranking import recommend
+from utils.evaluation.ranking import Scorer, recommend
 from utils.evaluation.statistics import compare, holm
+from utils.models.base import ItemFeatures
 
 Z_LIMIT = 4.0  # one honest entry in some sixteen thousand is flagged by chance
 REDRAW_SEED = 20_000
@@ -74,7 +76,8 @@ class Board:
     """
 
     def __init__(
-        self, split: Any, features: Any, baselines: Mapping[str, Sequence[Any]], budget: int = 5, metric: str = "recall@20"
+        self, split: Split, features: Mapping[str, ItemFeatures] | None, baselines: Mapping[str, Sequence[Any]],
+        budget: int = 5, metric: str = "recall@20",
     ) -> None:  # fmt: skip
         if POPULARITY not in baselines:
             raise CourseError(f"The baselines must hold {POPULARITY}; without it nobody knows what a lead is worth.")
@@ -173,7 +176,7 @@ class Board:
         return frame.sort_values("valid", ascending=False, kind="stable").rename_axis("model")
 
 
-def blind(split: Any) -> Any:
+def blind(split: Split) -> Split:
     """Return the split as an entry gets it: read-only copies, and an empty test part."""
     parts = {name: np.array(getattr(split, name), dtype=np.int64) for name in ("train", "valid")}
     parts["test"] = np.zeros((0, 2), dtype=np.int64)
@@ -183,7 +186,7 @@ def blind(split: Any) -> Any:
 
 
 def checked_scores(
-    build: Callable, split: Any, features: Any, settings: Mapping, top_k: int = 20
+    build: Callable, split: Split, features: Mapping[str, ItemFeatures] | None, settings: Mapping, top_k: int = 20
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Build an entry and return its scores of all users (n_users, n_items), with notes; None for an untouched stub.
 
@@ -223,7 +226,7 @@ def checked_scores(
     return scores, _notes(scores, split, top_k)
 
 
-def _notes(scores: np.ndarray, split: Any, top_k: int) -> tuple[str, ...]:
+def _notes(scores: np.ndarray, split: Split, top_k: int) -> tuple[str, ...]:
     notes = []
     if np.allclose(scores, scores[:1]):
         notes.append("note: everybody gets the same scores; that is a popularity list, not a personal one.")
@@ -236,7 +239,7 @@ def _notes(scores: np.ndarray, split: Any, top_k: int) -> tuple[str, ...]:
 
 
 def exchange(valid: pd.Series, test: pd.Series, baselines: Sequence[Mapping[str, pd.Series]] = ()) -> float:
-    """Return how many standard errors an entry is better on test than on validation, per user.
+    """Return by how many standard errors an entry is better on test than on validation, compared user by user.
 
     Args:
         valid, test: metric of each user (index user_id); users in both count.
@@ -254,9 +257,10 @@ def exchange(valid: pd.Series, test: pd.Series, baselines: Sequence[Mapping[str,
 
 
 def redraw(
-    build: Callable, split: Any, features: Any, settings: Mapping | None = None, top_k: int = 20, seed: int = REDRAW_SEED
+    build: Callable, split: Split, features: Mapping[str, ItemFeatures] | None, settings: Mapping | None = None,
+    top_k: int = 20, seed: int = REDRAW_SEED,
 ) -> float:  # fmt: skip
-    """Build on a new draw of the same interactions; return how many standard errors old held-out pairs are found more.
+    """Build the entry on a new random split; return by how many standard errors it prefers pairs that were held out before.
 
     The new test pairs are of two kinds: those that were in the old train part and those that were not. A scorer that
     knows only the new train part cannot tell them apart.
@@ -277,12 +281,12 @@ def redraw(
     return float(difference / np.sqrt(pooled)) if pooled > 0 else 0.0
 
 
-def leaking(build: Callable, split: Any, share: float, parts: Sequence[str] = ("test",), seed: int = 0) -> Callable:
+def leaking(build: Callable, split: Split, share: float, parts: Sequence[str] = ("test",), seed: int = 0) -> Callable:
     """Return ``build`` with a leak made on purpose: a share of the pairs of ``parts`` is lifted to the top."""
     pairs = np.concatenate([np.asarray(getattr(split, name)) for name in parts])
     pairs = pairs[np.random.default_rng(seed).random(len(pairs)) < share]
 
-    def cheat(given: Any, features: Any = None, **settings: Any) -> np.ndarray:
+    def cheat(given: Split, features: Mapping[str, ItemFeatures] | None = None, **settings: Any) -> np.ndarray:
         scores = _ask(build(given, features, **settings), np.arange(given.n_users)).copy()
         scores[pairs[:, 0], pairs[:, 1]] = scores[np.isfinite(scores)].max() + 1
         return scores
@@ -290,7 +294,7 @@ def leaking(build: Callable, split: Any, share: float, parts: Sequence[str] = ("
     return cheat
 
 
-def _ask(scorer: Any, users: np.ndarray) -> np.ndarray | None:
+def _ask(scorer: Scorer, users: np.ndarray) -> np.ndarray | None:
     """Return the scores of some users, whatever kind of scorer it is."""
     if hasattr(scorer, "score"):
         found = scorer.score(users)

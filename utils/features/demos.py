@@ -8,20 +8,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from utils.data import Dataset
 from utils.data.pictures import FORMATS
 from utils.errors import CourseError
 from utils.features.extract import extract
 from utils.features.image_text import ranks
 from utils.features.matrix import Features
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
 
 
 def cache_story(dataset: Dataset, n_items: int = 12, encoder: str = "default") -> pd.DataFrame:

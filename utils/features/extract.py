@@ -14,18 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from utils.data import Dataset
 from utils.errors import CourseError, suggest
 from utils.features.cache import Store
 from utils.features.matrix import Features
 from utils.features.registry import Network, check_modality, find
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
 
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 COLUMN = {"visual": "image", "textual": "description", "audio": "audio"}

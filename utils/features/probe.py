@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
+from utils.data import Dataset
 from utils.data.pictures import dominant_colour
 from utils.errors import CourseError
 from utils.features.matrix import Features
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge probe, chosen within the training part
 

@@ -171,7 +171,7 @@ def offline_names(modality: str) -> list[str]:
 
 
 def needs_network(name: str, modality: str, reason: object) -> CourseError:
-    """The one sentence for an encoder that cannot be had now."""
+    """Return the error for an encoder whose weights could not be downloaded; it names those that work offline."""
     return CourseError(
         f"Encoder {name!r} needs a network to fetch its weights, and that failed ({reason}); connect and try again, "
         f"give a local folder or file, or use one that works offline: {', '.join(offline_names(modality))}."

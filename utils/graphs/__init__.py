@@ -1,4 +1,4 @@
-"""Graphs of users and items: adjacency and degrees, nearest items, walks, and edges whose weights are learned."""
+"""Graphs of users and items: adjacency and degrees, nearest items, propagation, and edges whose weights are learned."""
 
 from utils.graphs.adjacency import (
     laplacian,

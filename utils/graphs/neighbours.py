@@ -113,7 +113,7 @@ def knn_graph(
 def nearest_in_groups(
     unit: torch.Tensor, k: int, rows: torch.Tensor, columns: torch.Tensor, chunk: int = 256, size: int = 64
 ) -> sp.csr_matrix:
-    """``knn_graph`` with ones for edges, for graphs that are made anew in every epoch: the same neighbours, sooner.
+    """The graph of ``knn_graph`` with all weights 1, computed faster, for graphs that are rebuilt in every epoch.
 
     Looking for the k best among thousands costs more than the cosines themselves. So the columns are dealt out to
     groups: each of the k best lies in one of the k groups with the highest maximum, and only these are searched.

@@ -1,4 +1,4 @@
-"""Walks on graphs with fixed weights: one step, the mean of the layers (LightGCN), and steps over hyperedges (LGMRec)."""
+"""Propagation on graphs with fixed weights: one step, the mean of the layers (LightGCN), and steps over hyperedges (LGMRec)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from utils.data import Split
 from utils.errors import CourseError, suggest
+from utils.features import Features
 from utils.files import atomic_path
 from utils.stored import ResultFile, locked, merge_rows, meta, peak_mb, reset_peak, set_aside
 from utils.stored.sources import code_hash
@@ -32,8 +34,8 @@ SELECT = "recall@20"  # on the validation part; the test part is ranked once, wh
 
 
 def run_model(
-    name: str, split: Any, features: dict, seed: int, settings: dict[str, Any], device: Any = None, graphs: dict = {},  # noqa: B006
-    checkpoint: Path | None = None,
+    name: str, split: Split, features: dict[str, Features], seed: int, settings: dict[str, Any], device: Any = None,
+    graphs: dict = {}, checkpoint: Path | None = None,  # noqa: B006
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, np.ndarray]]:  # fmt: skip
     """Train one model with one seed, and judge it on the validation part and once on the test part.
 
@@ -76,7 +78,7 @@ def run_model(
 
 
 def run_resumed(checkpoint: Path, *job: Any) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, np.ndarray]]:
-    """``run_model`` from its checkpoint; one that cannot be gone on from is set aside, and the training starts anew."""
+    """``run_model`` from its checkpoint; one that cannot be resumed is renamed, and the training starts anew."""
     try:
         return run_model(*job, checkpoint)
     except CourseError as error:
@@ -87,8 +89,8 @@ def run_resumed(checkpoint: Path, *job: Any) -> tuple[list[dict[str, Any]], dict
 
 
 def tune_model(
-    name: str, split: Any, features: dict, seed: int, budget: int, graphs: dict, trials: Sequence[dict], made_of: dict,
-    update: Callable[[], AbstractContextManager[dict]],
+    name: str, split: Split, features: dict[str, Features], seed: int, budget: int, graphs: dict,
+    trials: Sequence[dict], made_of: dict, update: Callable[[], AbstractContextManager[dict]],
 ) -> dict[str, Any]:  # fmt: skip
     """Try ``budget`` settings on the validation part and return the best; each trial goes to the result file.
 

@@ -1,6 +1,6 @@
-"""Public peers beside our own code: what each one needs to run on the same clicks. None of them is a dependency here.
+"""Adapters that run public libraries (implicit, Cornac, RecBole) on the course's splits, for the speed benchmark.
 
-A peer that is not installed gives `Missing`, and the benchmark prints "not installed".
+None of them is a dependency. A peer that is not installed gives `Missing`, and the benchmark prints "not installed".
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+
+from utils.data import Split
 
 CUTOFFS = (5, 10, 20, 50)
 BATCH, DIM = 2048, 64
@@ -48,7 +50,7 @@ def version(name: str) -> str:
 # ---- implicit ----
 
 
-def implicit_model(split: Any, threads: int, seed: int = 0, lr: float = 0.05) -> Any:
+def implicit_model(split: Split, threads: int, seed: int = 0, lr: float = 0.05) -> Any:
     """implicit's BPR (compiled, one sample at a time); `fit` goes on where the last call stopped."""
     load("implicit.bpr")
     from implicit.cpu.bpr import BayesianPersonalizedRanking
@@ -58,12 +60,12 @@ def implicit_model(split: Any, threads: int, seed: int = 0, lr: float = 0.05) ->
     )
 
 
-def implicit_epoch(split: Any, threads: int) -> Callable[[], Any]:
+def implicit_epoch(split: Split, threads: int) -> Callable[[], Any]:
     model, clicks = implicit_model(split, threads), split.matrix("train")
     return lambda: model.fit(clicks, show_progress=False)
 
 
-def implicit_evaluation(split: Any, users: torch.Tensor, items: torch.Tensor, threads: int) -> Callable[[], Any]:
+def implicit_evaluation(split: Split, users: torch.Tensor, items: torch.Tensor, threads: int) -> Callable[[], Any]:
     """implicit's `ranking_metrics_at_k` (precision, MAP, nDCG, AUC at one cutoff) on the given vectors."""
     model, train, test = implicit_model(split, threads), split.matrix("train"), split.matrix("test")
     metrics = load("implicit.evaluation").ranking_metrics_at_k
@@ -74,13 +76,13 @@ def implicit_evaluation(split: Any, users: torch.Tensor, items: torch.Tensor, th
 # ---- cornac ----
 
 
-def _cornac_data(split: Any) -> Any:
+def _cornac_data(split: Split) -> Any:
     data = load("cornac.data")
     triples = [(int(user), int(item), 1.0) for user, item in split.train]
     return data.Dataset.from_uir(triples, seed=0)
 
 
-def cornac_epoch(split: Any, threads: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def cornac_epoch(split: Split, threads: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Cornac's compiled BPR: (21 epochs, 1 epoch); their difference is 20 epochs without the set-up."""
     models, data = load("cornac.models"), _cornac_data(split)
 
@@ -92,7 +94,7 @@ def cornac_epoch(split: Any, threads: int) -> tuple[Callable[[], Any], Callable[
     return fit(21), fit(1)
 
 
-def cornac_vbpr(split: Any, matrix: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def cornac_vbpr(split: Split, matrix: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Cornac's VBPR on one modality: (2 epochs, 1 epoch)."""
     models, data = load("cornac.models"), _cornac_data(split)
     images = load("cornac.data").ImageModality(features=matrix, ids=list(range(len(matrix))), normalized=False)
@@ -107,7 +109,7 @@ def cornac_vbpr(split: Any, matrix: np.ndarray) -> tuple[Callable[[], Any], Call
     return fit(2), fit(1)
 
 
-def cornac_factors(split: Any, threads: int, n_epochs: int, lr: float = 0.05) -> Any:
+def cornac_factors(split: Split, threads: int, n_epochs: int, lr: float = 0.05) -> Any:
     """Train Cornac's BPR and return a function user_ids -> scores over our item ids."""
     models, data = load("cornac.models"), _cornac_data(split)
     model = models.BPR(k=DIM, max_iter=n_epochs, learning_rate=lr, num_threads=threads, verbose=False, seed=0)
@@ -141,7 +143,7 @@ def _shims() -> None:
         sp.dok_matrix._update = lambda self, entries: self._dict.update(entries)
 
 
-def recbole(name: str, split: Any, eval_batch: int = 4096) -> SimpleNamespace:
+def recbole(name: str, split: Split, eval_batch: int = 4096) -> SimpleNamespace:
     """RecBole's model on our split: ``epoch()`` trains once more over the clicks, ``evaluate()`` is a full-sort test.
 
     ``eval_batch`` counts scores, not users: at its default of 4,096 a block is one user.

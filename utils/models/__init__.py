@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from utils.errors import CourseError, suggest
-from utils.models.base import Recommender, Schema, TrainedRecommender
+from utils.models.base import Interactions, ItemFeatures, Recommender, Schema, TrainedRecommender
 
 __all__ = ["ALL", "MODELS", "Recommender", "Schema", "TrainedRecommender", "make_model", "schema_table", "title_of"]
 
@@ -41,7 +41,9 @@ def title_of(name: str) -> str:
     return ALL[name].title if name in ALL else name
 
 
-def make_model(name: str, split, features: Mapping | None = None, seed: int = 0, **settings: Any) -> Recommender:
+def make_model(
+    name: str, split: Interactions, features: Mapping[str, ItemFeatures] | None = None, seed: int = 0, **settings: Any
+) -> Recommender:
     """Make a recommender by its file name, with its recommended settings unless told otherwise.
 
     Raises:

@@ -19,6 +19,16 @@ MODALITIES = ("visual", "textual", "audio")
 LARGE_FROM = 50_000  # training interactions
 
 
+class Interactions(Protocol):
+    """What a model reads of a split: ``utils.data.Split`` has it, and so may a class of your own."""
+
+    n_users: int
+    n_items: int
+    train: np.ndarray  # (n, 2) int64, rows (user_id, item_id)
+
+    def matrix(self, part: str = "train") -> sp.csr_matrix: ...  # a part as 0 and 1, (n_users, n_items)
+
+
 class ItemFeatures(Protocol):
     """What a model reads of a modality: ``utils.features.Features`` has it, and so may a class of your own."""
 
@@ -70,7 +80,7 @@ class Recommender:
         cls.title = vars(cls).get("title", cls.__name__)
 
     def __init__(
-        self, split, features: Mapping[str, ItemFeatures] | None = None, *, seed: int = 0, **settings: Any
+        self, split: Interactions, features: Mapping[str, ItemFeatures] | None = None, *, seed: int = 0, **settings: Any
     ) -> None:
         for key in settings:
             if key not in self.DEFAULTS:
@@ -93,7 +103,7 @@ class Recommender:
             self.build()
 
     @classmethod
-    def recommended(cls, split) -> dict[str, Any]:
+    def recommended(cls, split: Interactions) -> dict[str, Any]:
         """The settings for data of this size; which dataset it is does not count."""
         return {**cls.DEFAULTS, **(cls.LARGE if len(split.train) >= LARGE_FROM else {})}
 
@@ -118,7 +128,7 @@ class TrainedRecommender(Recommender, nn.Module):
     """
 
     def __init__(
-        self, split, features: Mapping[str, ItemFeatures] | None = None, *, seed: int = 0, **settings: Any
+        self, split: Interactions, features: Mapping[str, ItemFeatures] | None = None, *, seed: int = 0, **settings: Any
     ) -> None:
         nn.Module.__init__(self)
         self._final: tuple | None = None

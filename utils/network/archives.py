@@ -1,4 +1,4 @@
-"""Read gzip, zip and tar files from elsewhere without trusting what they say of themselves.
+"""Read and unpack gzip, zip and tar files of unknown origin safely: paths, sizes and checksums are checked.
 
 Nothing is written outside the folder that is asked for, links are not followed, and a small file that unpacks to a
 huge one (a decompression bomb) is refused while it is read, not after.

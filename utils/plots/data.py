@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from utils.data import Dataset, Split
 from utils.errors import CourseError
 from utils.plots.style import styled
 
@@ -25,7 +26,7 @@ WORDS = {
 DAY = 86_400
 
 
-def spread_users(dataset: Any, n_users: int = 6) -> np.ndarray:
+def spread_users(dataset: Dataset, n_users: int = 6) -> np.ndarray:
     """Choose users to draw: active for long, spread over the log by their last day; the last one came latest of all."""
     times = dataset.interactions.groupby("user_id")["timestamp"].agg(["min", "max", "size"])
     usual = times["size"].between(times["size"].median(), max(times["size"].median() * 2, 1))
@@ -39,7 +40,9 @@ def spread_users(dataset: Any, n_users: int = 6) -> np.ndarray:
 
 
 @styled
-def split_timeline(dataset: Any, splits: Mapping[str, Any], user_ids: Iterable[int], *, title: str = "") -> Figure:
+def split_timeline(
+    dataset: Dataset, splits: Mapping[str, Split], user_ids: Iterable[int], *, title: str = ""
+) -> Figure:
     """Draw the interactions of a few users along time, one panel per split, coloured by part.
 
     Args:
@@ -84,7 +87,7 @@ def split_timeline(dataset: Any, splits: Mapping[str, Any], user_ids: Iterable[i
     return fig
 
 
-def _first_held_out(dataset: Any, split: Any) -> float:
+def _first_held_out(dataset: Dataset, split: Split) -> float:
     """Days from the start of the log to the first interaction that is not for training."""
     held = np.concatenate([split.valid, split.test]) @ [split.n_items, 1]
     table = dataset.interactions

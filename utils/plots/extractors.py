@@ -1,4 +1,4 @@
-"""Plots of the extractor study (notebook 09): what the choice of an extractor moves, and what was seen and found."""
+"""Plots of the extractor study (notebook 09): scores by recommender and extractor, probes against recovered tastes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def grid_dots(frame: pd.DataFrame, metric: str, *, label: str = "", title: str =
     """Draw one column per recommender and one mark per extractor: the mean over seeds, the seeds as a thin line.
 
     Args:
-        frame: rows of ``extractor_study.grid``. The extractor "none" (no content) becomes a dashed line.
+        frame: rows of ``feature_extractors.grid``. The extractor "none" (no content) becomes a dashed line.
         label: name of the axis, with its unit.
     """
     content = frame[frame["extractor"] != "none"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from utils.data import Dataset
 from utils.errors import CourseError
 from utils.features.encoders.sound import HOP, SAMPLE_RATE, hertz_to_mel, mel_to_hertz
 from utils.plots.pictures import _grid, _name
@@ -100,7 +100,7 @@ def sound_pictures(waves: Mapping[str, np.ndarray], spectrograms: Sequence[np.nd
 
 @styled
 def query_rows(
-    dataset: Any, found: Mapping[str, Iterable[int]], *, hits: Iterable[int] = (), title: str = ""
+    dataset: Dataset, found: Mapping[str, Iterable[int]], *, hits: Iterable[int] = (), title: str = ""
 ) -> Figure:
     """Show what each sentence finds, one row of pictures each, best first.
 

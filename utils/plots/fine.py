@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.challenges.fine_features import BLOCKS, colour_histogram, edge_map, foreground, picture
+from utils.data import Dataset
 from utils.errors import CourseError
 from utils.plots.style import HIT, styled
 
@@ -21,7 +21,7 @@ CORNERS = np.array([[0.5, np.sqrt(3) / 2], [0.0, 0.0], [1.0, 0.0]])  # of the tr
 
 
 @styled
-def descriptors(dataset: Any, item_ids: Sequence[int], *, title: str = "") -> Figure:
+def descriptors(dataset: Dataset, item_ids: Sequence[int], *, title: str = "") -> Figure:
     """Draw, for each item, the picture, its foreground, its colours by share, and its edge map; one column per item."""
     if len(item_ids) == 0:
         raise CourseError("There is no item to draw; give at least one item id.")

@@ -30,7 +30,7 @@ WORDS = {"mse": "Squared error (1 = the best constant)", "cosine": "Centred cosi
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, tuple]:
-    """Return a colour for what a method knows, with dashes and marks to tell apart those that know the same."""
+    """Return (colour, dashes, marker) of each imputation method; methods that use the same information share a colour."""
     used: dict[str, int] = {}
     styles = {}
     for method in methods:
@@ -46,7 +46,7 @@ def fill_curves(table: pd.DataFrame, *, top: float = 1.6, title: str = "") -> Fi
     """Draw error and centred cosine over the hidden share, one line per method, mean over seeds.
 
     Args:
-        table: of ``missing_study.reconstruct``: columns hidden, method, mse, cosine.
+        table: of ``missing_modalities.reconstruct``: columns hidden, method, mse, cosine.
         top: the error's axis ends here; a method that lies above throughout is left out of that panel.
     """
     if table.empty:

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from utils.data import Dataset
 from utils.errors import CourseError
 from utils.plots.style import HIT, colour_of, styled
 
@@ -26,7 +27,7 @@ MISSING = "#E9E9E9"
 
 @styled
 def gallery(
-    dataset: Any,
+    dataset: Dataset,
     item_ids: Iterable[int],
     captions: Sequence[str] | None = None,
     *,
@@ -56,7 +57,7 @@ def gallery(
 
 @styled
 def recommendation_lists(
-    dataset: Any,
+    dataset: Dataset,
     history: Iterable[int],
     lists: Mapping[str, Iterable[int]],
     hits: Iterable[int] = (),
@@ -85,7 +86,7 @@ def recommendation_lists(
 
 @styled
 def neighbours(
-    dataset: Any,
+    dataset: Dataset,
     query_ids: Iterable[int],
     found: Mapping[str, Any],
     *,
@@ -134,7 +135,7 @@ def neighbours(
 
 
 def _grid(
-    dataset: Any,
+    dataset: Dataset,
     rows: Sequence[Sequence[int]],
     words: Sequence[Sequence[str]],
     names: Sequence[str],
@@ -180,7 +181,7 @@ def _grid(
     return fig
 
 
-def _tile(ax: Axes, dataset: Any, item: int, path: Any, hit: bool, query: bool) -> None:
+def _tile(ax: Axes, dataset: Dataset, item: int, path: Any, hit: bool, query: bool) -> None:
     ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     picture = _picture(dataset, item) if path is not None else None
     if picture is None:
@@ -207,7 +208,7 @@ def _tile(ax: Axes, dataset: Any, item: int, path: Any, hit: bool, query: bool) 
         ax.text(0.93, 0.92, "\u2713", ha="right", va="top", fontsize=13, color="white", weight="bold", bbox=box)
 
 
-def _picture(dataset: Any, item: int) -> np.ndarray | None:
+def _picture(dataset: Dataset, item: int) -> np.ndarray | None:
     """Read one picture, at most 256 pixels a side; None if it cannot be read (the tile says so, the figure goes on)."""
     try:
         image = dataset.image(item).convert("RGB")
@@ -217,7 +218,7 @@ def _picture(dataset: Any, item: int) -> np.ndarray | None:
     return np.asarray(image)
 
 
-def _ids(dataset: Any, item_ids: Iterable[int], empty: bool = False) -> list[int]:
+def _ids(dataset: Dataset, item_ids: Iterable[int], empty: bool = False) -> list[int]:
     items = [int(item) for item in item_ids]
     for item in items:
         if not 0 <= item < dataset.n_items:
@@ -227,7 +228,7 @@ def _ids(dataset: Any, item_ids: Iterable[int], empty: bool = False) -> list[int
     return items
 
 
-def _name(dataset: Any, item: int) -> str:
+def _name(dataset: Dataset, item: int) -> str:
     row = dataset.items.iloc[item]
     return str(row.get("title") or row.get("description") or row["item"])
 

@@ -1,4 +1,4 @@
-"""Two dials to drag (rooms fusion and features): pick a user or an item, move a weight, see the pictures change.
+"""Two interactive sliders (notebooks 01 and 04): pick a user or an item, move a weight, see the pictures change.
 
 Each dial is a plain object whose answer for a weight can be asked without a browser. Its static twin, the same answer at
 a few weights as one figure, goes into pages, papers and the deck.
@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 
 from utils import plots
-from utils.data import split_dataset
+from utils.data import Dataset, Split, split_dataset
 from utils.errors import CourseError
 from utils.evaluation import evaluate, top_items
 from utils.features import load_features
@@ -65,8 +65,8 @@ class FusionDial:
         kinds: name -> modality, for the colour.
     """
 
-    dataset: Any
-    split: Any
+    dataset: Dataset
+    split: Split
     ends: tuple[str, str]
     scores: tuple[torch.Tensor, torch.Tensor]
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class FusionDial:
         return f"All users, validation: Recall@20 {self.recall(weight):.3f} at this weight."
 
 
-def clicks_and_content(dataset: Any, split: Any = None, seed: int = 0) -> FusionDial:
+def clicks_and_content(dataset: Dataset, split: Split | None = None, seed: int = 0) -> FusionDial:
     """Return the dial between ItemKNN, which knows who took what, and content kNN, which knows what the items are.
 
     Both only count, nothing is trained; on the Sticker Shop it takes about a second.
@@ -162,7 +162,7 @@ class NeighbourDial:
         vectors: two matrices (n_items, dim), rows of length 1, or 0 where an item has none.
     """
 
-    dataset: Any
+    dataset: Dataset
     ends: tuple[str, str]
     vectors: tuple[np.ndarray, np.ndarray]
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -216,7 +216,7 @@ class NeighbourDial:
         return f"All items: {self.same_category(weight):.1%} of the five nearest share the category at this weight."
 
 
-def pictures_and_words(dataset: Any, first: str = "") -> NeighbourDial:
+def pictures_and_words(dataset: Dataset, first: str = "") -> NeighbourDial:
     """Return the dial between the picture and the words of the items; vectors are centred and brought to length 1."""
     features = load_features(dataset, ["visual", "textual"])
     vectors = tuple(features[m].centred().l2().matrix for m in ("visual", "textual"))
@@ -226,12 +226,12 @@ def pictures_and_words(dataset: Any, first: str = "") -> NeighbourDial:
 # ---- the slider and its static twin ----
 
 
-def fusion_slider(dataset: Any, seed: int = 0) -> None:
+def fusion_slider(dataset: Dataset, seed: int = 0) -> None:
     """Show the dial between clicks and content for a user."""
     show(clicks_and_content(dataset, seed=seed))
 
 
-def neighbour_slider(dataset: Any, first: str = "") -> None:
+def neighbour_slider(dataset: Dataset, first: str = "") -> None:
     """Show the dial between picture and words for the neighbours of an item."""
     show(pictures_and_words(dataset, first))
 
@@ -300,6 +300,6 @@ def _name(weight: float, ends: tuple[str, str]) -> str:
     return f"{ends[int(weight)]} only" if weight in (0, 1) else f"{weight:.2g} {ends[1]}"
 
 
-def _titles(dataset: Any, items: Sequence[int]) -> list[str]:
+def _titles(dataset: Dataset, items: Sequence[int]) -> list[str]:
     rows = dataset.items.iloc[[int(item) for item in items]]
     return [str(title or name) for title, name in zip(rows["title"], rows["item"])]

@@ -1,4 +1,4 @@
-"""Pages for ears: tables that a screen reader can walk, with a caption and with cells that know their headers."""
+"""Make a page's tables accessible to screen readers: a caption for each, and header cells with a scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decides a comparison besides the models: budget, selection, sampling, seeds, cost.
+"""Study of fair evaluation (2.5): how budget, selection, sampled metrics, seeds and cost decide a comparison.
 
 Live on a small shop; on real data from the stored results of ``utils.benchmark`` only, which may be incomplete.
 """
@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from utils.data import Split
 from utils.errors import CourseError, suggest
 from utils.evaluation import Report, evaluate, kendall_tau
+from utils.features import Features
 from utils.models import MODELS, TrainedRecommender
 from utils.stored import BENCHMARKS, RESULTS
 from utils.training import fit, trial_settings
@@ -64,8 +66,8 @@ def written(settings: Mapping[str, Any]) -> str:
 
 
 def run_once(
-    name: str, split: Any, features: Any, seed: int = 0, trial: int = 0, settings: Mapping | None = None,
-    loop: Mapping | None = None, top_k: int = 20,
+    name: str, split: Split, features: Mapping[str, Features] | None, seed: int = 0, trial: int = 0,
+    settings: Mapping | None = None, loop: Mapping | None = None, top_k: int = 20,
 ) -> Run:  # fmt: skip
     """Train ``name`` once and judge it on both parts; training sees the train and the validation part only.
 
@@ -80,7 +82,7 @@ def run_once(
 
 
 def judged(
-    name: str, split: Any, scores: np.ndarray, seed: int = 0, trial: int = 0, settings: Mapping | None = None,
+    name: str, split: Split, scores: np.ndarray, seed: int = 0, trial: int = 0, settings: Mapping | None = None,
     cpu_seconds: float = 0.0, top_k: int = 20,
 ) -> Run:  # fmt: skip
     """Judge scores (n_users, n_items) on the validation and the test part: a Run."""
@@ -89,8 +91,8 @@ def judged(
 
 
 def search(
-    models: Sequence[str], split: Any, features: Any, budget: int, seed: int = 0, loop: Mapping | None = None,
-    top_k: int = 20,
+    models: Sequence[str], split: Split, features: Mapping[str, Features] | None, budget: int, seed: int = 0,
+    loop: Mapping | None = None, top_k: int = 20,
 ) -> list[Run]:  # fmt: skip
     """Give every model the same number of trials: the recommended settings, then its grid in a seeded order.
 
@@ -119,8 +121,9 @@ def choose(trials: pd.DataFrame, by: str = "valid") -> pd.Series:
 
 
 def over_seeds(
-    trials: Iterable[Run], picks: Mapping[str, int], split: Any, features: Any, seeds: Sequence[int],
-    loop: Mapping | None = None, top_k: int = 20, reuse: Mapping[str, Sequence[Run]] | None = None,
+    trials: Iterable[Run], picks: Mapping[str, int], split: Split, features: Mapping[str, Features] | None,
+    seeds: Sequence[int], loop: Mapping | None = None, top_k: int = 20,
+    reuse: Mapping[str, Sequence[Run]] | None = None,
 ) -> dict[str, list[Run]]:  # fmt: skip
     """Run the picked trial of every model with every seed; runs that are there already are taken, not made anew.
 
@@ -146,7 +149,7 @@ def over_seeds(
 
 
 def wins_if_only_own_is_tuned(trials: pd.DataFrame, chosen: Mapping[str, int]) -> pd.Series:
-    """Return for each model in how many papers it wins, if it is tuned and each rival takes a trial blindly.
+    """Return for each model the share of comparisons it wins when it alone is tuned and each rival has a random trial.
 
     Exact: every combination of the rivals' trials counts once. Test values, models with a grid only.
     """
@@ -215,7 +218,7 @@ def half_selection(
 # ---- sampled against full ranking ----
 
 
-def full_ranks(scores: np.ndarray, split: Any, part: str = "test") -> tuple[np.ndarray, np.ndarray]:
+def full_ranks(scores: np.ndarray, split: Split, part: str = "test") -> tuple[np.ndarray, np.ndarray]:
     """Return for each pair of ``part`` its place among the user's competitors, and how many compete (itself included).
 
     Competitors of a test item are the items that the user has in no part: the pool from which sampled protocols draw
@@ -242,7 +245,7 @@ def sampled_chance(rank: Any, n_items: Any, n_negatives: int = 99, top_k: int = 
     return stats.hypergeom.cdf(top_k - 1, n_items - 1, rank - 1, drawn)
 
 
-def hit_rates(scores: np.ndarray, split: Any, n_negatives: Sequence[int] = (99,), top_k: int = 10) -> pd.Series:
+def hit_rates(scores: np.ndarray, split: Split, n_negatives: Sequence[int] = (99,), top_k: int = 10) -> pd.Series:
     """Return HR@k under full ranking ("all") and its exact expectation under 1 + n sampled negatives.
 
     Also "all, k = c": full ranking with the cutoff that covers the same share of the list as k of the first sample.

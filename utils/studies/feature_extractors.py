@@ -1,4 +1,4 @@
-"""Every visual recommender on every extractor, at the same width, and what decides.
+"""Study of feature extractors (2.3): every visual recommender on every extractor, at the same width.
 
 python -m utils.lab study feature_extractors FOLDER --seeds 3   (writes data/results/feature_extractors_movielens.json)
 """
@@ -7,26 +7,24 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from utils.challenges.parts import GRID, part_features
+from utils.challenges.patches import GRID, patch_features
 from utils.challenges.visual_diversity import distance_to_history, reference_space
+from utils.data import Dataset, Split
 from utils.errors import CourseError, suggest
 from utils.evaluation import evaluate, evaluate_cold
 from utils.features import Features, extract
-from utils.models import MODELS
+from utils.models import MODELS, Recommender, TrainedRecommender
 from utils.models.acf import ACF
 from utils.models.dvbpr import DVBPR
 from utils.models.vnpr import VNPR
 from utils.stored import RESULTS, ResultFile, merge_rows, meta, rounded
 from utils.stored.commands import command_text, run_study
 from utils.training import train
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
 
 COMMAND = "utils.lab study feature_extractors"
 RESULT = RESULTS / "feature_extractors_movielens.json"
@@ -60,19 +58,19 @@ def spaces(dataset: Dataset, width: int = WIDTH) -> dict[str, Features]:
 
 
 def part_spaces(dataset: Dataset, whole: Mapping[str, Features], width: int = WIDTH) -> dict[str, Features]:
-    """The same for ACF: part vectors where there are pictures; a text stays whole (one part)."""
-    found = {name: part_features(dataset, name, width) for name in VISUAL}
+    """Return the feature matrices of ``spaces`` for ACF: patch vectors of each picture; a text stays whole (one patch)."""
+    found = {name: patch_features(dataset, name, width) for name in VISUAL}
     found |= {name: whole[name] for name in (TEXT,) if name in whole}
     return {**found, SHUFFLED: found[VISUAL[0]].shuffled(0)}
 
 
 def fit_on(
-    recommender: str, split: Any, features: Features | None, seed: int = 0, categories: Any = None, **settings: Any
-) -> Any:
+    recommender: str, split: Split, features: Features | None, seed: int = 0, categories: Any = None, **settings: Any
+) -> TrainedRecommender:
     """Train one recommender of ``CLASSES`` on one feature matrix, with the study's budget.
 
     Args:
-        features: for "acf" the part vectors of ``part_spaces``; None for "bpr".
+        features: for "acf" the patch vectors of ``part_spaces``; None for "bpr".
         categories: (n_items,) labels, used by "deepstyle" only.
         settings: over ``SETTINGS`` and ``LOOP``.
     """
@@ -91,7 +89,7 @@ def fit_on(
     return model
 
 
-def judge(model: Any, split: Any, reference: Features | None = None, top_k: int = 20) -> dict[str, float]:
+def judge(model: Recommender, split: Split, reference: Features | None = None, top_k: int = 20) -> dict[str, float]:
     """Return accuracy on warm items, the cold shelf, coverage, popularity and, with ``reference``, visual diversity.
 
     "shelf" = Recall among cold items only; "distance" = D_u, mean over users; "ild" = mean distance within a list.
@@ -111,7 +109,7 @@ def judge(model: Any, split: Any, reference: Features | None = None, top_k: int 
 
 
 def grid(
-    split: Any,
+    split: Split,
     whole: Mapping[str, Features],
     parts: Mapping[str, Features],
     *,
@@ -122,7 +120,7 @@ def grid(
     known: Sequence[Mapping[str, Any]] = (),
     tick: Callable[[str, list[dict]], None] | None = None,
     **settings: Any,
-) -> tuple[pd.DataFrame, dict[tuple[str, str, int], Any]]:
+) -> tuple[pd.DataFrame, dict[tuple[str, str, int], TrainedRecommender]]:
     """Train every recommender on every extractor and seed ("bpr" once a seed, extractor "none").
 
     Args:
@@ -165,7 +163,7 @@ def complete(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def end_to_end(
-    split: Any,
+    split: Split,
     pictures: Features,
     frozen: Mapping[str, Features],
     *,

@@ -1,4 +1,4 @@
-"""Challenge 2.4, "Which?" to report: planted tastes for colour, shape and content, and three questions put to attention.
+"""Study of fine-grained features (2.4): whether attention finds planted tastes for colour, shape and content.
 
 Does it find the taste (``recovery``)? Does the score hang on what it names (``faithfulness``)? Is it flat where there is
 nothing to find (``spread``, ``repeatability``)?
@@ -23,10 +23,12 @@ from utils.challenges.planted_taste import plant as plant  # handed on to the no
 from utils.challenges.planted_taste import truth_labels as truth_labels
 from utils.data import Split
 from utils.errors import CourseError, suggest
+from utils.evaluation.ranking import Scorer
+from utils.features import Features
 from utils.models.content_style import ContentStyle
 from utils.stored import RESULTS, ResultFile, meta, rounded
 from utils.stored.commands import command_text, run_study
-from utils.training import fit, train
+from utils.training import History, fit, train
 
 COMMAND = "utils.lab study fine_grained_features"
 RESULT = RESULTS / "fine_features_movielens.json"
@@ -41,7 +43,7 @@ VARIANTS = {
 }
 
 
-def fit_style(split: Split, features: Any, seed: int = 0, **settings: Any) -> tuple[ContentStyle, Any]:
+def fit_style(split: Split, features: Features, seed: int = 0, **settings: Any) -> tuple[ContentStyle, History]:
     """Make and train a ContentStyle with its recommended settings; any can be given. Returns (model, History)."""
     model = ContentStyle(split, {"visual": features}, seed=seed, **settings)
     loop = {key: model.settings[key] for key in ("eval_every", "patience")}
@@ -49,7 +51,7 @@ def fit_style(split: Split, features: Any, seed: int = 0, **settings: Any) -> tu
 
 
 def fit_variants(
-    split: Split, features: Any, seed: int = 0, names: Sequence[str] = tuple(VARIANTS), **settings: Any
+    split: Split, features: Features, seed: int = 0, names: Sequence[str] = tuple(VARIANTS), **settings: Any
 ) -> dict[str, ContentStyle]:
     """Train the named ``VARIANTS`` on one split with the same settings; returns name -> model."""
     for name in names:
@@ -61,7 +63,7 @@ def fit_variants(
 
 
 def rewired(split: Split, seed: int = 0) -> Split:
-    """The twin of a real log: who took how much and what is taken how often stay, who took what is drawn anew.
+    """Return the control of a real log: users and items keep their numbers of interactions, who took what is random.
 
     The items of each part are dealt out at random; a pair that comes twice is kept once.
     """
@@ -77,7 +79,7 @@ def rewired(split: Split, seed: int = 0) -> Split:
     return replace(split, **parts, cold_items=cold, notes=())
 
 
-def weights_of_halves(split: Split, features: Any, seed: int = 0, **settings: Any) -> list[pd.DataFrame]:
+def weights_of_halves(split: Split, features: Features, seed: int = 0, **settings: Any) -> list[pd.DataFrame]:
     """User weights learned from each half of everybody's training items, in two runs that share nothing else."""
     found = []
     for k, half in enumerate(halves(split, seed)):
@@ -145,8 +147,8 @@ def repeatability(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(np.mean([0.0 if flat else np.corrcoef(a, b)[0, 1] for flat, (a, b) in zip(still, pairs)]))
 
 
-def history_likeness(features: Any, split: Split) -> pd.DataFrame:
-    """The rival without training: how alike a user's items are in each descriptor, against chance.
+def history_likeness(features: Features, split: Split) -> pd.DataFrame:
+    """The untrained baseline: how similar a user's items are in each descriptor, compared with random sets.
 
     For each feature the mean cosine over pairs of the user's training items, centred rows, minus the mean of random
     sets of this size, divided by their standard deviation (both estimated from all pairs of items).
@@ -167,7 +169,7 @@ def history_likeness(features: Any, split: Split) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(users, name="user_id"))
 
 
-def with_features(model: ContentStyle, features: Any) -> ContentStyle:
+def with_features(model: ContentStyle, features: Features) -> ContentStyle:
     """Return a copy of a trained model that reads other features of the same shape; no weight changes."""
     other = copy.deepcopy(model)
     mask = torch.as_tensor(features.mask)
@@ -195,7 +197,7 @@ def auc_by_user(scores: torch.Tensor, split: Split, part: str = "test") -> pd.Se
 
 def faithfulness(
     model: ContentStyle,
-    features: Any,
+    features: Features,
     split: Split,
     weights: pd.DataFrame,
     *,
@@ -234,7 +236,7 @@ def faithfulness(
     return pd.DataFrame(np.take_along_axis(table.to_numpy(), order, axis=1), columns=names, index=table.index)
 
 
-def judged(scorer: Any, split: Split, top_k: int = 20) -> dict[str, float]:
+def judged(scorer: Scorer, split: Split, top_k: int = 20) -> dict[str, float]:
     """Recall@k and AUC of a model, or of a function user_ids -> scores, on the test part; means over users."""
     from utils.evaluation import evaluate
 
@@ -244,7 +246,7 @@ def judged(scorer: Any, split: Split, top_k: int = 20) -> dict[str, float]:
 
 
 def examine(
-    model: ContentStyle, split: Split, features: Any, types: Sequence[str] | None = None, seed: int = 0
+    model: ContentStyle, split: Split, features: Features, types: Sequence[str] | None = None, seed: int = 0
 ) -> dict:
     """The tests of one model's weights: recovery (with ``types``), spread, loss of AUC by "most" ... "least" weight."""
     weights = user_weights(model, split)
@@ -284,8 +286,13 @@ def favourites(
 
 
 def study(
-    split: Split, features: Any, seed: int, save: Callable[[str, Any], None], done: Mapping[str, Any], **settings
-):
+    split: Split,
+    features: Features,
+    seed: int,
+    save: Callable[[str, Any], None],
+    done: Mapping[str, Any],
+    **settings: Any,
+) -> None:
     """All parts of the study on one split; each part is handed to ``save`` when it is there and skipped if ``done``."""
     for name in ("mostpop", "bpr"):
         if f"{name}/{seed}" not in done:

@@ -1,4 +1,4 @@
-"""What it costs and brings to train the features as well, model by model.
+"""Study of trainable features: what training the features as well gains and costs, model by model.
 
 python -m utils.lab study frozen_features --dataset sticker_shop --seeds 0,1,2 --json data/results/frozen_features.json
 
@@ -15,8 +15,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from utils.data import Split
 from utils.errors import CourseError
 from utils.evaluation import evaluate
+from utils.features import Features
 from utils.models import MODELS
 from utils.stored import ResultFile, merge_rows, meta
 from utils.stored.commands import run_study
@@ -30,7 +32,9 @@ def trainable() -> list[str]:
     return [name for name, model in MODELS.items() if "trainable_features" in model.DEFAULTS]
 
 
-def compare(name: str, split: Any, features: dict, seed: int, train_features: bool, **settings) -> dict[str, Any]:
+def compare(
+    name: str, split: Split, features: dict[str, Features], seed: int, train_features: bool, **settings: Any
+) -> dict[str, Any]:
     """Fit once with the recommended settings and those given: Recall@20 on validation and test, CPU seconds, epochs, weights."""
     start = time.process_time()
     model, history = fit(name, split, features, seed, trainable_features=train_features, **settings)

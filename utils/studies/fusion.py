@@ -15,7 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from utils.data import Split
+from utils.evaluation.ranking import Scorer
+from utils.features import Features
 from utils.fusion import FUSIONS, late_fusion
+from utils.models import Recommender, TrainedRecommender
 from utils.models.base import content
 from utils.stored import RESULTS, ResultFile, meta
 from utils.stored.commands import run_study, seeds_text
@@ -30,7 +34,7 @@ WIDE = "sum, wide"  # the control of concat: a sum whose users have as many numb
 CONTROLS = ("no content", "no content, late", "shuffled, concat", WIDE)
 
 
-def joint_features(features: Mapping[str, Any], normalise: str = "centred") -> dict[str, Any]:
+def joint_features(features: Mapping[str, Features], normalise: str = "centred") -> dict[str, Features]:
     """Put the modalities side by side as one input, (n_items, sum of dims): mu joint, for a model with one projection.
 
     The result stands in the slot of the first modality, because a model knows modalities by name; an item is present
@@ -43,27 +47,27 @@ def joint_features(features: Mapping[str, Any], normalise: str = "centred") -> d
     return {first.modality: joint}
 
 
-def without(model: Any, modality: str) -> Any:
+def without(model: TrainedRecommender, modality: str) -> TrainedRecommender:
     """Return a copy of a trained model to which no item has ``modality``; its weights stay as they were learned."""
     blind = copy.deepcopy(model)
     blind.mask(modality).fill_(False)
     return blind.eval()
 
 
-def late(models: Sequence[Any], weights: Sequence[float] | None = None) -> Callable[[Any], torch.Tensor]:
+def late(models: Sequence[Recommender], weights: Sequence[float] | None = None) -> Callable[[Any], torch.Tensor]:
     """Return a scorer that fuses the z-scored scores of several models: user_ids -> (len(user_ids), n_items)."""
     return lambda user_ids: late_fusion([model.score(user_ids) for model in models], weights)
 
 
 def fit_fusions(
-    split: Any,
-    features: Mapping[str, Any],
+    split: Split,
+    features: Mapping[str, Features],
     seed: int = 0,
     *,
     regs: Sequence[float] | Mapping[str, float] = REGS,
     tick: Callable[[str], None] | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> dict[str, Scorer]:
     """Train VBPR once for each fusion, once for each modality alone, and the controls, all with the same budget.
 
     Args:
@@ -82,7 +86,7 @@ def fit_fusions(
     # about eight batches an epoch, also on a larger log: the same number of steps for every dataset
     settings = {**SETTINGS, "batch_size": max(1024, len(split.train) // 8), **settings}
 
-    def train(label: str, name: str, used: Mapping, at: int = seed, **more: Any) -> Any:
+    def train(label: str, name: str, used: Mapping[str, Features], at: int = seed, **more: Any) -> Recommender:
         if tick:
             tick(label)
         tries = [regs[label]] if isinstance(regs, Mapping) else regs
@@ -107,7 +111,7 @@ def fit_fusions(
     }
 
 
-def chosen_regs(fitted: Mapping[str, Any]) -> dict[str, float]:
+def chosen_regs(fitted: Mapping[str, Scorer]) -> dict[str, float]:
     """Return the penalty that validation chose for each trained model of ``fit_fusions``."""
     return {name: model.settings["reg"] for name, model in fitted.items() if hasattr(model, "settings")}
 

@@ -1,4 +1,4 @@
-"""What GRCN is made of, part by part, on data where it falls behind.
+"""Ablation of GRCN: Recall with only some of its parts, on data where it falls behind.
 
 python -m utils.lab study grcn_parts --dataset ../shared/data/tiktok --json data/results/grcn_parts.json
 
@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from utils.data import Split
 from utils.errors import CourseError
 from utils.evaluation import evaluate
+from utils.features import Features
 from utils.models import MODELS
 from utils.models.grcn import GRCN
 from utils.stored import ResultFile, merge_rows, meta
@@ -56,7 +58,7 @@ VARIANTS = {
 }
 
 
-def judge(variant: str, split: Any, features: dict, seed: int) -> dict[str, Any]:
+def judge(variant: str, split: Split, features: dict[str, Features], seed: int) -> dict[str, Any]:
     """Train one variant: its Recall@20 on the validation and the test part, and the best epoch."""
     kind = VARIANTS[variant]
     model = kind(split, features if kind.uses_features else None, seed=seed)

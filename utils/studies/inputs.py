@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
+from utils.data import Dataset, Split
 from utils.errors import CourseError
+from utils.features import Features
 
 
-def load(dataset: str, strategy: str, modalities: Sequence[str] | None, content: bool = True):
+def load(
+    dataset: str, strategy: str, modalities: Sequence[str] | None, content: bool = True
+) -> tuple[Dataset, Split, dict[str, Features], dict[str, sp.csr_matrix]]:
     """Return dataset, split and, if ``content`` is wanted, the features, or else the item graphs of the folder.
 
     Raises:
@@ -44,7 +49,7 @@ def load(dataset: str, strategy: str, modalities: Sequence[str] | None, content:
     return data, split, features, graphs
 
 
-def facts(split: Any) -> dict[str, Any]:
+def facts(split: Split) -> dict[str, Any]:
     """Count what the split holds, and the users and items that no model could learn about."""
     cold_users = np.setdiff1d(split.test[:, 0], split.train[:, 0])
     return {
@@ -58,13 +63,13 @@ def facts(split: Any) -> dict[str, Any]:
     }
 
 
-def feature_key(features: Any) -> str:
+def feature_key(features: Features) -> str:
     """Name a modality's features by encoder and content."""
     digest = hashlib.sha256(np.ascontiguousarray(features.matrix).tobytes() + features.mask.tobytes()).hexdigest()[:12]
     return f"{features.provenance.get('encoder', 'given')} {digest}"
 
 
-def graph_key(graph: Any) -> str:
+def graph_key(graph: sp.csr_matrix) -> str:
     """Name an item graph by its content."""
     digest = hashlib.sha256(graph.indptr.tobytes() + graph.indices.tobytes() + graph.data.tobytes())
     return f"item graph {digest.hexdigest()[:12]}"

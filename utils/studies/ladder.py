@@ -1,4 +1,4 @@
-"""How hard the Sticker Shop is: every model, several draws of the shoppers, one budget.
+"""Study of how hard the Sticker Shop is: every model on several draws of the shoppers, with one budget.
 
 ``python -m utils.lab study ladder --seeds 0,1,2,3,4 --budget 4 --json data/results/sticker_shop_ladder.json``
 
@@ -26,6 +26,7 @@ from utils.data.dataset import Dataset, assemble
 from utils.data.load import load_dataset
 from utils.data.planted import FOLDER
 from utils.data.split import Split, split_dataset
+from utils.features import Features
 from utils.shop.simulate import core, simulate
 from utils.stored import ResultFile, meta
 from utils.stored.commands import run_study
@@ -65,14 +66,14 @@ def draw(raw: Dataset, hidden: pd.DataFrame, seed: int) -> tuple[Dataset, np.nda
     return dataset, ((shop.start + shop.end) / 2)[np.ix_(rows, columns)]
 
 
-def only_has_sound(audio: Any) -> Any:
-    """The control for audio: 1 where an item sounds, nothing about how."""
+def only_has_sound(audio: Features) -> Features:
+    """Return the control for audio: one number, 1 where an item has a sound, and nothing about the sound itself."""
     from dataclasses import replace
 
     return replace(audio, matrix=audio.mask[:, None].astype(np.float32), provenance={"encoder": "has_sound"})
 
 
-def variants(features: Mapping[str, Any]) -> dict[str, tuple[str, dict]]:
+def variants(features: Mapping[str, Features]) -> dict[str, tuple[str, dict]]:
     """Row name -> (model, features): all models, and the dropped model without each modality and with controls."""
     rows = {name: (name, {}) for name in PLAIN} | {name: (name, dict(features)) for name in MULTIMODAL}
     for model, modalities in DROPPED.items():
@@ -111,7 +112,7 @@ def warm_row(name: str, split: Split, features: dict, budget: int, utility: np.n
     }
 
 
-def cold_rows(dataset: Dataset, features: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
+def cold_rows(dataset: Dataset, features: Mapping[str, Features], seed: int) -> dict[str, dict[str, float]]:
     """Content kNN among cold items, beside its controls: Recall@20 in full ranking and among cold items only."""
     from utils.evaluation import evaluate_cold
     from utils.models import make_model

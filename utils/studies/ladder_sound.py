@@ -1,4 +1,4 @@
-"""Whether the sound of an item matters: the ladder's audio rows, on the items that sound.
+"""Study of whether audio features help: the ladder's audio rows, on the items that have a sound.
 
 ``python -m utils.lab study ladder_sound --json data/results/sticker_shop_sound.json`` (after the ladder, whose settings it takes)
 
@@ -21,6 +21,7 @@ import torch
 from tqdm.auto import tqdm
 
 from utils.data.split import split_dataset
+from utils.features import Features
 from utils.stored import ResultFile, meta
 from utils.studies.ladder import compare, content, draw, only_has_sound
 
@@ -28,7 +29,7 @@ MODELS = ("freedom", "vbpr", "itemknn_multimodal")
 WITHOUT, ALL = "without audio", "all"
 
 
-def variants(features: Mapping[str, Any]) -> dict[str, dict]:
+def variants(features: Mapping[str, Features]) -> dict[str, dict]:
     """Row name -> features: everything, no audio, the has-sound indicator, sounds dealt out anew.
 
     A model that centres its features loses the indicator, which is constant: the row then equals "without audio".

@@ -1,4 +1,4 @@
-"""What imputing is worth: reconstruction, recommendation, dropped against imputed, exposure.
+"""Study of missing modalities (2.1): what imputation gains in reconstruction and recommendation, against dropping items.
 
 python -m utils.lab study missing_modalities data/downloads/movielens --seeds 3
 (about 10 CPU minutes; resumes; writes data/results/missing_modalities_movielens.json)
@@ -19,7 +19,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from utils.challenges.imputation import IMPUTERS, co_taken_graph, homophily, impute, observed_mean
+from utils.data import Split
 from utils.errors import CourseError
+from utils.evaluation.ranking import Scorer
+from utils.features import Features
+from utils.models import Recommender
 from utils.stored import RESULTS, ResultFile, merge_rows, meta, rounded
 from utils.stored.commands import command_text, run_study
 
@@ -30,7 +34,7 @@ NO_CONTENT = "no content"  # the model without this modality: what all imputing 
 NOT_IMPUTED = "left out"  # the items stay, and the model is told that their vector is missing
 
 
-def hide(feature: Any, share: float, seed: int = 0) -> tuple[Any, np.ndarray]:
+def hide(feature: Features, share: float, seed: int = 0) -> tuple[Features, np.ndarray]:
     """Hide the modality of a share of the items that have it, drawn uniformly.
 
     Returns:
@@ -70,9 +74,9 @@ def reconstruction(truth: np.ndarray, filled: np.ndarray, hidden: np.ndarray) ->
 
 
 def reconstruct(
-    feature: Any,
-    graph: Any,
-    others: Mapping[str, Any],
+    feature: Features,
+    graph: sp.csr_matrix | Mapping[int, sp.csr_matrix],
+    others: Mapping[str, Features],
     *,
     shares: Sequence[float] = SHARES,
     methods: Sequence[str] = tuple(IMPUTERS),
@@ -99,7 +103,7 @@ def reconstruct(
 # ---- into a recommender ----
 
 
-def for_model(filled: Any, seen: Any) -> Any:
+def for_model(filled: Features, seen: Features) -> Features:
     """Subtract the mean of the *observed* rows, and make rows that equal it exactly zero.
 
     A model that centres by itself would use the filled rows for its mean, and bring the rounding error of a row that
@@ -112,13 +116,15 @@ def for_model(filled: Any, seen: Any) -> Any:
     return replace(filled, matrix=np.where(size > 1e-4 * typical, centred, 0))
 
 
-def prepared_input(seen: Any, method: str, graph: Any, others: Mapping[str, Any], seed: int = 0) -> Any:
+def prepared_input(
+    seen: Features, method: str, graph: sp.csr_matrix, others: Mapping[str, Features], seed: int = 0
+) -> Features:
     """Return what a model gets of one modality under ``method`` (an imputer, or NOT_IMPUTED)."""
     filled = seen if method == NOT_IMPUTED else impute(seen, method, graph, others, seed)
     return for_model(filled, seen)
 
 
-def misplaced(feature: Any, seed: int = 0) -> Any:
+def misplaced(feature: Features, seed: int = 0) -> Features:
     """Return the observed vectors with other owners, the control: what a graph carries without any content."""
     return feature.shuffled(seed)
 
@@ -126,7 +132,7 @@ def misplaced(feature: Any, seed: int = 0) -> Any:
 # ---- dropped against imputed ----
 
 
-def drop_items(split: Any, kept: np.ndarray) -> Any:
+def drop_items(split: Split, kept: np.ndarray) -> Split:
     """Return the split as it is when items without the modality are dropped: none of their interactions is left.
 
     Ids stay as they are, so that both ways can be judged on the same test. Args: kept: (n_items,) bool.
@@ -139,7 +145,7 @@ def drop_items(split: Any, kept: np.ndarray) -> Any:
     return replace(split, **parts, cold_items=np.flatnonzero(~warm), strategy=f"{split.strategy}, items dropped")
 
 
-def dropped_scores(model: Any, dropped: Any, kept: np.ndarray) -> np.ndarray:
+def dropped_scores(model: Recommender, dropped: Split, kept: np.ndarray) -> np.ndarray:
     """Return the scores of a model trained without the dropped items: they can never be recommended (-inf).
 
     A user who lost the whole history gets the most popular of what is left. Shape (n_users, n_items).
@@ -152,7 +158,7 @@ def dropped_scores(model: Any, dropped: Any, kept: np.ndarray) -> np.ndarray:
     return scores
 
 
-def both_tests(scorer: Any, split: Any, kept: np.ndarray, top_k: int = 20) -> dict[str, float]:
+def both_tests(scorer: Scorer, split: Split, kept: np.ndarray, top_k: int = 20) -> dict[str, float]:
     """Judge one scorer three times on the test part of the *whole* split.
 
     Returns recall: "kept" (kept items are relevant and compete: the test that a paper with dropped items reports), "all"
@@ -185,7 +191,7 @@ def exposure(lists: np.ndarray, group: np.ndarray, test: np.ndarray) -> dict[str
     return {"shown": shown, "wanted": wanted, "ratio": shown / wanted if wanted else float("nan")}
 
 
-def fit_content(name: str, split: Any, content: Any | None, seed: int = 0, **settings: Any) -> Any:
+def fit_content(name: str, split: Split, content: Features | None, seed: int = 0, **settings: Any) -> Recommender:
     """Fit ``name`` on one prepared modality and return it; ``content`` None gives BPR, the model without content."""
     from utils.models import MODELS
     from utils.training import LOOP, fit
@@ -199,10 +205,10 @@ def fit_content(name: str, split: Any, content: Any | None, seed: int = 0, **set
 
 def downstream(
     name: str,
-    split: Any,
-    feature: Any,
-    graph: Any,
-    others: Mapping[str, Any],
+    split: Split,
+    feature: Features,
+    graph: sp.csr_matrix,
+    others: Mapping[str, Features],
     *,
     share: float,
     methods: Sequence[str],
@@ -240,16 +246,16 @@ def downstream(
 
 def drop_or_impute(
     name: str,
-    split: Any,
-    seen: Any,
-    graph: Any,
-    others: Mapping[str, Any],
+    split: Split,
+    seen: Features,
+    graph: sp.csr_matrix,
+    others: Mapping[str, Features],
     *,
     methods: Sequence[str],
     seed: int = 0,
     top_k: int = 20,
     **settings: Any,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, Scorer]]:
     """Train without the items that lack the modality, and with them, filled in each way; judge on the same tests.
 
     The controls are the two runs without any content ("BPR, dropped", "BPR, all kept"): they show what dropping costs
@@ -263,7 +269,7 @@ def drop_or_impute(
     batch = int(settings.pop("batch_size", 1024))
     small = {**settings, "batch_size": max(1, round(batch * len(fewer.train) / len(split.train)))}
     settings = {**settings, "batch_size": batch}
-    scorers: dict[str, Any] = {
+    scorers: dict[str, Scorer] = {
         "BPR, dropped": dropped_scores(fit_content(name, fewer, None, seed, **small), fewer, kept),
         "BPR, all kept": fit_content(name, split, None, seed, **settings),
         f"{name}, dropped": dropped_scores(fit_content(name, fewer, own, seed, **small), fewer, kept),
@@ -275,7 +281,7 @@ def drop_or_impute(
 
 
 def homophily_table(
-    features: Mapping[str, Any], interactions: Any, sizes: Sequence[int], seed: int = 0
+    features: Mapping[str, Features], interactions: Any, sizes: Sequence[int], seed: int = 0
 ) -> pd.DataFrame:
     """Homophily of every modality for several numbers of neighbours, with the shuffled control: one row per size."""
     rows = {}
@@ -289,7 +295,7 @@ def homophily_table(
     return pd.DataFrame(rows).T.rename_axis("neighbours")
 
 
-def indicator(feature: Any) -> Any:
+def indicator(feature: Features) -> Features:
     """Return a modality of one number that says only which items have it: the control where gaps are not by chance."""
     number = np.where(feature.mask, 1.0, -1.0)[:, None]
     return replace(feature, matrix=number, mask=np.ones(feature.n_items, dtype=bool), provenance={"encoder": "has it"})
@@ -390,12 +396,12 @@ def _study(options: Namespace) -> None:
             print(done, file.content["done"][done], "CPU seconds", flush=True)
 
 
-def _homophily_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+def _homophily_rows(seed: int, split: Split, graph: sp.csr_matrix, features: Mapping[str, Features]) -> list[dict]:
     table = homophily_table(features, split.matrix(), (5, 10, 20, 50, 100), seed)
     return [{"seed": seed, "neighbours": n, **row} for n, row in table.to_dict("index").items()]
 
 
-def _knn_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+def _knn_rows(seed: int, split: Split, graph: sp.csr_matrix, features: Mapping[str, Features]) -> list[dict]:
     from utils.evaluation import evaluate
 
     options = {"methods": KNN_METHODS, "controls": ("neighbours", "multi_hop", "pagerank"), "seed": seed}
@@ -408,7 +414,7 @@ def _knn_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) ->
     ]
 
 
-def _reconstruction_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+def _reconstruction_rows(seed: int, split: Split, graph: sp.csr_matrix, features: Mapping[str, Features]) -> list[dict]:
     found = []
     for name, feature in features.items():
         others = {other: f for other, f in features.items() if other != name}
@@ -417,7 +423,7 @@ def _reconstruction_rows(seed: int, split: Any, graph: Any, features: Mapping[st
     return found
 
 
-def _drop_rows(seed: int, split: Any, graph: Any, features: Mapping[str, Any]) -> list[dict]:
+def _drop_rows(seed: int, split: Split, graph: sp.csr_matrix, features: Mapping[str, Features]) -> list[dict]:
     short = {**SHORT, "batch_size": max(1024, len(split.train) // 8)}
     seen, _ = hide(features["textual"], 0.5, seed)
     methods = (NOT_IMPUTED, "multi_hop", "cross_modal")

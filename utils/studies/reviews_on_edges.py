@@ -191,7 +191,9 @@ def study(dataset: Dataset, seeds: Sequence[int], encoder: str = "minilm", tick:
     }
 
 
-def _gates(models: Mapping[str, Any], dataset: Dataset, split: Split, reviews: EdgeReviews) -> list[dict[str, Any]]:
+def _gates(
+    models: Mapping[str, Recommender], dataset: Dataset, split: Split, reviews: EdgeReviews
+) -> list[dict[str, Any]]:
     """One row per arm with a gate: quantiles, how well it tells 5 stars from 1-2, and counts for a histogram."""
     ratings = edge_ratings(dataset, split.train)
     rows, high = star_groups(reviews, ratings)

@@ -1,4 +1,4 @@
-"""What a split does to a result, like with like; on real logs by command, stored for notebook 02.
+"""Study of split strategies: splits in time against random twins of the same size, on real logs (notebook 02).
 
 python -m utils.lab study split_effect split-effect FOLDER --seeds 5     (writes data/results/split_effect.json)
 python -m utils.lab study split_effect popularity FOLDER...              (writes data/results/real_logs.json)
@@ -18,6 +18,7 @@ import pandas as pd
 from utils.data import Dataset, load_dataset, split_dataset
 from utils.data.twins import random_twin, shuffle_times
 from utils.evaluation import evaluate
+from utils.features import Features
 from utils.stored import RESULTS, ResultFile, meta
 from utils.stored.commands import Parser, add_options, exit_status
 from utils.training import fit
@@ -28,7 +29,7 @@ MODELS = ("mostpop", "itemknn", "itemknn_content")
 
 def split_effect(
     dataset: Dataset,
-    features: Mapping[str, Any],
+    features: Mapping[str, Features],
     *,
     models: Sequence[str] = MODELS,
     strategies: Sequence[str] = STRATEGIES,

@@ -1,4 +1,4 @@
-"""Extraction job: rows of a dataset become matrices on disk, in blocks that a kill cannot tear.
+"""Extraction job: rows of a dataset become matrices on disk, in blocks that are written whole, so that a killed job resumes.
 
 The rows are cut into blocks of ``block`` rows, in their order; a block's vectors depend on the block alone: on its
 content, the encoder and the batch size, never on who computes it. So one process, eight processes and a process that was
@@ -17,10 +17,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from utils.data import Dataset
 from utils.devices import pick_device
 from utils.errors import CourseError, suggest
 from utils.features.at_scale.blocks import SIDES, digest_of, parts_folder, read_json, readable
@@ -30,9 +31,6 @@ from utils.features.extract import COLUMN, Contents, contents, say_unreadable, s
 from utils.features.matrix import MODALITIES
 from utils.features.registry import Encoder, Network, find
 from utils.files import atomic_path, write_json
-
-if TYPE_CHECKING:
-    from utils.data import Dataset
 
 BLOCK = 256  # rows of a block: what a kill can cost, and what is in memory at once
 PAIR = "image_text"  # a job of two sides
@@ -172,7 +170,7 @@ def rows_of(job: Job) -> Rows:
 
 @dataclass(frozen=True)
 class Plan:
-    """A job that is settled: the encoder found, names and options checked, its key computed."""
+    """A checked job: the encoder found, names and options valid, its key computed."""
 
     job: Job
     rows: Rows
@@ -190,7 +188,7 @@ class Plan:
 
 
 def plan(job: Job) -> Plan:
-    """Settle a job: every name is checked here, before a weight is read.
+    """Check a job's encoder, layers and options and compute its key, before any weights are read.
 
     Raises:
         CourseError: unknown encoder, layer or option.

@@ -35,7 +35,7 @@ OPTIONS = {
 
 
 def dotted(path: str) -> Callable[[], Any]:
-    """What ``package.module:factory`` names. Importing runs that module: give only code that you trust.
+    """Import and return what ``package.module:factory`` names. Importing runs that module: give only code that you trust.
 
     Raises:
         CourseError: no such module or name in it, or something that cannot be called.

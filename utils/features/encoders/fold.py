@@ -118,7 +118,7 @@ def _fits(conv: nn.Conv2d) -> bool:
 
 
 def tighten(make: Sequence[fx.GraphModule], example: torch.Tensor) -> fx.GraphModule:
-    """Return the network rewritten, or the plain one where the rewriting is not to be had or does not agree.
+    """Return the network with padding and activations folded into its convolutions; the plain one if that fails or differs.
 
     Args:
         make: two copies of the same traced network in eval mode; the first is rewritten, the second stays as it is.

@@ -65,7 +65,7 @@ class ConvBlock(nn.Module):
 
 
 class Peaks:
-    """`ConvBlock` and the maximum over frequency after it in one, for the wide timbral filters: a third of the products.
+    """`ConvBlock` and the maximum over frequency in one step, for the wide timbral filters: a third of the multiplications.
 
     A filter of 38 or 67 bands costs that many products for each of its places. Over the Fourier transform of the 96
     bands it costs one for each of 49 frequencies, and only the places where the whole filter fits are transformed back.

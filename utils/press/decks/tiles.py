@@ -6,14 +6,14 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from utils.data import Dataset
 from utils.plots.pictures import _ink
 from utils.plots.style import MODALITY_COLOURS
 
 
 def tile_rows(
-    dataset: Any,
+    dataset: Dataset,
     rows: Mapping[str, Iterable[int]],
     *,
     tile: int = 120,
@@ -56,7 +56,7 @@ def tile_rows(
     return f'<div class="tiles" style="{columns}">{"".join(cells)}</div>'
 
 
-def picture(dataset: Any, item: int, tile: int) -> str:
+def picture(dataset: Dataset, item: int, tile: int) -> str:
     """Return an item's picture as a data URL, twice as large as its tile, so that it is sharp on a fine screen."""
     image = dataset.image(item).convert("RGB")
     image.thumbnail((2 * tile, 2 * tile))

@@ -1,1 +1,1 @@
-"""The live path (the room of the lecture): which cells are shown, how long they take, and whether the room is ready."""
+"""The live path: which cells a lecture shows, how long they take, and whether the lecturer's machine is ready."""

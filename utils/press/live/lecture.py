@@ -1,4 +1,4 @@
-"""`make live`: look at the room, fill the caches, write the live copies, open JupyterLab. Also plan, measure, mark, check."""
+"""`make live`: check the machine, fill the caches, write the live copies, open JupyterLab. Also plan, measure, mark, check."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def mark() -> None:
 
 
 def live(options: argparse.Namespace) -> int:
-    """Check the room; fail with a sentence, or get everything ready."""
+    """Check the machine; fail with a sentence, or get everything ready."""
     found = room.look(options.port)
     bad = [check for check in found if check.status == "FAIL"]
     if bad:

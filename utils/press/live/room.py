@@ -1,4 +1,4 @@
-"""The live path, the room: one plain line for each thing that a lecture can trip over, with what to do about it."""
+"""The live path, the checks before a lecture (packages, disk, port, weights, browser): a line each, with its remedy."""
 
 from __future__ import annotations
 

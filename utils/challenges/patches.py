@@ -1,22 +1,18 @@
-"""Some vectors for each picture, one for each part of it."""
+"""Patch features: one vector for each of the equal tiles that a picture is cut into, for ACF's attention over parts."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from utils.data import Dataset
 from utils.errors import CourseError
 from utils.features import Features, extract
 from utils.features.cache import cache_root
 from utils.features.registry import find
 
-if TYPE_CHECKING:
-    from utils.data import Dataset
-
-GRID = 2  # parts a side: GRID * GRID part vectors for each picture
-TILE = 64  # pixels a side of a part, for networks (a multiple of 32)
+GRID = 2  # patches a side: GRID * GRID vectors for each picture
+TILE = 64  # pixels a side of a patch, for networks (a multiple of 32)
 
 
 def tiles(pictures: np.ndarray, grid: int = GRID) -> np.ndarray:
@@ -30,7 +26,7 @@ def tiles(pictures: np.ndarray, grid: int = GRID) -> np.ndarray:
 
 
 def colour_counts(cut: np.ndarray) -> np.ndarray:
-    """Share of each of 8 x 4 x 4 HSV colours among the pixels of each part: (n, parts, h, w, 3) -> (n, parts, 128)."""
+    """Share of each of 8 x 4 x 4 HSV colours among the pixels of each patch: (n, patches, h, w, 3) -> (n, patches, 128)."""
     from matplotlib.colors import rgb_to_hsv
 
     hsv = rgb_to_hsv(np.clip(cut, 0, 1))
@@ -39,23 +35,23 @@ def colour_counts(cut: np.ndarray) -> np.ndarray:
     return np.stack([(bins == b).mean(axis=2) for b in range(128)], axis=2).astype(np.float32)
 
 
-def part_features(dataset: Dataset, encoder: str, width: int = 64, grid: int = GRID, cache: bool = True) -> Features:
+def patch_features(dataset: Dataset, encoder: str, width: int = 64, grid: int = GRID, cache: bool = True) -> Features:
     """Extract ``grid * grid`` vectors for each picture, each whitened to ``width`` numbers, side by side in one row.
 
     The networks look at each tile for itself (ACF's authors take the places of one feature map, which see their
     surroundings, too). "pixels" are the tile itself, "colour_histogram" counts its colours. Whitening is fitted on all
     tiles of all pictures.
 
-    Why quarters, and not the 7 x 7 places of a feature map, or 3 x 3 means of them? ACF attends to every part of every
-    item of every history in every step: with nine parts an epoch on the films takes 6 CPU seconds and 1.1 GB. And there
-    is little for finer parts to find: on the films the right posters give ACF .003 more Recall@20 than the wrong ones,
+    Why quarters, and not the 7 x 7 places of a feature map, or 3 x 3 means of them? ACF attends to every patch of every
+    item of every history in every step: with nine patches an epoch on the films takes 6 CPU seconds and 1.1 GB. And there
+    is little for finer patches to find: on the films the right posters give ACF .003 more Recall@20 than the wrong ones,
     on the shop none (data/results/feature_extractors_movielens.json, notebook 09). ``grid=3`` cuts finer tiles.
 
     Returns:
         Features "visual" of shape (n_items, grid * grid * width), for ``ACF(..., parts=grid * grid)``.
 
     Raises:
-        CourseError: an encoder without parts, a width that its tiles cannot carry.
+        CourseError: an encoder without patches, a width that its tiles cannot carry.
     """
     if encoder in ("pixels", "colour_histogram"):
         whole = extract(dataset, "visual", "pixels", progress=False, size=8 * grid)
@@ -86,7 +82,7 @@ def _seed(encoder: str) -> dict[str, int]:
 
 
 def _rows(whole: Features, vectors: np.ndarray, width: int, encoder: str) -> Features:
-    """Whiten all part vectors (n, S, dim) together and put those of an item into one row."""
+    """Whiten all patch vectors (n, S, dim) together and put those of an item into one row."""
     n, parts, dim = vectors.shape
     names = np.array([f"{item}/{part}" for item in range(n) for part in range(parts)])
     every = Features("visual", vectors.reshape(-1, dim), names, np.repeat(whole.mask, parts)).whitened(width)
