@@ -158,7 +158,7 @@ BAD_CONFIGS = {
         "experiment:\n  models: [unclosed\n",
         r"config\.yml, row 3, cannot be read as YAML .*correct it, or",
     ),
-    "nested without end": ("[" * 3000, r"config\.yml.* cannot be read as YAML"),
+    "nested without end": ("[" * 1000, r"config\.yml.* cannot be read as YAML"),
     "a list": ("- a\n- b\n", "config.yml has no experiment: data_config: that names the files; add it, or remove it"),
     "no data_config": ("experiment:\n  dataset: toy\n", "config.yml has no experiment: data_config:"),
     "nothing under it": ("experiment:\n  data_config:\n", "config.yml has no experiment: data_config:"),
