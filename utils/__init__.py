@@ -1,4 +1,4 @@
-"""The helpers of the course, one module for each room of the schema."""
+"""The helpers of the course: one room for each stage of the schema, as README.md beside this file lists them."""
 
 import os
 import sys
