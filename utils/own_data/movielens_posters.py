@@ -18,7 +18,7 @@ from utils.data.rules import check_numbers
 from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path
-from utils.own_data.imports import from_elliot, from_mmrec, from_recbole
+from utils.own_data.imports import READERS
 
 STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
 _TITLE = re.compile(r"^(?P<name>.*?)\s*(?:\((?P<other>.*)\))?\s*\((?P<year>\d{4})\)$")
@@ -223,12 +223,7 @@ def _write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-CONVERTERS: dict[str, Callable[..., None]] = {
-    "movielens-posters": movielens_posters,
-    "mmrec": from_mmrec,
-    "elliot": from_elliot,
-    "recbole": from_recbole,
-}
+CONVERTERS: dict[str, Callable[..., None]] = {"movielens-posters": movielens_posters, **READERS}
 
 _CARD = """# MovieLens-100K with posters and plots, in the course's format
 
