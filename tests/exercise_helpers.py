@@ -54,12 +54,18 @@ def answers(name, **space):
 def check_folds(name):
     """Every exercise has two hints, an answer as a function that names the course's own, and one in 40 to 90 words."""
     found = [(title, text) for title, text in folds(name) if title in TITLES]
-    assert [title for title, _ in found] == TITLES * len(stubs(name))
+    titles, wanted = [title for title, _ in found], " / ".join(TITLES)
+    assert titles == TITLES * len(stubs(name)), (
+        f"{name}: the summaries under each exercise are {wanted}; found {titles}"
+    )
     for place, mine in enumerate(stubs(name)):
         nudge, nearly, answer, words = (text for _, text in found[4 * place : 4 * place + 4])
-        assert "```" not in nudge + nearly
-        assert f"def {mine}(" in answer and re.search(r"`[\w.()]+", answer.split("```")[0])
-        assert 40 <= len(re.findall(r"[\w'-]*[A-Za-z][\w'-]*", words)) <= 90, words
+        assert "```" not in nudge + nearly, f"{name}, {mine}: a hint has no code block"
+        assert f"def {mine}(" in answer, f"{name}: the answer of {mine} is a block of code with `def {mine}(`"
+        assert re.search(r"`[\w.()]+", answer.split("```")[0]), (
+            f"{name}: before its code, the answer of {mine} names the course's own function"
+        )
+        assert 40 <= len(re.findall(r"[\w'-]*[A-Za-z][\w'-]*", words)) <= 90, f"{name}, {mine}: 40 to 90 words: {words}"
 
 
 # ---- tables of answers ----

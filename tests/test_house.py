@@ -160,3 +160,19 @@ def test_the_readme_of_utils_names_every_room_and_no_other():
     rooms |= {path.parent.relative_to(UTILS).as_posix() for path in UTILS.rglob("__init__.py")} - {"."}
     inside = {"press/decks", "press/handouts", "press/live"}  # press says so itself
     assert named == rooms - inside
+
+
+@pytest.mark.parametrize(
+    "package", [path.parent for path in sorted(UTILS.rglob("__init__.py"))], ids=lambda path: path.name
+)
+def test_no_name_that_a_package_gives_hides_one_of_its_files(package):
+    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    given = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    files = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    hidden = [name for name, target in given.items() if name in files and target != dotted(package / f"{name}.py")]
+    assert not hidden, f"a function takes the place of its module: {hidden}"

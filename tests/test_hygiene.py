@@ -61,6 +61,13 @@ def test_badge_and_setup_cell_are_the_generated_ones(path):
 
 
 @by_notebook
+def test_a_notebook_says_its_own_name(path):
+    text = "\n".join(cell.source for cell in cells_of(path, "code"))
+    named = re.findall(r'(?:course\.start|checks\.progress)\("([^"]*)"', text)
+    assert len(named) >= 2 and set(named) == {path.stem}, "run `python -m utils.course badges`"
+
+
+@by_notebook
 def test_one_parameters_cell_of_plain_literals(path):
     (cell,) = cells_of(path, "code", "parameters")
     names = []

@@ -14,7 +14,7 @@ from utils import checks, course
 from utils.errors import CourseError
 from utils.files import ROOT
 
-memory = importlib.import_module("utils.checks.progress")  # the package gives the name to the function
+memory = importlib.import_module("utils.checks.progress_view")  # the package gives the name to the function
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_exercises_are_counted_in_the_order_of_the_notebook(path):
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if "check" in cell.metadata.get("tags", []))
     called = re.findall(r"checks\.(\w+)\(", code)
-    assert called == list(memory.progress(path.stem).exercises)
+    assert called == list(memory.progress(path.stem).exercises), "utils/checks/cNN.py defines them in another order"
     boxes = re.findall(r"\*\*Exercise (\d+) - ", "\n".join(c.source for c in cells if c.cell_type == "markdown"))
     assert [int(number) for number in boxes] == list(range(1, len(called) + 1))
 

@@ -123,6 +123,17 @@ def test_one_command_rewrites_every_place(copy):
     assert sum(a != b for a, b in zip(old, new)) <= 2 and len(old) == len(new)
 
 
+def test_a_copied_notebook_gets_its_own_name_and_badge(copy):
+    notebooks = copy / "notebooks"
+    before = {path.name: path.read_bytes() for path in course.notebook_paths(copy)}
+    shutil.copy(notebooks / "01_why_multimedia.ipynb", notebooks / "98_copy.ipynb")
+    course.write_badges(copy)
+    text = (notebooks / "98_copy.ipynb").read_text(encoding="utf-8")
+    assert 'course.start(\\"98_copy\\"' in text and 'checks.progress(\\"98_copy\\"' in text
+    assert "notebooks/98_copy.ipynb" in text and "01_why_multimedia" not in text
+    assert {name: (notebooks / name).read_bytes() for name in before} == before
+
+
 def test_a_second_call_and_the_way_back_change_nothing(copy):
     course.write_badges(copy)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.rglob("*.*") if path.is_file()}

@@ -9,7 +9,7 @@ import soundfile
 from features_helpers import make_tiny_audio
 
 from utils.errors import CourseError
-from utils.features import encoders
+from utils.features import encoder_table
 from utils.features.encoders.sound import (
     at_least,
     hertz_to_mel,
@@ -150,7 +150,7 @@ def test_the_control_says_one_for_every_sound(tmp_path):
 
 
 def test_audio_encoders_are_in_the_registry_with_their_licence():
-    table = encoders("audio").set_index("name")
+    table = encoder_table("audio").set_index("name")
     assert set(OFFLINE) <= set(table.index) and "hf-audio:NAME" in table.index
     assert table.loc["musicnn", "licence"] == "ISC" and table.loc["musicnn", "default"]
 

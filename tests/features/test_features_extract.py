@@ -12,7 +12,7 @@ from utils.features import (
     Features,
     Network,
     check_content,
-    encoders,
+    encoder_table,
     extract,
     load_features,
     prepared,
@@ -204,13 +204,13 @@ def test_a_shifted_row_and_a_changed_picture_are_caught_by_content(dataset):
 
 
 def test_the_table_of_encoders_names_source_and_licence():
-    table = encoders()
+    table = encoder_table()
     assert {"name", "modality", "default", "dim", "offline", "licence", "source"} == set(table.columns)
     assert table["licence"].str.len().gt(0).all() and table["source"].str.len().gt(0).all()
     offline = set(table.loc[table["offline"], "name"])
     assert {"efficientnet_lite0", "pixels", "colour_histogram", "random_cnn", "minilm", "tfidf_svd"} <= offline
     assert {"torchvision:NAME", "hf:NAME", "st:NAME", "hf-clip:NAME"} <= set(table["name"])
-    assert (encoders("textual")["modality"] == "textual").all()
+    assert (encoder_table("textual")["modality"] == "textual").all()
     assert table.loc[table["default"] & (table["modality"] == "visual"), "name"].tolist() == ["efficientnet_lite0"]
 
 

@@ -155,6 +155,13 @@ def test_paired_tests_outlive_values_of_users_that_are_on_another_machine(folder
     monkeypatch.setattr(lab_accuracy, "run_model", lambda *job: 1 / 0)  # nothing is run again
     assert run(folder, out, "mostpop,itemknn") == 0
     assert values(out) == before and paired(out) == tests
+    monkeypatch.undo()
+    assert run(folder, out, "random") == 0  # a model that is added leaves them, too
+    assert len(values(out)) > len(before) and paired(out) == tests
+    monkeypatch.setattr(lab_accuracy, "code_hash", lambda name: "changed")
+    assert run(folder, out, "mostpop") == 0
+    names = {name for test in json.loads(out.read_text())["tests"] for name in (test["a"], test["b"])}
+    assert names == {"mostpop", "random"}  # those of itemknn went: its partner was run again, and it has no values here
 
 
 def command(folder, out, models):

@@ -18,7 +18,7 @@ from utils.features import Features, prepared
 from utils.files import ROOT
 from utils.models import make_model
 from utils.own_data.export import LAYOUTS, export
-from utils.own_data.movielens_posters import convert
+from utils.own_data.movielens_posters import CONVERTERS, convert
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,8 @@ def test_command_line_and_errors(shop, tmp_path, capsys):
     assert "holds files already" in capsys.readouterr().err
     with pytest.raises(CourseError, match="recbole"):
         export(dataset, "recbol", tmp_path / "b")
-    assert set(LAYOUTS) == {"mmrec", "elliot", "recbole", "cornac", "csv"}
+    for table in (LAYOUTS, CONVERTERS):  # each as the page and the help of the command list them
+        assert ", ".join(table) in (ROOT / "utils" / "own_data" / "README.md").read_text(encoding="utf-8")
 
 
 def test_imports_name_what_is_wrong(shop, tmp_path):

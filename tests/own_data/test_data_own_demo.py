@@ -7,7 +7,7 @@ from PIL import Image
 from utils.data import load_dataset, write_table
 from utils.errors import CourseError
 from utils.features import Features, save_prepared
-from utils.features.extract import content_digest, contents
+from utils.features.extraction import content_digest, contents
 from utils.own_data import demo as own_demo
 from utils.own_data.report import report
 from utils.own_data.template import new_folder

@@ -30,7 +30,7 @@ def identifiers(words):
 
 def test_every_model_of_the_course_is_listed():
     listed = {model for work in WORKS for model in work.get("models", [])}
-    assert listed == set(MODELS) - WITHOUT_A_PAPER
+    assert listed == set(MODELS) - WITHOUT_A_PAPER, "give its paper `models: [NAME]` in slides/handouts/reading.yaml"
 
 
 @pytest.mark.parametrize("path", course.notebook_paths(), ids=lambda path: path.stem)

@@ -81,6 +81,17 @@ def test_one_failing_notebook_does_not_stop_the_others(small_course, capsys):
     assert re.search(r"00_good +ok", capsys.readouterr().out)
 
 
+def test_a_copy_that_still_has_the_other_notebooks_name_writes_no_record(tmp_path, monkeypatch, capsys):
+    cell = nbformat.v4.new_code_cell('course.start("01_why_multimedia", seed=SEED)')
+    path = tmp_path / "12_topic.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    monkeypatch.setattr(runner, "select", lambda only: [path])
+    monkeypatch.setattr(runner, "execute", lambda *job, **more: pytest.fail("it was run"))
+    assert runner.make_records("12") == 1
+    said = capsys.readouterr().out
+    assert "12_topic.ipynb starts as '01_why_multimedia'" in said and "utils.course badges" in said
+
+
 def test_a_mistyped_parameter_is_refused(small_course, capsys):
     assert runner.main(["--only", "00", "--dataset", str(small_course / "mine"), "-p", "SEEED=3"]) == 2
     assert "Unknown parameter of 00_good.ipynb 'SEEED'; did you mean SEED?" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_cleaning_the_raw_tables_gives_the_clean_tables(shop, raw):
 
 
 def test_features_have_a_row_for_every_item_of_both_tables(shop, raw):
-    from utils.features.prepared import check_content, prepared
+    from utils.features.prepared_features import check_content, prepared
 
     for modality in ("visual", "textual", "audio"):
         features = prepared(shop, modality)
@@ -111,7 +111,7 @@ def test_features_have_a_row_for_every_item_of_both_tables(shop, raw):
 @pytest.mark.parametrize("modality", ["visual", "textual", "audio"])
 def test_extracting_again_gives_the_shipped_features(shop, modality):
     from utils.features import extract
-    from utils.features.prepared import prepared
+    from utils.features.prepared_features import prepared
 
     some = shop.select(items=np.flatnonzero(shop.items["audio"] != "")[:6])
     shipped = prepared(some, modality).matrix

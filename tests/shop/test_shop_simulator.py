@@ -94,7 +94,7 @@ def test_reviews_speak_of_the_item_and_sometimes_do_not(shop, hidden):
 
 def test_a_quick_ladder(shop, hidden):
     """One draw, models with few epochs: the order that the stored ladder shows with tuned models and five draws."""
-    from utils.features.prepared import load_features
+    from utils.features.prepared_features import load_features
     from utils.training import fit
 
     dataset, utility = draw(*shop, 0)

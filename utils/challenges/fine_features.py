@@ -137,7 +137,7 @@ def _measured(dataset: Dataset, cache: bool) -> tuple[np.ndarray, np.ndarray, np
         try:
             pixels = picture(path) if path is not None else None
         except (CourseError, OSError):
-            pixels = None  # counts as missing, as in utils.features.extract
+            pixels = None  # counts as missing, as in utils.features.extraction
         if pixels is not None:
             colour[row], shape[row] = colour_histogram(pixels, foreground(pixels)), edge_map(pixels).ravel()
             seen[row] = True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.checks.base import Verdict, exercise
-from utils.checks.progress import progress
+from utils.checks.progress_view import progress
 from utils.errors import suggest
 
 __all__ = ["Verdict", "exercise", "progress"]

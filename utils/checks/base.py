@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from utils.checks.progress import register, remember
+from utils.checks.progress_view import register, remember
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ BADGE = (
     "[![Open in Binder](https://mybinder.org/badge_logo.svg)]"
     "(https://mybinder.org/v2/gh/{repository}/{tag}?labpath=notebooks%2F{name}.ipynb)"
 )
+# where a notebook says its own name: a copy of another one would write that one's record
+OWN_NAME = re.compile(r'(course\.start|checks\.progress)\("[^"]*"')
 REPOSITORY_NAME, TAG_NAME = re.compile(r"[\w.-]+/[\w.-]+"), re.compile(r"[\w.-]+")
 
 
@@ -104,7 +106,7 @@ def set_home(repository: str, tag: str, root: Path = ROOT) -> None:
 
 
 def write_badges(root: Path = ROOT) -> None:
-    """Write badges and set-up cell of every notebook and the links of README.md from :func:`home`; nothing else."""
+    """Write badges, set-up cell and own name of every notebook and the links of README.md from :func:`home`; nothing else."""
     import nbformat
 
     where = home(root)
@@ -115,6 +117,8 @@ def write_badges(root: Path = ROOT) -> None:
         for cell in notebook.cells:
             if "setup" in cell.metadata.get("tags", []):
                 cell.source = SETUP_CELL.format(**where)
+            elif cell.cell_type == "code":
+                cell.source = OWN_NAME.sub(rf'\1("{path.stem}"', cell.source)
         _replace_text(path, nbformat.writes(notebook) + "\n")
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")

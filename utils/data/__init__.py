@@ -4,7 +4,7 @@ Publishers' downloads (:mod:`utils.publishers.dataset`) and folders of one's own
 `report`) are imported by their own names, so that a notebook does not load them.
 """
 
-from utils.data.clean import (
+from utils.data.cleaning import (
     clean,
     drop_duplicate_interactions,
     drop_duplicate_items,

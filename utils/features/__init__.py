@@ -4,10 +4,10 @@ from __future__ import annotations
 
 # The one place that imports all encoders: each of these modules puts its own into the registry.
 from utils.features.encoders import audio, custom, image, pretrained, text
-from utils.features.extract import extract
+from utils.features.extraction import extract
 from utils.features.matrix import MODALITIES, Features
-from utils.features.prepared import check_content, load_features, prepared, save_prepared
-from utils.features.registry import DEFAULTS, Encoder, Network, encoders, register, register_family
+from utils.features.prepared_features import check_content, load_features, prepared, save_prepared
+from utils.features.registry import DEFAULTS, Encoder, Network, encoder_table, register, register_family
 
 __all__ = [
     "DEFAULTS",
@@ -18,7 +18,7 @@ __all__ = [
     "audio",
     "check_content",
     "custom",
-    "encoders",
+    "encoder_table",
     "extract",
     "image",
     "load_features",

@@ -16,7 +16,7 @@ from PIL import Image
 from utils.data import Dataset
 from utils.data.pictures import FORMATS
 from utils.errors import CourseError
-from utils.features.extract import extract
+from utils.features.extraction import extract
 from utils.features.image_text import ranks
 from utils.features.matrix import Features
 

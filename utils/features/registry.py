@@ -217,7 +217,7 @@ def find(name: str | Encoder | Callable[..., Any], modality: str) -> Encoder:
     return ENCODERS[name]
 
 
-def encoders(modality: str | None = None) -> pd.DataFrame:
+def encoder_table(modality: str | None = None) -> pd.DataFrame:
     """The registry as a table: name, modality, default, dim, offline, licence and source of the weights."""
     if modality is not None:
         check_modality(modality)

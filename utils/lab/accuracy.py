@@ -186,7 +186,7 @@ def accuracy(
     one seed of every model, then the next; a run that was cut off goes on from its last epoch. Several processes may
     fill one file at once. With ``budget`` above 1 the settings are chosen with the first seed.
     """
-    from utils.lab.report import paired_tests, write_report
+    from utils.lab.report import kept_tests, paired_tests, write_report
     from utils.models import MODELS as CLASSES
 
     for what, asked in (("--models", models), ("--seeds", seeds)):
@@ -279,9 +279,8 @@ def accuracy(
                 old.unlink(missing_ok=True)
     with update() as content:
         users.read()
-        tests = paired_tests(content, users)
-        if tests or todo:  # on another machine the values of users are not there, and the tests of old still hold
-            content["tests"] = tests
+        # on another machine the values of users are not there: a model that is added leaves the tests of the others
+        content["tests"] = kept_tests(content, users, {name for name, _ in todo}) or paired_tests(content, users)
     print(write_report(file.content, out, known, seeds))
     for failure in failures:
         seed = "" if failure["seed"] is None else f", seed {failure['seed']}"

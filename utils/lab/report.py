@@ -63,6 +63,16 @@ def paired_tests(content: dict[str, Any], users: Any, metrics: Sequence[str] = (
     return tests
 
 
+def kept_tests(content: dict[str, Any], users: Any, again: set[str]) -> list[dict]:
+    """Return the stored tests that still hold and cannot be made here: the values of users are on another machine.
+
+    ``again`` are the models that were run in this call: tests with one of them are out of date.
+    """
+    here = {name for name, seeds in seeds_of(content).items() if users.mean(name, seeds, "recall@20") is not None}
+    pairs = [(test, {test["a"], test["b"]}) for test in content["tests"]]
+    return [test for test, pair in pairs if not pair & again and not pair <= here]
+
+
 def markdown(content: dict[str, Any], models: Sequence[str], seeds: Sequence[int]) -> str:
     """Return the result as a Markdown page; a run that was asked for and is not there is printed as "not run"."""
     info, done = content["meta"], seeds_of(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -167,6 +168,7 @@ PAGES = (ROOT / "README.md", RESULTS / "README.md")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the generated blocks of README.md and data/results/README.md."""
+    argparse.ArgumentParser(prog="python -m utils.lab tables", description=main.__doc__).parse_args(arguments)
     for path in PAGES:
         text = render(path.read_text(encoding="utf-8"))
         write_text(path, text)

@@ -5,6 +5,7 @@ Such folders hold whole-number ids, a split and feature matrices, but no titles,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -245,3 +246,6 @@ def _write(target: Path, framework: str, layout: str, log: pd.DataFrame, matrice
     with atomic_path(target / "README.md") as temporary:
         text = CARD.format(name=target.resolve().name, framework=framework, layout=layout)
         temporary.write_text(text, encoding="utf-8")
+
+
+READERS: dict[str, Callable[..., None]] = {"mmrec": from_mmrec, "elliot": from_elliot, "recbole": from_recbole}

@@ -18,7 +18,7 @@ from utils.data.rules import check_numbers
 from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path, write_text
-from utils.own_data.imports import from_elliot, from_mmrec, from_recbole
+from utils.own_data.imports import READERS
 
 STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
 _TITLE = re.compile(r"^(?P<name>.*?)\s*(?:\((?P<other>.*)\))?\s*\((?P<year>\d{4})\)$")
@@ -216,12 +216,7 @@ def _read_foreign(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     return table.astype(object).set_axis(np.arange(len(table)) + 2)  # rows as the file numbers them
 
 
-CONVERTERS: dict[str, Callable[..., None]] = {
-    "movielens-posters": movielens_posters,
-    "mmrec": from_mmrec,
-    "elliot": from_elliot,
-    "recbole": from_recbole,
-}
+CONVERTERS: dict[str, Callable[..., None]] = {"movielens-posters": movielens_posters, **READERS}
 
 _CARD = """# MovieLens-100K with posters and plots, in the course's format
 

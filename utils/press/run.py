@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -227,6 +228,19 @@ def run(only: str | None, *, fast: bool, dataset: str, force: bool, extra: Mappi
     return 1 if failed else 0
 
 
+def check_name(path: Path) -> None:
+    """Refuse a notebook that starts under the name of another one, whose record it would write over.
+
+    Raises:
+        CourseError: ``course.start`` names another notebook.
+    """
+    named = re.search(r'course\.start\(\\?"([^"\\]*)', path.read_text(encoding="utf-8"))
+    if named and named[1] != path.stem:
+        raise CourseError(
+            f"{path.name} starts as {named[1]!r} and would write that notebook's record; run `python -m utils.course badges`."
+        )
+
+
 def make_records(only: str | None) -> int:
     """Execute the notebooks in FAST and full mode and rewrite `tests/records`; return the exit status."""
     failed = 0
@@ -235,6 +249,7 @@ def make_records(only: str | None) -> int:
             mode, start = "fast" if fast else "full", time.perf_counter()
             out = BUILD / "executed" / f"{path.stem}_{mode}.ipynb"
             try:
+                check_name(path)
                 peak = execute(path, out, {"FAST": fast}, records=ROOT / "tests" / "records")
             except Exception as error:  # noqa: BLE001 - the other records are still made
                 print(f"{path.stem} {mode}: failed, {_reason(error)}", flush=True)

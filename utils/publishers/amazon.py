@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from utils.data.clean import strip_markup
+from utils.data.cleaning import strip_markup
 from utils.errors import CourseError
 from utils.network.archives import MAX_LINE, lines_of
 from utils.publishers.streams import BadRows, ItemStream, ReviewStream, key_of

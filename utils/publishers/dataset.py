@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.data.clean import strip_markup
+from utils.data.cleaning import strip_markup
 from utils.data.folders import check_target, write_mark
 from utils.data.split import STRATEGIES
 from utils.data.tables import write_table

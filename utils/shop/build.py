@@ -15,7 +15,7 @@ from pathlib import Path
 
 from utils.data import drop_unreadable_images, drop_unreadable_sounds, load_dataset, strip_html, write_table
 from utils.features import MODALITIES, extract
-from utils.features.prepared import save_prepared
+from utils.features.prepared_features import save_prepared
 from utils.shop.attributes import attributes
 from utils.shop.content import PACKAGE, VERSION, build_content
 from utils.shop.raw_tables import dirty_items, raw_tables

@@ -24,7 +24,7 @@ def load(
     """
     from utils.data import MODALITIES, item_graphs, load_dataset, split_dataset
     from utils.features import load_features
-    from utils.features.extract import contents
+    from utils.features.extraction import contents
 
     data = load_dataset(dataset)
     strategy = strategy or ("given" if "split" in data.interactions else "random")

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from utils.data.clean import clean
+from utils.data.cleaning import clean
 from utils.data.dataset import Dataset, assemble
 from utils.data.load import load_dataset
 from utils.data.planted import FOLDER
@@ -174,7 +174,7 @@ def shop_hash(hidden: pd.DataFrame) -> str:
 
 def run(folder: str, seeds: list[int], budget: int, out: Path, command: list[str], only: str = "") -> dict[str, Any]:
     """Fill the rows that ``out`` lacks, write it after each, and return its content. ``only``: rows to run (comma list)."""
-    from utils.features.prepared import load_features
+    from utils.features.prepared_features import load_features
     from utils.stored.sources import code_hash
 
     raw, hidden = content(folder)

@@ -134,7 +134,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _encoders(_options: argparse.Namespace) -> int:
-    from utils.features import encoders
+    from utils.features import encoder_table
 
-    print(encoders().drop(columns="licence").to_string(index=False))
+    print(encoder_table().drop(columns="licence").to_string(index=False))
     return 0

@@ -27,7 +27,7 @@ from utils.errors import CourseError, suggest
 from utils.features.at_scale.blocks import SIDES, digest_of, parts_folder, read_json, readable
 from utils.features.at_scale.cleaning import clean_text, steps_of
 from utils.features.at_scale.join import check_fusion
-from utils.features.extract import COLUMN, Contents, contents, say_unreadable, stream
+from utils.features.extraction import COLUMN, Contents, contents, say_unreadable, stream
 from utils.features.matrix import MODALITIES
 from utils.features.registry import Encoder, Network, find
 from utils.files import atomic_path, write_json
@@ -44,7 +44,7 @@ class Job:
         dataset: the rows' dataset.
         modality: ``visual``, ``textual``, ``audio``, or ``image_text`` (both sides, then ``fusion``).
         out: folder of the result; ``out/parts`` holds the blocks and may be deleted after merging.
-        encoder: a name of ``encoders()``, your own module or factory; for image_text also {"visual": ..., "textual": ...}.
+        encoder: a name of ``encoder_table()``, your own module or factory; for image_text also {"visual": ..., "textual": ...}.
         layers: names; () = the encoder's first. Several come from one forward pass where the encoder can do that, and
             each gets its own folder ``out/<layer>``.
         source: ``items``, or ``interactions``: the reviews, one row per interaction.

@@ -14,7 +14,7 @@ from utils.errors import CourseError
 from utils.features.at_scale.blocks import SIDES, parts_folder
 from utils.features.at_scale.job import PAIR, Job, Runner, claim, plan
 from utils.features.at_scale.shards import merge
-from utils.features.extract import warn_unreadable
+from utils.features.extraction import warn_unreadable
 from utils.files import write_json
 
 

@@ -231,7 +231,7 @@ def extract(
     Args:
         dataset: the items; what an item lacks becomes ``mask`` False, never a silent row of zeros.
         modality: ``"visual"``, ``"textual"`` or ``"audio"``.
-        encoder: a name of :func:`encoders`; ``"default"`` is the course's choice for the modality.
+        encoder: a name of :func:`encoder_table`; ``"default"`` is the course's choice for the modality.
         layer: where in the network to listen; None = the encoder's default.
         batch_size: items per forward pass; it changes the speed, not the vectors.
         cache: keep vectors in ``data/cache`` (or COURSE_CACHE) and use those that are there.

@@ -12,7 +12,7 @@ import numpy as np
 from utils.data import Dataset
 from utils.errors import CourseError
 from utils.features.at_scale.cleaning import clean_text
-from utils.features.extract import content_digest, contents, extract
+from utils.features.extraction import content_digest, contents, extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.registry import check_modality
 from utils.files import atomic_path, why_unreadable, write_json, write_text
