@@ -26,40 +26,32 @@ def user_profile(mine) -> str | None:
     others = np.setdiff1d(np.arange(8), liked)
     mistakes = {
         "you averaged over all items of the shop; choose the liked rows first.": vectors.mean(axis=0),
-        "you summed: a user with a long history would get a longer profile; divide by the number of items.": (
-            vectors[liked].sum(axis=0)
-        ),
+        "you summed: a user with a long history would get a longer profile; divide by the number of items.":
+            vectors[liked].sum(axis=0),
         "you divided by the number of all items; divide by the number of liked ones.": vectors[liked].sum(axis=0) / 8,
-        "you averaged over the items that are not liked: the mask is the wrong way round.": vectors[others].mean(
-            axis=0
-        ),
+        "you averaged over the items that are not liked: the mask is the wrong way round.":
+            vectors[others].mean(axis=0),
         "your rows are shifted by one: `liked` counts from 0, use it as it is.": vectors[liked + 1].mean(axis=0),
         "this is the median; the profile is the mean.": np.median(vectors[liked], axis=0),
-        "you brought the mean to length 1; return the mean itself here, the cosine takes care of lengths.": (
-            right / np.linalg.norm(right)
-        ),
+        "you brought the mean to length 1; return the mean itself here, the cosine takes care of lengths.":
+            right / np.linalg.norm(right),
         "this is the largest value of each dimension, not the mean.": vectors[liked].max(axis=0),
-        "you brought each item to length 1 first; that is a fine profile too, but here the mean is of the vectors as they are.": (
-            vectors[liked] / np.linalg.norm(vectors[liked], axis=1, keepdims=True)
-        ).mean(axis=0),
-        "you took the first rows of the shop, as many as there are liked items; `liked` says which rows.": (
-            vectors[: len(liked)].mean(axis=0)
-        ),
-        "you took all rows between the first and the last liked item; take the liked rows only: vectors[liked].": (
-            vectors[liked[0] : liked[-1]].mean(axis=0)
-        ),
-        "you subtracted the mean of the shop; the profile is the mean of the liked rows itself.": right
-        - vectors.mean(axis=0),
-        "you divided by one item too few; the mean divides by the number of liked items.": vectors[liked].sum(axis=0)
-        / 2,
-        "you divided by the root of the number of liked items; a mean divides by the number itself.": (
-            vectors[liked].sum(axis=0) / np.sqrt(3)
-        ),
-        "the later items weigh more here; in this profile all liked items weigh the same.": np.average(
-            vectors[liked], axis=0, weights=[1, 2, 3]
-        ),
+        "you brought each item to length 1 first; that is a fine profile too, but here the mean is of the vectors as they are.":
+            (vectors[liked] / np.linalg.norm(vectors[liked], axis=1, keepdims=True)).mean(axis=0),
+        "you took the first rows of the shop, as many as there are liked items; `liked` says which rows.":
+            vectors[: len(liked)].mean(axis=0),
+        "you took all rows between the first and the last liked item; take the liked rows only: vectors[liked].":
+            vectors[liked[0] : liked[-1]].mean(axis=0),
+        "you subtracted the mean of the shop; the profile is the mean of the liked rows itself.":
+            right - vectors.mean(axis=0),
+        "you divided by one item too few; the mean divides by the number of liked items.":
+            vectors[liked].sum(axis=0) / 2,
+        "you divided by the root of the number of liked items; a mean divides by the number itself.":
+            vectors[liked].sum(axis=0) / np.sqrt(3),
+        "the later items weigh more here; in this profile all liked items weigh the same.":
+            np.average(vectors[liked], axis=0, weights=[1, 2, 3]),
         "you cut the decimals off; a profile is no whole number.": np.floor(right),
-    }
+    }  # fmt: skip
     if any(same(answer, row) for row in vectors[liked]):
         return "you returned one liked item only; the profile is the mean over all of them."
     if not same(answer, right):
@@ -93,41 +85,33 @@ def cosine_scores(mine) -> str | None:
         "you divided by the profile's length but not by the items'.": inner / own,
         "this is the cosine distance (1 minus the cosine): the nearest item would come last.": 1 - right,
         "the sign is wrong: the nearest item gets the smallest score.": -right,
-        "the lengths run over the wrong axis (axis=0, one per dimension); every item is a row: axis=1.": (
-            inner / np.linalg.norm(vectors, axis=0) / own
-        ),
-        "you divided all items by the length of the whole matrix; each row has its own length: axis=1.": (
-            inner / np.linalg.norm(vectors) / own
-        ),
-        "the square root is missing: a length is the root of the sum of squares.": right
-        / np.maximum(length, 1e-12)
-        / own,
+        "the lengths run over the wrong axis (axis=0, one per dimension); every item is a row: axis=1.":
+            inner / np.linalg.norm(vectors, axis=0) / own,
+        "you divided all items by the length of the whole matrix; each row has its own length: axis=1.":
+            inner / np.linalg.norm(vectors) / own,
+        "the square root is missing: a length is the root of the sum of squares.":
+            right / np.maximum(length, 1e-12) / own,
         "you subtracted a mean first: this is the correlation, not the cosine.": centred[0] @ centred[1] / lengths,
-        "you divided by sums of absolute values; a length is the root of the sum of squares.": inner
-        / np.maximum(np.abs(vectors).sum(axis=1), 1e-12)
-        / np.abs(profile).sum(),
+        "you divided by sums of absolute values; a length is the root of the sum of squares.":
+            inner / np.maximum(np.abs(vectors).sum(axis=1), 1e-12) / np.abs(profile).sum(),
         "the minus sign got lost: an item that points the other way has a negative cosine.": np.abs(right),
-        "you clamped the lengths at 1, which shrinks the cosine of short vectors; clamp at a tiny number.": inner
-        / np.maximum(length, 1)
-        / own,
-        "you added 1 to the divisor, which changes every cosine; clamp it at a tiny number instead.": inner
-        / (length * own + 1),
+        "you clamped the lengths at 1, which shrinks the cosine of short vectors; clamp at a tiny number.":
+            inner / np.maximum(length, 1) / own,
+        "you added 1 to the divisor, which changes every cosine; clamp it at a tiny number instead.":
+            inner / (length * own + 1),
         "you added the two lengths; divide by their product.": inner / (length + own),
         "this is the angle; return the cosine itself.": np.arccos(np.clip(right, -1, 1)),
         "you moved the cosines to 0..1; a zero row has to get 0, so leave them as they are.": (right + 1) / 2,
-        "a softmax makes the items compete; the cosine looks at one item at a time.": np.exp(right)
-        / np.exp(right).sum(),
-        "this is the distance between the two; the cosine looks at the direction only.": np.linalg.norm(
-            vectors - profile, axis=1
-        ),
-        "this is minus the distance; the cosine looks at the direction only.": -np.linalg.norm(
-            vectors - profile, axis=1
-        ),
+        "a softmax makes the items compete; the cosine looks at one item at a time.":
+            np.exp(right) / np.exp(right).sum(),
+        "this is the distance between the two; the cosine looks at the direction only.":
+            np.linalg.norm(vectors - profile, axis=1),
+        "this is minus the distance; the cosine looks at the direction only.":
+            -np.linalg.norm(vectors - profile, axis=1),
         "you returned the ranking; return the cosine of each item, in the order of the items.": np.argsort(-right),
-        "the profile meets the columns here; every item is a row: vectors @ profile.": vectors.T
-        @ profile
-        / np.maximum(np.linalg.norm(vectors, axis=0) * own, 1e-12),
-    }
+        "the profile meets the columns here; every item is a row: vectors @ profile.":
+            vectors.T @ profile / np.maximum(np.linalg.norm(vectors, axis=0) * own, 1e-12),
+    }  # fmt: skip
     if not same(answer, right):
         row = int(np.argmax(np.abs(answer - right)))
         return (
@@ -157,32 +141,20 @@ def top_k_list(mine) -> str | None:
         return "you returned scores; return the positions of the items (np.argsort)."
     mistakes = {
         "the taken item has the score 0 now, which beats every negative score; give it minus infinity.": [3, 5, 1, 4],
-        "you deleted the taken item before sorting, so every position after it moved by one; mask it instead.": [
-            2,
-            4,
-            3,
-            0,
-        ],
+        "you deleted the taken item before sorting, so every position after it moved by one; mask it instead.":
+            [2, 4, 3, 0],
         "you skip the best item: the list starts at place 0.": [5, 4, 0, 2],
         "the worst items come first: np.argsort sorts upwards, so sort the negative scores.": [6, 2, 0, 4],
         "the worst items come first, and the taken one leads them: sort the negative scores.": [1, 6, 2, 0],
         "your items are numbered from 1; positions count from 0.": np.array(right) + 1,
-        "you drop the first places, as if the taken items were the best ones; mask the taken items themselves.": [
-            1,
-            5,
-            4,
-            0,
-        ],
-        "the taken item comes back at the end: others have a lower score than you gave it; give it minus infinity.": [
-            3,
-            5,
-            4,
-            1,
-        ],
+        "you drop the first places, as if the taken items were the best ones; mask the taken items themselves.":
+            [1, 5, 4, 0],
+        "the taken item comes back at the end: others have a lower score than you gave it; give it minus infinity.":
+            [3, 5, 4, 1],
         "the signs got lost: a score of -1.8 is the lowest, not one of the highest.": [3, 6, 2, 0],
         "these are the ranks of the first items, not the items of the first ranks: sort once.": [3, 6, 4, 0],
         "a set has no order: the items come out by their number, not by their score.": [0, 2, 3, 4],
-    }
+    }  # fmt: skip
     found = first_named(answer, mistakes)
     if found:
         return found

@@ -165,40 +165,29 @@ def label_share(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | N
         "you counted the item itself as a neighbour; it always shares its own label.": (equal.sum(axis=1) + 1) / 4,
         "this is the share with another label.": 1 - right,
         "you divide by the number of items; divide by the number of neighbours.": equal.sum(axis=1) / 5,
-        "you compared with all items of the shop; only the neighbours count: labels[neighbours].": (
-            labels[None] == labels[:, None]
-        ).mean(axis=1),
+        "you compared with all items of the shop; only the neighbours count: labels[neighbours].":
+            (labels[None] == labels[:, None]).mean(axis=1),
         "you looked at the nearest neighbour only; take the mean over all k.": equal[:, 0],
         "you say whether any neighbour has the label; return the share of them.": equal.any(axis=1),
         "this is in percent; a share lies between 0 and 1.": 100 * right,
-        "you divide by k + 1, as if the item were its own neighbour; divide by the number of neighbours.": equal.sum(
-            axis=1
-        )
-        / 4,
+        "you divide by k + 1, as if the item were its own neighbour; divide by the number of neighbours.":
+            equal.sum(axis=1) / 4,
         "you divide by k - 1; the item itself is not among its neighbours, so divide by k.": equal.sum(axis=1) / 2,
         "you looked at the last neighbour only; take the mean over all k.": equal[:, -1],
         "you say whether most neighbours have the label; return the share of them.": right > 0.5,
-        "you compare with the nearest neighbour's label; compare with the item's own, labels[:, None].": (
-            labels[neighbours] == labels[neighbours][:, :1]
-        ).mean(axis=1),
-        "you count different labels; count the neighbours with the item's own label.": np.array(
-            [len(set(row)) for row in labels[neighbours]]
-        )
-        / 3,
-        "nearer neighbours weigh more here; in this share all k weigh the same.": np.average(
-            equal, axis=1, weights=[1, 1 / 2, 1 / 3]
-        ),
-        "your neighbours are shifted by one: their ids count from 0, use them as they are.": (
-            labels[neighbours - 1] == labels[:, None]
-        ).mean(axis=1),
-        "all your shares are 0: compare labels with labels, labels[neighbours] == labels[:, None], and take the mean.": (
-            np.zeros(5)
-        ),
-        "you divide by how many items of the shop have the label; divide by the number of neighbours.": equal.sum(
-            axis=1
-        )
-        / np.array([(labels == label).sum() for label in labels]),
-    }
+        "you compare with the nearest neighbour's label; compare with the item's own, labels[:, None].":
+            (labels[neighbours] == labels[neighbours][:, :1]).mean(axis=1),
+        "you count different labels; count the neighbours with the item's own label.":
+            np.array([len(set(row)) for row in labels[neighbours]]) / 3,
+        "nearer neighbours weigh more here; in this share all k weigh the same.":
+            np.average(equal, axis=1, weights=[1, 1 / 2, 1 / 3]),
+        "your neighbours are shifted by one: their ids count from 0, use them as they are.":
+            (labels[neighbours - 1] == labels[:, None]).mean(axis=1),
+        "all your shares are 0: compare labels with labels, labels[neighbours] == labels[:, None], and take the mean.":
+            np.zeros(5),
+        "you divide by how many items of the shop have the label; divide by the number of neighbours.":
+            equal.sum(axis=1) / np.array([(labels == label).sum() for label in labels]),
+    }  # fmt: skip
     if not same(answer, right):
         found = first_named(answer, mistakes)
         return (
@@ -237,45 +226,34 @@ def click_cosine(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
     with np.errstate(all="ignore"):
         correlation = np.nan_to_num(np.corrcoef(clicks.T))
     mistakes = {
-        "you compare users with users: the items are the columns, so the product has to be turned round.": (
-            by_user / np.sqrt(ends) * off
-        ),
-        "these are counts: popular items are near to everything; divide by the root of both numbers of takers.": (
-            common * off
-        ),
-        "you divided by the takers of one item only, so i to j is not j to i; use both, under the root.": (
-            common / np.maximum(takers[:, None], 1e-12) * off
-        ),
-        "you divided by the takers of one item only, so j to i is not i to j; use both, under the root.": (
-            common / np.maximum(takers[None], 1e-12) * off
-        ),
+        "you compare users with users: the items are the columns, so the product has to be turned round.":
+            by_user / np.sqrt(ends) * off,
+        "these are counts: popular items are near to everything; divide by the root of both numbers of takers.":
+            common * off,
+        "you divided by the takers of one item only, so i to j is not j to i; use both, under the root.":
+            common / np.maximum(takers[:, None], 1e-12) * off,
+        "you divided by the takers of one item only, so j to i is not i to j; use both, under the root.":
+            common / np.maximum(takers[None], 1e-12) * off,
         "the square root is missing: divide by the root of takers times takers.": common / lengths**2 * off,
-        "this divides by the takers of either (Jaccard); the cosine divides by the root of takers times takers.": (
-            common / either * off
-        ),
+        "this divides by the takers of either (Jaccard); the cosine divides by the root of takers times takers.":
+            common / either * off,
         "you subtracted the means first: this is the correlation, not the cosine.": correlation * off,
         "you divided by the number of users; divide by the root of both numbers of takers.": common / 5 * off,
-        "you divided by the smaller number of takers: every item that few took looks near; take the root of both.": (
-            common / np.maximum(np.minimum.outer(takers, takers), 1e-12) * off
-        ),
-        "you divided by the larger number of takers; the cosine divides by the root of both numbers.": (
-            common / np.maximum(np.maximum.outer(takers, takers), 1e-12) * off
-        ),
-        "this divides by the mean of both numbers (Dice); the cosine divides by the root of their product.": (
-            2 * common / np.maximum(np.add.outer(takers, takers), 1e-12) * off
-        ),
-        "you divided by the sum of both numbers; the cosine divides by the root of their product.": (
-            common / np.maximum(np.add.outer(takers, takers), 1e-12) * off
-        ),
+        "you divided by the smaller number of takers: every item that few took looks near; take the root of both.":
+            common / np.maximum(np.minimum.outer(takers, takers), 1e-12) * off,
+        "you divided by the larger number of takers; the cosine divides by the root of both numbers.":
+            common / np.maximum(np.maximum.outer(takers, takers), 1e-12) * off,
+        "this divides by the mean of both numbers (Dice); the cosine divides by the root of their product.":
+            2 * common / np.maximum(np.add.outer(takers, takers), 1e-12) * off,
+        "you divided by the sum of both numbers; the cosine divides by the root of their product.":
+            common / np.maximum(np.add.outer(takers, takers), 1e-12) * off,
         "only one half of the table is filled: i to j is as near as j to i.": np.triu(right),
         "this is the distance, 1 minus the cosine; return the cosine.": (1 - right) * off,
-        "you say whether two items share a taker; divide their number by the root of both numbers of takers.": (
-            (common > 0) * off
-        ),
-        "you added 1 to the numbers of takers against a division by 0; clamp the divisor at a tiny number instead.": (
-            common / np.sqrt(np.outer(takers + 1, takers + 1)) * off
-        ),
-    }
+        "you say whether two items share a taker; divide their number by the root of both numbers of takers.":
+            (common > 0) * off,
+        "you added 1 to the numbers of takers against a division by 0; clamp the divisor at a tiny number instead.":
+            common / np.sqrt(np.outer(takers + 1, takers + 1)) * off,
+    }  # fmt: skip
     found, (i, j) = first_named(answer * off, mistakes), farthest(answer, right)
     return (
         found

@@ -129,26 +129,20 @@ def masked_mean(mine) -> str | None:
         "you divide by one token too many; divide by the number of real tokens.": total / (count + 1),
         "you divide by one token too few; divide by the number of real tokens.": total / (count - 1),
         "you divide by the root of the number of tokens; a mean divides by the number itself.": total / count.sqrt(),
-        "you count the tokens in the wrong direction (over the sentences, dim=0); count them in each sentence, dim=1.": (
-            total / attention.sum(0)[:3, None]
-        ),
-        "you leave out the first token; this encoder was trained for the mean over all real tokens.": (
-            (hidden[:, 1:] * weight[:, 1:]).sum(1) / weight[:, 1:].sum(1)
-        ),
-        "you brought each token to length 1 first; average the vectors as they are.": (
-            (torch.nn.functional.normalize(hidden, dim=2) * weight).sum(1) / count
-        ),
-        "a softmax of the mask still gives padding a share: take the mask itself, and divide by its sum.": (
-            hidden * attention.float().softmax(1)[..., None] * weight
-        ).sum(1),
-        "a softmax of the mask gives padding a share; take the mask itself, and divide by its sum.": (
-            hidden * attention.float().softmax(1)[..., None]
-        ).sum(1),
+        "you count the tokens in the wrong direction (over the sentences, dim=0); count them in each sentence, dim=1.":
+            total / attention.sum(0)[:3, None],
+        "you leave out the first token; this encoder was trained for the mean over all real tokens.":
+            (hidden[:, 1:] * weight[:, 1:]).sum(1) / weight[:, 1:].sum(1),
+        "you brought each token to length 1 first; average the vectors as they are.":
+            (torch.nn.functional.normalize(hidden, dim=2) * weight).sum(1) / count,
+        "a softmax of the mask still gives padding a share: take the mask itself, and divide by its sum.":
+            (hidden * attention.float().softmax(1)[..., None] * weight).sum(1),
+        "a softmax of the mask gives padding a share; take the mask itself, and divide by its sum.":
+            (hidden * attention.float().softmax(1)[..., None]).sum(1),
         "this is the maximum over the real tokens, not the mean.": hidden.masked_fill(weight == 0, -9).amax(1),
-        "this is the median over the real tokens, not the mean.": torch.stack(
-            [h[: int(n)].median(0).values for h, n in zip(hidden, count[:, 0])]
-        ),
-    }
+        "this is the median over the real tokens, not the mean.":
+            torch.stack([h[: int(n)].median(0).values for h, n in zip(hidden, count[:, 0])]),
+    }  # fmt: skip
     if not np.allclose(answer, right, atol=1e-5):
         row, place = farthest(answer, right)
         return first_named(answer, others) or (
@@ -250,26 +244,20 @@ def contrastive_loss(mine) -> str | None:
         "you summed over the pairs and over the two directions: take the mean of both.": 2 * len(n) * both(cosine / t),
         "you divide by the root of the temperature; divide by the temperature itself.": root,
         "the temperature divides the loss; divide the table by it, before the softmax.": both(cosine) / t,
-        "the right pair is missing below: the softmax runs over all texts of the batch, the right one included.": float(
-            (torch.logsumexp(own, 1) - cosine.diagonal() / t).mean()
-        ),
-        "the logarithm is missing: cross-entropy is minus the logarithm of the right pair's share.": -float(
-            (cosine / t).softmax(1).diagonal().mean()
-        ),
+        "the right pair is missing below: the softmax runs over all texts of the batch, the right one included.":
+            float((torch.logsumexp(own, 1) - cosine.diagonal() / t).mean()),
+        "the logarithm is missing: cross-entropy is minus the logarithm of the right pair's share.":
+            -float((cosine / t).softmax(1).diagonal().mean()),
         "pictures are compared with pictures: the table is images @ texts.T.": float(cross(images @ images.T / t, n)),
-        "each pair of the table is judged alone (binary cross-entropy); in each row the texts compete: softmax.": float(
-            torch.nn.functional.binary_cross_entropy_with_logits(cosine / t, torch.eye(len(n)))
-        ),
-        "the targets are shifted by one: image i belongs to text i.": float(
-            cross(cosine / t, (n + 1) % len(n)) + cross(cosine.T / t, (n + 1) % len(n))
-        )
-        / 2,
+        "each pair of the table is judged alone (binary cross-entropy); in each row the texts compete: softmax.":
+            float(torch.nn.functional.binary_cross_entropy_with_logits(cosine / t, torch.eye(len(n)))),
+        "the targets are shifted by one: image i belongs to text i.":
+            float(cross(cosine / t, (n + 1) % len(n)) + cross(cosine.T / t, (n + 1) % len(n))) / 2,
         "use the natural logarithm, not log2.": both(cosine / t) / float(np.log(2)),
-        "this is the squared distance of the right pairs: without the others nothing is contrasted.": float(
-            (images - texts).square().sum(1).mean()
-        ),
+        "this is the squared distance of the right pairs: without the others nothing is contrasted.":
+            float((images - texts).square().sum(1).mean()),
         "you take the largest value of each row; the right one is on the diagonal.": float((cosine / t).amax(1).mean()),
-    }
+    }  # fmt: skip
     if found := first_named(value, others):
         return found
     return f"for this batch the loss is {both(cosine / t):.4f}, you returned {value:.4f}."
@@ -298,55 +286,44 @@ def prepared_rows(mine) -> str | None:
         return "a missing row became NaN (0 divided by 0): clamp its length at a tiny number before dividing."
     whole = matrix - matrix.mean(axis=0)
     mistakes = {
-        "the mean is that of all rows: the zeros of missing items pull it down; take the mean of the present rows.": unit(
-            whole * kept
-        ),
-        "the missing rows are content now: they became minus the mean; set them back to zero.": unit(
-            matrix - present.mean(axis=0)
-        ),
+        "the mean is that of all rows: the zeros of missing items pull it down; take the mean of the present rows.":
+            unit(whole * kept),
+        "the missing rows are content now: they became minus the mean; set them back to zero.":
+            unit(matrix - present.mean(axis=0)),
         "the mean is that of all rows, and the missing rows became content; use the mask twice.": unit(whole),
-        "you subtracted the mean of each row (axis=1); subtract the mean row, one number for each dimension (axis=0).": (
-            unit((matrix - matrix.mean(axis=1, keepdims=True)) * kept)
-        ),
-        "you subtracted one number from everything; subtract the mean row, one number for each dimension (axis=0).": unit(
-            (matrix - present.mean()) * kept
-        ),
-        "you normalised before you centred, so the lengths are no longer 1; centre first.": (
-            (unit(matrix) - unit(present).mean(axis=0)) * kept
-        ),
+        "you subtracted the mean of each row (axis=1); subtract the mean row, one number for each dimension (axis=0).":
+            unit((matrix - matrix.mean(axis=1, keepdims=True)) * kept),
+        "you subtracted one number from everything; subtract the mean row, one number for each dimension (axis=0).":
+            unit((matrix - present.mean()) * kept),
+        "you normalised before you centred, so the lengths are no longer 1; centre first.":
+            (unit(matrix) - unit(present).mean(axis=0)) * kept,
         "nothing was centred: all rows still share what all items share.": unit(matrix),
         "you centred, but the rows do not have length 1 yet.": centred,
         "you centred, but the rows do not have length 1 yet, and missing rows became content.": whole,
         "you gave the columns length 1 (axis=0); every item is a row (axis=1).": unit(centred, 0),
-        "you divided by each dimension's standard deviation; divide each row by its own length.": (
-            centred / present.std(axis=0)
-        ),
-        "you divided by each dimension's standard deviation as well; centre, then length 1, is all that is asked for.": (
-            unit(centred / present.std(axis=0))
-        ),
-        "you normalised, centred and normalised again; centre the vectors as they are, then normalise once.": unit(
-            (unit(matrix) - unit(present).mean(axis=0)) * kept
-        ),
-        "you subtracted the median; subtract the mean of the present rows.": unit(
-            (matrix - np.median(present, axis=0)) * kept
-        ),
+        "you divided by each dimension's standard deviation; divide each row by its own length.":
+            centred / present.std(axis=0),
+        "you divided by each dimension's standard deviation as well; centre, then length 1, is all that is asked for.":
+            unit(centred / present.std(axis=0)),
+        "you normalised, centred and normalised again; centre the vectors as they are, then normalise once.":
+            unit((unit(matrix) - unit(present).mean(axis=0)) * kept),
+        "you subtracted the median; subtract the mean of the present rows.":
+            unit((matrix - np.median(present, axis=0)) * kept),
         "you added the mean; subtract it.": unit((matrix + present.mean(axis=0)) * kept),
         "you subtracted the sum of the present rows; subtract their mean.": unit((matrix - present.sum(axis=0)) * kept),
-        "you centred twice: after the division by the lengths the rows must stay as they are.": (
-            (right - right[mask].mean(axis=0)) * kept
-        ),
-        "you clamped the lengths at 1, so that a short row stays short; clamp at a tiny number.": centred
-        / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1),
-        "the square root is missing: a length is the root of the sum of squares.": centred
-        / np.maximum((centred**2).sum(axis=1, keepdims=True), 1e-12),
-        "you divided by the sum of absolute values; a length is the root of the sum of squares.": centred
-        / np.maximum(np.abs(centred).sum(axis=1, keepdims=True), 1e-12),
-        "you divided everything by one length, that of the whole matrix; each row has its own (axis=1).": centred
-        / np.linalg.norm(centred),
-        "the mask is the wrong way round: True means that the row is present.": unit(
-            (matrix - present.mean(axis=0)) * ~kept
-        ),
-    }
+        "you centred twice: after the division by the lengths the rows must stay as they are.":
+            (right - right[mask].mean(axis=0)) * kept,
+        "you clamped the lengths at 1, so that a short row stays short; clamp at a tiny number.":
+            centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1),
+        "the square root is missing: a length is the root of the sum of squares.":
+            centred / np.maximum((centred**2).sum(axis=1, keepdims=True), 1e-12),
+        "you divided by the sum of absolute values; a length is the root of the sum of squares.":
+            centred / np.maximum(np.abs(centred).sum(axis=1, keepdims=True), 1e-12),
+        "you divided everything by one length, that of the whole matrix; each row has its own (axis=1).":
+            centred / np.linalg.norm(centred),
+        "the mask is the wrong way round: True means that the row is present.":
+            unit((matrix - present.mean(axis=0)) * ~kept),
+    }  # fmt: skip
     if not same(answer, right):
         found = first_named(answer, mistakes)
         if not same(answer[~mask], right[~mask]):

@@ -68,32 +68,27 @@ def fuse_attention(mine) -> str | None:
     turned_round = logits.masked_fill(present, -torch.inf).softmax(1).nan_to_num()
     mistakes = {
         "the weights are the raw logits: without softmax they do not sum to 1, and may be negative.": logits,
-        "a sigmoid gives every modality a gate of its own; here the weights of an item sum to 1: softmax.": logits.sigmoid(),
+        "a sigmoid gives every modality a gate of its own; here the weights of an item sum to 1: softmax.":
+            logits.sigmoid(),
         "all modalities weigh the same: this is the masked mean, the query is not used.": even,
         "nothing is weighed: this is the sum of the modalities, the query is not used.": everywhere,
         "you keep the best modality only; softmax gives every present one a share.": best,
         "the mask is inverted: True means present, so -inf belongs where `present` is False.": turned_round,
-        "the sign of the logits is wrong: the modality that fits the query least gets the most weight.": (
-            (-logits).masked_fill(~present, -torch.inf).softmax(1)
-        ),
-        "you divided the logits by the root of d: some networks do; here the logit is the inner product itself.": (
-            (masked / d**0.5).softmax(1)
-        ),
-        "the logits are cosines here; take the inner product of vector and query itself.": (
-            (unit @ normalize(query, dim=0)).masked_fill(~present, -torch.inf).softmax(1)
-        ),
-        "a logit of -1 is no mask, exp(-1) is more than a third; set the missing ones to -inf.": (
-            logits.masked_fill(~present, -1).softmax(1)
-        ),
-        "you divided the logits by their sum: they can be negative; the softmax makes them positive first.": (
-            logits * present / (logits * present).sum(1, keepdim=True)
-        ),
+        "the sign of the logits is wrong: the modality that fits the query least gets the most weight.":
+            (-logits).masked_fill(~present, -torch.inf).softmax(1),
+        "you divided the logits by the root of d: some networks do; here the logit is the inner product itself.":
+            (masked / d**0.5).softmax(1),
+        "the logits are cosines here; take the inner product of vector and query itself.":
+            (unit @ normalize(query, dim=0)).masked_fill(~present, -torch.inf).softmax(1),
+        "a logit of -1 is no mask, exp(-1) is more than a third; set the missing ones to -inf.":
+            logits.masked_fill(~present, -1).softmax(1),
+        "you divided the logits by their sum: they can be negative; the softmax makes them positive first.":
+            logits * present / (logits * present).sum(1, keepdim=True),
         "these are exponentials: divide by their sum over the modalities, which is what softmax does.": logits.exp(),
-        "the signs of the logits got lost: a modality that does not fit gets little weight, not much.": (
-            logits.abs().masked_fill(~present, -torch.inf).softmax(1)
-        ),
+        "the signs of the logits got lost: a modality that does not fit gets little weight, not much.":
+            logits.abs().masked_fill(~present, -torch.inf).softmax(1),
         "you took the mean after weighing: the weights sum to 1 already, so sum.": weights / 3,
-    }
+    }  # fmt: skip
     for sentence, wrong in mistakes.items():
         if _same(answer, fused(wrong)) or _same(answer, fused(wrong * present)):
             return sentence
@@ -144,30 +139,23 @@ def fuse_concat(mine) -> str | None:
         return torch.cat([scale(part) for part in parts], dim=1)
 
     others = {
-        "you clamped the lengths at 1, so that a short row stays short; clamp at a tiny number.": joined(
-            lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1)
-        ),
-        "you added 1 to the lengths, so that no row has length 1; clamp them at a tiny number instead.": joined(
-            lambda x: x / (x.norm(dim=1, keepdim=True) + 1)
-        ),
-        "the root is missing: the length is the root of the sum of squares.": joined(
-            lambda x: x / (x**2).sum(1, keepdim=True).clamp(min=1e-12)
-        ),
-        "you divided each row by its largest number; divide by its length.": joined(
-            lambda x: x / x.amax(1, keepdim=True).clamp(min=1e-12)
-        ),
+        "you clamped the lengths at 1, so that a short row stays short; clamp at a tiny number.":
+            joined(lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1)),
+        "you added 1 to the lengths, so that no row has length 1; clamp them at a tiny number instead.":
+            joined(lambda x: x / (x.norm(dim=1, keepdim=True) + 1)),
+        "the root is missing: the length is the root of the sum of squares.":
+            joined(lambda x: x / (x**2).sum(1, keepdim=True).clamp(min=1e-12)),
+        "you divided each row by its largest number; divide by its length.":
+            joined(lambda x: x / x.amax(1, keepdim=True).clamp(min=1e-12)),
         "each part was scaled once more: the part of each modality should have length 1.": right / 2,
         "the joined rows have length 1; the part of each modality should have length 1.": right / 2**0.5,
-        "a softmax keeps the sum at 1, not the length, and turns a zero row into content; divide by the length.": joined(
-            lambda x: x.softmax(1)
-        ),
-        "you standardised the columns; the vector of one item is a row: bring it to length 1.": joined(
-            lambda x: (x - x.mean(0)) / x.std(0)
-        ),
-        "both parts are divided by the length of the text; each has its own.": joined(
-            lambda x: x / textual.norm(dim=1, keepdim=True)
-        ),
-    }
+        "a softmax keeps the sum at 1, not the length, and turns a zero row into content; divide by the length.":
+            joined(lambda x: x.softmax(1)),
+        "you standardised the columns; the vector of one item is a row: bring it to length 1.":
+            joined(lambda x: (x - x.mean(0)) / x.std(0)),
+        "both parts are divided by the length of the text; each has its own.":
+            joined(lambda x: x / textual.norm(dim=1, keepdim=True)),
+    }  # fmt: skip
     for sentence, wrong in others.items():
         if _same(answer, wrong):
             return sentence
@@ -296,28 +284,24 @@ def fuse_scores(mine) -> str | None:
         return "the sign is wrong: the best item got the lowest score."
     zs = z(first, 1), z(second, 1)
     others = {
-        "you divided by the variance; divide by its root, the standard deviation.": mix(
-            lambda x: (x - x.mean(1, keepdim=True)) / x.var(1, keepdim=True)
-        ),
+        "you divided by the variance; divide by its root, the standard deviation.":
+            mix(lambda x: (x - x.mean(1, keepdim=True)) / x.var(1, keepdim=True)),
         "only the first modality is standardised; the second needs the same.": (1 - alpha) * zs[0] + alpha * second,
         "only the second modality is standardised; the first needs the same.": (1 - alpha) * first + alpha * zs[1],
-        "the second modality is standardised by the first one's mean and spread; each has its own.": (1 - alpha) * zs[0]
-        + alpha * (second - first.mean(1, keepdim=True)) / first.std(1, keepdim=True),
+        "the second modality is standardised by the first one's mean and spread; each has its own.":
+            (1 - alpha) * zs[0] + alpha * (second - first.mean(1, keepdim=True)) / first.std(1, keepdim=True),
         "both modalities get 1 - alpha: the second gets alpha.": (1 - alpha) * (zs[0] + zs[1]),
         "the second modality is subtracted; add it.": (1 - alpha) * zs[0] - alpha * zs[1],
         "you multiplied the two; late fusion adds them: two low scores would make a high one.": zs[0] * zs[1],
-        "you take the larger of the two; late fusion adds them, each with its weight.": torch.maximum(
-            (1 - alpha) * zs[0], alpha * zs[1]
-        ),
-        "you subtracted the median; subtract the mean.": mix(
-            lambda x: (x - x.median(1, keepdim=True).values) / x.std(1, keepdim=True)
-        ),
-        "a sigmoid presses high scores together: the first modality has scores around 50; use z-scores here.": mix(
-            torch.sigmoid
-        ),
+        "you take the larger of the two; late fusion adds them, each with its weight.":
+            torch.maximum((1 - alpha) * zs[0], alpha * zs[1]),
+        "you subtracted the median; subtract the mean.":
+            mix(lambda x: (x - x.median(1, keepdim=True).values) / x.std(1, keepdim=True)),
+        "a sigmoid presses high scores together: the first modality has scores around 50; use z-scores here.":
+            mix(torch.sigmoid),
         "only the first modality is left: the second gets alpha.": zs[0],
         "only the second modality is left: the first gets 1 - alpha.": zs[1],
-    }
+    }  # fmt: skip
     for sentence, wrong in others.items():
         if _same(answer, wrong):
             return sentence
@@ -359,43 +343,34 @@ def fuse_gate(mine) -> str | None:
         "the bias comes after the sigmoid; add it before.": mixed(torch.sigmoid(logits - bias) + bias),
         "the text is not gated: it gets 1 - g.": gate * visual + textual,
         "both vectors get the same gate: the text gets 1 - g.": gate * (visual + textual),
-        "a softmax makes the entries of one item compete; each entry has a gate of its own: sigmoid.": mixed(
-            logits.softmax(1)
-        ),
-        "the gate must see the picture first, then the text: the order of the concatenation is turned.": mixed(
-            torch.sigmoid(turned)
-        ),
-        "the gate sees the picture only: it needs both vectors side by side.": mixed(
-            torch.sigmoid(visual @ weight[:, :3].T + bias)
-        ),
-        "the gate sees the sum of the vectors: put them side by side instead.": mixed(
-            torch.sigmoid((visual + textual) @ weight[:, :3].T + bias)
-        ),
+        "a softmax makes the entries of one item compete; each entry has a gate of its own: sigmoid.":
+            mixed(logits.softmax(1)),
+        "the gate must see the picture first, then the text: the order of the concatenation is turned.":
+            mixed(torch.sigmoid(turned)),
+        "the gate sees the picture only: it needs both vectors side by side.":
+            mixed(torch.sigmoid(visual @ weight[:, :3].T + bias)),
+        "the gate sees the sum of the vectors: put them side by side instead.":
+            mixed(torch.sigmoid((visual + textual) @ weight[:, :3].T + bias)),
         "tanh runs from -1 to 1; a gate lies between 0 and 1: sigmoid.": mixed(torch.tanh(logits)),
         "one gate for the whole item: keep one for each entry.": mixed(torch.sigmoid(logits.mean(1, keepdim=True))),
-        "the gate sees the text only: it needs both vectors side by side.": mixed(
-            torch.sigmoid(textual @ weight[:, 3:].T + bias)
-        ),
-        "the gate sees the product of the vectors: put them side by side instead.": mixed(
-            torch.sigmoid((visual * textual) @ weight[:, :3].T + bias)
-        ),
-        "two gates are multiplied: add what the weight makes of both vectors, then one sigmoid.": mixed(
-            torch.sigmoid(visual @ weight[:, :3].T) * torch.sigmoid(textual @ weight[:, 3:].T + bias)
-        ),
-        "you reshaped the weight, which mixes its numbers; multiply with its transpose, weight.T.": mixed(
-            torch.sigmoid(torch.cat([visual, textual], dim=1) @ weight.reshape(6, 3) + bias)
-        ),
+        "the gate sees the text only: it needs both vectors side by side.":
+            mixed(torch.sigmoid(textual @ weight[:, 3:].T + bias)),
+        "the gate sees the product of the vectors: put them side by side instead.":
+            mixed(torch.sigmoid((visual * textual) @ weight[:, :3].T + bias)),
+        "two gates are multiplied: add what the weight makes of both vectors, then one sigmoid.":
+            mixed(torch.sigmoid(visual @ weight[:, :3].T) * torch.sigmoid(textual @ weight[:, 3:].T + bias)),
+        "you reshaped the weight, which mixes its numbers; multiply with its transpose, weight.T.":
+            mixed(torch.sigmoid(torch.cat([visual, textual], dim=1) @ weight.reshape(6, 3) + bias)),
         "the text is missing: it gets 1 - g.": gate * visual,
         "the picture is missing: it gets g.": (1 - gate) * textual,
         "the text is subtracted: add it, with 1 - g.": gate * visual - (1 - gate) * textual,
-        "the gate is hard, the picture or the text: a sigmoid gives each a share.": torch.where(
-            logits > 0, visual, textual
-        ),
+        "the gate is hard, the picture or the text: a sigmoid gives each a share.":
+            torch.where(logits > 0, visual, textual),
         "a ReLU has no upper end; a gate lies between 0 and 1: sigmoid.": mixed(torch.relu(logits)),
         "both count the same everywhere: this is the mean, the gate is not used.": (visual + textual) / 2,
         "the bias is added twice.": mixed(torch.sigmoid(logits + bias)),
         "you take the mean after mixing: g and 1 - g sum to 1 already, so add.": mixed(gate) / 2,
-    }
+    }  # fmt: skip
     if not _same(answer, mixed(gate)):
         found = next((sentence for sentence, wrong in mistakes.items() if _same(answer, wrong)), None)
         at = farthest(answer.numpy(), mixed(gate).numpy())

@@ -117,44 +117,35 @@ def bpr_loss(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> str 
         "two things: positive and negative are swapped, and the minus sign is missing.": -F.softplus(gap).mean(),
         "you add the pairs up: take the mean, or the step grows with the size of the batch.": each.sum(),
         "the logarithm is missing: -sigmoid hardly pushes the pairs that are most wrong.": -torch.sigmoid(gap).mean(),
-        "the logarithm is missing: 1 - sigmoid hardly pushes the pairs that are most wrong.": torch.sigmoid(
-            -gap
-        ).mean(),
-        "the logarithm is missing: the sigmoid alone even grows when the ranking gets better.": torch.sigmoid(
-            gap
-        ).mean(),
+        "the logarithm is missing: 1 - sigmoid hardly pushes the pairs that are most wrong.":
+            torch.sigmoid(-gap).mean(),
+        "the logarithm is missing: the sigmoid alone even grows when the ranking gets better.":
+            torch.sigmoid(gap).mean(),
         "this is the hinge loss: it stops at a margin; BPR takes the logarithm of a sigmoid.": F.relu(1 - gap).mean(),
-        "each score is judged alone (binary cross-entropy); BPR looks at the difference of the two.": (
-            (F.softplus(-pos) + F.softplus(neg)).mean().detach()
-        ),
+        "each score is judged alone (binary cross-entropy); BPR looks at the difference of the two.":
+            (F.softplus(-pos) + F.softplus(neg)).mean().detach(),
         "the sigmoid is missing: a plain difference has no end, so the scores run away.": -gap.mean(),
         "take the mean of the logarithms, not the logarithm of a mean.": -torch.log(torch.sigmoid(gap).mean()),
         "use the natural logarithm, torch.log, not log2 or log10.": each.mean() / torch.log(torch.tensor(2.0)),
         "the loss of the mean difference is not the mean of the losses: average last.": F.softplus(-gap.mean()),
-        "two sigmoids: logsigmoid has one inside, so give it the difference itself.": -F.logsigmoid(
-            torch.sigmoid(gap)
-        ).mean(),
-        "take the sigmoid of the difference, not the difference of two sigmoids.": -F.logsigmoid(
-            torch.sigmoid(pos) - torch.sigmoid(neg)
-        ).mean(),
+        "two sigmoids: logsigmoid has one inside, so give it the difference itself.":
+            -F.logsigmoid(torch.sigmoid(gap)).mean(),
+        "take the sigmoid of the difference, not the difference of two sigmoids.":
+            -F.logsigmoid(torch.sigmoid(pos) - torch.sigmoid(neg)).mean(),
         "only the positive score is used: BPR asks for the difference of the two.": F.softplus(-pos).mean(),
         "the scores are added; subtract the negative one.": F.softplus(-pos - neg).mean(),
-        "each positive meets all negatives here; a pair is one row of the batch.": F.softplus(
-            neg[None] - pos[:, None]
-        ).mean(),
+        "each positive meets all negatives here; a pair is one row of the batch.":
+            F.softplus(neg[None] - pos[:, None]).mean(),
         "you halve the mean: divide by the number of pairs only.": each.mean() / 2,
-        "this is the squared distance of the difference from 1: it punishes pairs that are clearly right.": (
-            (1 - gap).square().mean()
-        ),
+        "this is the squared distance of the difference from 1: it punishes pairs that are clearly right.":
+            (1 - gap).square().mean(),
         "the exponential grows without end for a wrong pair: take -ln of the sigmoid.": torch.exp(-gap).mean(),
-        "this counts wrong pairs only by their distance (hinge without a margin): take -ln of the sigmoid.": F.relu(
-            -gap
-        ).mean(),
-        "this is the share of wrong pairs: it is flat, so no gradient flows; take -ln of the sigmoid.": (
-            (gap < 0).float().mean()
-        ),
+        "this counts wrong pairs only by their distance (hinge without a margin): take -ln of the sigmoid.":
+            F.relu(-gap).mean(),
+        "this is the share of wrong pairs: it is flat, so no gradient flows; take -ln of the sigmoid.":
+            (gap < 0).float().mean(),
         "this is the median of the pairs; take their mean.": each.median(),
-    }
+    }  # fmt: skip
     if torch.isnan(value):
         return (
             "NaN came out: the logarithm of a negative number. Take the sigmoid of the difference, then its logarithm."
@@ -362,45 +353,35 @@ def graph_layers(mine: Callable[..., torch.Tensor]) -> str | None:
         "you divided by n_layers; with layer 0 there is one more.": layers().sum(0) / 3,
         "off by one: you take one step too few.": layers(n=2).mean(0),
         "off by one: you take one step too many.": layers(n=4).mean(0),
-        "every step starts from the vectors of layer 0; it starts from the layer before.": (
-            (vectors + 3 * adjacency @ vectors) / 4
-        ),
-        "the adjacency is transposed: row i of adjacency @ vectors gathers the neighbours of i.": layers(
-            adjacency.T
-        ).mean(0),
+        "every step starts from the vectors of layer 0; it starts from the layer before.":
+            (vectors + 3 * adjacency @ vectors) / 4,
+        "the adjacency is transposed: row i of adjacency @ vectors gathers the neighbours of i.":
+            layers(adjacency.T).mean(0),
         "there is a ReLU in between: LightGCN has no activation.": layers(after=torch.relu).mean(0),
         "there is a tanh in between: LightGCN has no activation.": layers(after=torch.tanh).mean(0),
-        "you normalise after each step; the adjacency is normalised already.": layers(
-            after=lambda x: normalize(x, dim=1)
-        ).mean(0),
-        "every node is its own neighbour here (adjacency plus identity): layer 0 already keeps its own vector.": layers(
-            adjacency + torch.eye(5)
-        ).mean(0),
+        "you normalise after each step; the adjacency is normalised already.":
+            layers(after=lambda x: normalize(x, dim=1)).mean(0),
+        "every node is its own neighbour here (adjacency plus identity): layer 0 already keeps its own vector.":
+            layers(adjacency + torch.eye(5)).mean(0),
         "only the first and the last layer are used; take the mean over all layers.": (vectors + layers()[-1]) / 2,
         "this is the largest value of the layers, not their mean.": layers().amax(0),
-        "deeper layers weigh less here; in this mean all layers weigh the same.": (
-            layers() / torch.arange(1, 5)[:, None, None]
-        ).sum(0),
-        "every step adds the vectors it started from (a residual); layer 0 in the mean does that already.": (
-            _residual(adjacency, vectors)
-        ),
-        "you normalise the adjacency once more; it is normalised already.": layers(
-            adjacency / adjacency.sum(1, keepdim=True)
-        ).mean(0),
-        "the entries are raised to a power (**): a step is a matrix product, adjacency @ the last layer.": torch.stack(
-            [vectors] + [adjacency**step @ vectors for step in (1, 2, 3)]
-        ).mean(0),
-        "layer 0 is added beside the mean of the others; it is one of the n_layers + 1 layers of the mean.": vectors
-        + layers()[1:].mean(0),
+        "deeper layers weigh less here; in this mean all layers weigh the same.":
+            (layers() / torch.arange(1, 5)[:, None, None]).sum(0),
+        "every step adds the vectors it started from (a residual); layer 0 in the mean does that already.":
+            _residual(adjacency, vectors),
+        "you normalise the adjacency once more; it is normalised already.":
+            layers(adjacency / adjacency.sum(1, keepdim=True)).mean(0),
+        "the entries are raised to a power (**): a step is a matrix product, adjacency @ the last layer.":
+            torch.stack([vectors] + [adjacency**step @ vectors for step in (1, 2, 3)]).mean(0),
+        "layer 0 is added beside the mean of the others; it is one of the n_layers + 1 layers of the mean.":
+            vectors + layers()[1:].mean(0),
         "you bring the result to length 1; return the mean itself.": normalize(right, dim=1),
         "there is a sigmoid in between: LightGCN has no activation.": layers(after=torch.sigmoid).mean(0),
-        "there is a leaky ReLU in between: LightGCN has no activation.": layers(
-            after=lambda x: F.leaky_relu(x, 0.2)
-        ).mean(0),
-        "you average after every step, so that deep layers count more; keep all layers, and average once.": (
-            _running(adjacency, vectors)
-        ),
-    }
+        "there is a leaky ReLU in between: LightGCN has no activation.":
+            layers(after=lambda x: F.leaky_relu(x, 0.2)).mean(0),
+        "you average after every step, so that deep layers count more; keep all layers, and average once.":
+            _running(adjacency, vectors),
+    }  # fmt: skip
     if not same(answer, right):
         return first_named(answer, mistakes) or "number {1} of node {0} should be {2:.3f}, yours is {3:.3f}.".format(
             *(at := farthest(answer, right.numpy())), right[at], answer[at]

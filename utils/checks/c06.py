@@ -308,46 +308,33 @@ def holm_correction(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         "the corrected values fall again: a larger p must not end up smaller. Take the running maximum.": [steps],
         "right, but sorted: put every value back to the place its p came from.": [right[order]],
         "right, but sorted, and without the running maximum.": [steps[order]],
-        "right, but in wrong places: sorting twice by the same order does not undo the sort.": [
-            right[order][order],
-            steps[order][order],
-        ],
-        "wrong end: the smallest p is multiplied by m, the largest by 1.": [
-            p * (rank + 1),
-            np.maximum.accumulate((p * (rank + 1))[order])[rank],
-        ],
-        "you multiply in the order in which they came: sort the p values first.": [
-            as_they_came,
-            np.maximum.accumulate(as_they_came),
-            np.maximum.accumulate(as_they_came[order])[rank],
-        ],
-        "the running maximum runs over the p values as they came: run it over the sorted ones.": [
-            np.maximum.accumulate(steps)
-        ],
+        "right, but in wrong places: sorting twice by the same order does not undo the sort.":
+            [right[order][order], steps[order][order]],
+        "wrong end: the smallest p is multiplied by m, the largest by 1.":
+            [p * (rank + 1), np.maximum.accumulate((p * (rank + 1))[order])[rank]],
+        "you multiply in the order in which they came: sort the p values first.":
+            [as_they_came, np.maximum.accumulate(as_they_came), np.maximum.accumulate(as_they_came[order])[rank]],
+        "the running maximum runs over the p values as they came: run it over the sorted ones.":
+            [np.maximum.accumulate(steps)],
         "this is Benjamini and Hochberg: it limits the share of false finds, Holm the chance of any.": [uphill],
         "this is the variant of Sidak, 1 - (1 - p)^m: Holm multiplies.": [sidak],
         "you divide: a correction makes p values larger, so multiply.": [p / (m - rank), p / m],
         "the smallest is multiplied by m, not by m - 1.": [np.maximum.accumulate((p * (m - rank - 1))[order])[rank]],
         "these are the p values as they came.": [p],
-        "the running value is a minimum from the other end (Hochberg): Holm takes the running maximum from the smallest p.": [
-            np.minimum.accumulate(steps[order][::-1])[::-1][rank]
-        ],
+        "the running value is a minimum from the other end (Hochberg): Holm takes the running maximum from the smallest p.":
+            [np.minimum.accumulate(steps[order][::-1])[::-1][rank]],
         "the smallest is multiplied by m, not by m + 1.": [np.maximum.accumulate((p * (m - rank + 1))[order])[rank]],
-        "you sort the largest p first: the smallest comes first, and pays for all m questions.": [
-            np.maximum.accumulate(np.minimum(p[order][::-1] * np.arange(m, 0, -1), 1))[::-1][rank]
-        ],
+        "you sort the largest p first: the smallest comes first, and pays for all m questions.":
+            [np.maximum.accumulate(np.minimum(p[order][::-1] * np.arange(m, 0, -1), 1))[::-1][rank]],
         "these are thresholds for p: return the corrected p values.": [0.05 / (m - rank), 0.05 / m + 0 * p],
         "these are the places of a sort: return the corrected p values.": [order, rank],
         "you add the p values up: multiply each by m, m - 1, ..., 1.": [np.cumsum(p[order])[rank]],
-        "every p value gets the same: multiply each by its own m, m - 1, ..., 1.": [
-            np.full(m, min(1, m * p.max())),
-            np.full(m, m * p.min()),
-        ],
-        "this is Benjamini and Yekutieli's factor: Holm multiplies by m, m - 1, ..., 1.": [
-            p * m * (1 / np.arange(1, m + 1)).sum()
-        ],
+        "every p value gets the same: multiply each by its own m, m - 1, ..., 1.":
+            [np.full(m, min(1, m * p.max())), np.full(m, m * p.min())],
+        "this is Benjamini and Yekutieli's factor: Holm multiplies by m, m - 1, ..., 1.":
+            [p * m * (1 / np.arange(1, m + 1)).sum()],
         "you return 1 minus the corrected p values.": [1 - right],
-    }
+    }  # fmt: skip
     for sentence, wrongs in known.items():
         if any(np.allclose(answer, wrong) or np.allclose(answer, np.minimum(wrong, 1)) for wrong in wrongs):
             return sentence

@@ -189,19 +189,15 @@ def neighbour_mean(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix], np.nd
         "this is the median of the observed neighbours: take their mean.": picked(lambda rows: np.median(rows, axis=0)),
         "you take the first observed neighbour only: take the mean of all of them.": picked(lambda rows: rows[0]),
         "you divide by one neighbour too many: divide by the number of observed neighbours.": total / (size + 1),
-        "the mean of all counts as one more neighbour: it is the fallback, for items without an observed one.": (
-            total + mu
-        )
-        / (size + 1),
-        "you walk the edges both ways: the neighbours of an item are in its row of the graph.": neighbours(
-            matrix, mask, graph=both_ways
-        )[easy],
-        "you ask the neighbours of the neighbours: take one step only.": neighbours(
-            matrix, mask, graph=sp.csr_matrix(graph @ graph)
-        )[easy],
-        "you bring the mean to length 1: return the mean itself.": right[easy]
-        / np.linalg.norm(right[easy], axis=1, keepdims=True),
-    }
+        "the mean of all counts as one more neighbour: it is the fallback, for items without an observed one.":
+            (total + mu) / (size + 1),
+        "you walk the edges both ways: the neighbours of an item are in its row of the graph.":
+            neighbours(matrix, mask, graph=both_ways)[easy],
+        "you ask the neighbours of the neighbours: take one step only.":
+            neighbours(matrix, mask, graph=sp.csr_matrix(graph @ graph))[easy],
+        "you bring the mean to length 1: return the mean itself.":
+            right[easy] / np.linalg.norm(right[easy], axis=1, keepdims=True),
+    }  # fmt: skip
     if sentence := first_named(answer[easy], known):
         return sentence
     at = 4 + farthest(answer[easy], right[easy])[0]
@@ -239,33 +235,25 @@ def feature_propagation(mine: Callable[[np.ndarray, np.ndarray, sp.csr_matrix, i
         "one layer too few: repeat n_layers times.": clamped(matrix, mask, step, n_layers - 1),
         "one layer too many: repeat n_layers times.": clamped(matrix, mask, step, n_layers + 1),
         "you read missing rows: start them at zero.": _from(dirty, mask, step, n_layers),
-        "you walk the edges backwards: multiply by step, not by its transpose.": clamped(
-            matrix, mask, step.T, n_layers
-        ),
-        "you add the layers up: each step takes the place of the one before.": np.where(
-            mask[:, None], matrix, np.sum(layers, 0)
-        ),
+        "you walk the edges backwards: multiply by step, not by its transpose.":
+            clamped(matrix, mask, step.T, n_layers),
+        "you add the layers up: each step takes the place of the one before.":
+            np.where(mask[:, None], matrix, np.sum(layers, 0)),
         "you average the layers, as LightGCN does: here only the last one is wanted.": np.mean(layers, 0),
-        "you take twice as many steps as layers: one multiplication for each.": clamped(
-            matrix, mask, step, 2 * n_layers
-        ),
+        "you take twice as many steps as layers: one multiplication for each.":
+            clamped(matrix, mask, step, 2 * n_layers),
         "you go on until nothing changes: take n_layers steps.": clamped(matrix, mask, step, 100),
-        "each step adds to the row that was there: the product takes its place.": _mixed(
-            matrix, mask, step, n_layers, 1
-        ),
-        "each step is averaged with the row that was there: the product takes its place.": _mixed(
-            matrix, mask, step, n_layers, 0.5
-        ),
-        "the items that nothing reached got the mean: here they stay zero.": np.where(
-            right.any(1, keepdims=True), right, matrix[mask].mean(0)
-        ),
-        "you start the missing rows at one: start them at zero.": _from(
-            np.where(mask[:, None], matrix, 1), mask, step, n_layers
-        ),
-        "you start the missing rows at the mean: start them at zero.": _from(
-            np.where(mask[:, None], matrix, matrix[mask].mean(0)), mask, step, n_layers
-        ),
-    }
+        "each step adds to the row that was there: the product takes its place.":
+            _mixed(matrix, mask, step, n_layers, 1),
+        "each step is averaged with the row that was there: the product takes its place.":
+            _mixed(matrix, mask, step, n_layers, 0.5),
+        "the items that nothing reached got the mean: here they stay zero.":
+            np.where(right.any(1, keepdims=True), right, matrix[mask].mean(0)),
+        "you start the missing rows at one: start them at zero.":
+            _from(np.where(mask[:, None], matrix, 1), mask, step, n_layers),
+        "you start the missing rows at the mean: start them at zero.":
+            _from(np.where(mask[:, None], matrix, matrix[mask].mean(0)), mask, step, n_layers),
+    }  # fmt: skip
     if sentence := first_named(answer, known):
         return sentence
     if np.allclose(answer[~mask], 0) or np.allclose(answer[~mask], DIRT):

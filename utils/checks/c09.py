@@ -109,57 +109,42 @@ def history_attention(mine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     known = {
         "the empty places take part: histories are padded, so mask the logits before the softmax.": plain,
         "you mask after the softmax, so that the weights of a short history do not add up to 1.": plain * present,
-        "a logit of 0 is no mask, exp(0) is 1: fill the empty places with minus infinity.": torch.softmax(
-            logits * present, 1
-        ),
-        "the softmax runs over the users: it belongs to each row, dim=1.": torch.softmax(
-            logits.masked_fill(~present, -torch.inf), 0
-        ),
-        "the mask is upside down: `present` is True where an item is, and those are to be kept.": torch.softmax(
-            logits.masked_fill(present, -torch.inf), 1
-        ).nan_to_num(),
-        "these are logarithms of weights: use the softmax itself.": torch.log_softmax(
-            logits.masked_fill(~present, -torch.inf), 1
-        ),
+        "a logit of 0 is no mask, exp(0) is 1: fill the empty places with minus infinity.":
+            torch.softmax(logits * present, 1),
+        "the softmax runs over the users: it belongs to each row, dim=1.":
+            torch.softmax(logits.masked_fill(~present, -torch.inf), 0),
+        "the mask is upside down: `present` is True where an item is, and those are to be kept.":
+            torch.softmax(logits.masked_fill(present, -torch.inf), 1).nan_to_num(),
+        "these are logarithms of weights: use the softmax itself.":
+            torch.log_softmax(logits.masked_fill(~present, -torch.inf), 1),
         "a sigmoid judges each item alone: the weights of a history must add up to 1.": torch.sigmoid(logits) * present,
-        "you divide the logits by their sum: they can be negative; the softmax makes them positive first.": (
-            logits * present / (logits * present).sum(1, keepdim=True)
-        ),
+        "you divide the logits by their sum: they can be negative; the softmax makes them positive first.":
+            logits * present / (logits * present).sum(1, keepdim=True),
         "every item weighs the same: use the logits.": present / present.sum(1, keepdim=True),
         "all places weigh the same, the empty ones too: use the logits, and mask them.": torch.full_like(logits, 0.25),
-        "a logit of -1 is no mask, exp(-1) is more than a third: fill the empty places with minus infinity.": torch.softmax(
-            logits.masked_fill(~present, -1), 1
-        ),
-        "a logit of -9 is a leaky mask: a place that is empty still gets a little; fill it with minus infinity.": torch.softmax(
-            logits.masked_fill(~present, -9), 1
-        ),
-        "only the largest weight is left: the softmax gives every item a share.": torch.nn.functional.one_hot(
-            logits.masked_fill(~present, -9e9).argmax(1), 4
-        ),
-        "1 was added to the sum against a division by 0: the weights no longer add up to 1.": logits.exp()
-        * present
-        / ((logits.exp() * present).sum(1, keepdim=True) + 1),
+        "a logit of -1 is no mask, exp(-1) is more than a third: fill the empty places with minus infinity.":
+            torch.softmax(logits.masked_fill(~present, -1), 1),
+        "a logit of -9 is a leaky mask: a place that is empty still gets a little; fill it with minus infinity.":
+            torch.softmax(logits.masked_fill(~present, -9), 1),
+        "only the largest weight is left: the softmax gives every item a share.":
+            torch.nn.functional.one_hot(logits.masked_fill(~present, -9e9).argmax(1), 4),
+        "1 was added to the sum against a division by 0: the weights no longer add up to 1.":
+            logits.exp() * present / ((logits.exp() * present).sum(1, keepdim=True) + 1),
         "these are exponentials: divide by their sum over the history.": logits.exp() * present,
-        "the signs get lost: a negative logit is a small weight.": torch.softmax(
-            logits.abs().masked_fill(~present, -torch.inf), 1
-        ),
-        "you divided the logits by a root: take them as they are.": torch.softmax(
-            (logits / 2).masked_fill(~present, -torch.inf), 1
-        ),
-        "the sign is turned: the largest logit gets the largest weight.": torch.softmax(
-            (-logits).masked_fill(~present, -torch.inf), 1
-        ),
+        "the signs get lost: a negative logit is a small weight.":
+            torch.softmax(logits.abs().masked_fill(~present, -torch.inf), 1),
+        "you divided the logits by a root: take them as they are.":
+            torch.softmax((logits / 2).masked_fill(~present, -torch.inf), 1),
+        "the sign is turned: the largest logit gets the largest weight.":
+            torch.softmax((-logits).masked_fill(~present, -torch.inf), 1),
         "you multiply by the length of the history: the weights add up to 1.": right * present.sum(1, keepdim=True),
-        "the softmax runs over the whole table: it belongs to each row, dim=1.": torch.softmax(
-            logits.masked_fill(~present, -torch.inf).flatten(), 0
-        ).reshape(3, 4),
-        "the logits are squared: the softmax takes their exponentials.": logits.square()
-        * present
-        / (logits.square() * present).sum(1, keepdim=True),
-        "a ReLU gives items with a negative logit nothing: the softmax takes exponentials.": logits.relu()
-        * present
-        / (logits.relu() * present).sum(1, keepdim=True),
-    }
+        "the softmax runs over the whole table: it belongs to each row, dim=1.":
+            torch.softmax(logits.masked_fill(~present, -torch.inf).flatten(), 0).reshape(3, 4),
+        "the logits are squared: the softmax takes their exponentials.":
+            logits.square() * present / (logits.square() * present).sum(1, keepdim=True),
+        "a ReLU gives items with a negative logit nothing: the softmax takes exponentials.":
+            logits.relu() * present / (logits.relu() * present).sum(1, keepdim=True),
+    }  # fmt: skip
     for sentence, wrong in known.items():
         if torch.allclose(answer.nan_to_num(), wrong.float().nan_to_num(), atol=1e-5):
             return sentence
@@ -269,26 +254,24 @@ def distance_of_list(mine: Callable[[np.ndarray, np.ndarray], float]) -> str | N
     centres = history.mean(0), listed.mean(0)
     known = {
         "you return the similarity: the distance is 1 minus it.": (h @ r.T).mean(),
-        "the vectors are not scaled to length 1: long ones count more, and the measure gets a scale.": 1
-        - (history @ listed.T).mean(),
-        "this is 1 - the cosine of the two centres: take the mean over all pairs of the cosines instead.": 1
-        - centres[0] @ centres[1] / np.linalg.norm(centres[0]) / np.linalg.norm(centres[1]),
-        "this is the distance between the two centres, as in the t-SNE picture: it depends on the scale.": np.linalg.norm(
-            centres[0] - centres[1]
-        ),
+        "the vectors are not scaled to length 1: long ones count more, and the measure gets a scale.":
+            1 - (history @ listed.T).mean(),
+        "this is 1 - the cosine of the two centres: take the mean over all pairs of the cosines instead.":
+            1 - centres[0] @ centres[1] / np.linalg.norm(centres[0]) / np.linalg.norm(centres[1]),
+        "this is the distance between the two centres, as in the t-SNE picture: it depends on the scale.":
+            np.linalg.norm(centres[0] - centres[1]),
         "you compare the listed items with each other: that is the diversity within the list.": 1 - r[0] @ r[1],
         "you add the cosines up: take their mean, or long lists look near.": 1 - (h @ r.T).sum(),
-        "you scale each table by one length: scale each row by its own (axis=1).": 1
-        - (history @ listed.T).mean() / np.linalg.norm(history) / np.linalg.norm(listed),
-        "you scale the columns: a vector is a row, so take the length over axis=1.": 1
-        - (history / np.linalg.norm(history, axis=0) @ (listed / np.linalg.norm(listed, axis=0)).T).mean(),
-        "these are distances in the space, with its scale: take cosines.": np.linalg.norm(
-            history[:, None] - listed, axis=2
-        ).mean(),
-        "you take the nearest history item of each listed one: the definition averages over all pairs.": 1
-        - (h @ r.T).max(0).mean(),
-        "you take the nearest listed item of each history item: the definition averages over all pairs.": 1
-        - (h @ r.T).max(1).mean(),
+        "you scale each table by one length: scale each row by its own (axis=1).":
+            1 - (history @ listed.T).mean() / np.linalg.norm(history) / np.linalg.norm(listed),
+        "you scale the columns: a vector is a row, so take the length over axis=1.":
+            1 - (history / np.linalg.norm(history, axis=0) @ (listed / np.linalg.norm(listed, axis=0)).T).mean(),
+        "these are distances in the space, with its scale: take cosines.":
+            np.linalg.norm(history[:, None] - listed, axis=2).mean(),
+        "you take the nearest history item of each listed one: the definition averages over all pairs.":
+            1 - (h @ r.T).max(0).mean(),
+        "you take the nearest listed item of each history item: the definition averages over all pairs.":
+            1 - (h @ r.T).max(1).mean(),
         "you take the nearest pair only: the definition averages over all pairs.": 1 - (h @ r.T).max(),
         "you take the farthest pair only: the definition averages over all pairs.": 1 - (h @ r.T).min(),
         "you take the median of the pairs: take their mean.": 1 - np.median(h @ r.T),
@@ -299,14 +282,13 @@ def distance_of_list(mine: Callable[[np.ndarray, np.ndarray], float]) -> str | N
         "you add the distances up: take their mean.": (1 - h @ r.T).sum(),
         "only the listed rows have length 1: the history needs the same.": 1 - (history @ r.T).mean(),
         "only the history's rows have length 1: the listed ones need the same.": 1 - (h @ listed.T).mean(),
-        "you compare the list with the mean of the history: take the mean over all pairs of the cosines instead.": 1
-        - (r @ centres[0]).mean() / np.linalg.norm(centres[0]),
+        "you compare the list with the mean of the history: take the mean over all pairs of the cosines instead.":
+            1 - (r @ centres[0]).mean() / np.linalg.norm(centres[0]),
         "you halve the distance: it is 1 minus the mean cosine.": right / 2,
         "the sign is turned: it is 1 minus the mean cosine.": -right,
-        "this is the distance between rows of length 1: take 1 minus the mean cosine.": np.sqrt(
-            np.maximum(2 - 2 * h @ r.T, 0)
-        ).mean(),
-    }
+        "this is the distance between rows of length 1: take 1 minus the mean cosine.":
+            np.sqrt(np.maximum(2 - 2 * h @ r.T, 0)).mean(),
+    }  # fmt: skip
     for sentence, wrong in known.items():
         if np.isclose(answer, wrong):
             return sentence

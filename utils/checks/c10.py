@@ -41,44 +41,36 @@ def edge_sobel(mine: Callable[[np.ndarray], np.ndarray]) -> str | None:
         return f"an inner pixel needs all its neighbours: 6 x 8 pixels give 4 x 6 slopes, yours are {answer.shape}."
     known = {
         "only one direction: this filter is blind to horizontal edges; use the transposed one too.": np.abs(right),
-        "only one direction: this filter is blind to vertical edges; use the one that is not transposed too.": np.abs(
-            down
-        ),
+        "only one direction: this filter is blind to vertical edges; use the one that is not transposed too.":
+            np.abs(down),
         "a slope to the left is negative, an edge all the same: take the length, and both directions.": right,
         "you add the two slopes with their signs, so that opposite ones cancel: square them first.": right + down,
-        "the length of a vector is the root of the squares, not the sum of the sizes: a diagonal edge would be too strong.": (
-            np.abs(right) + np.abs(down)
-        ),
+        "the length of a vector is the root of the squares, not the sum of the sizes: a diagonal edge would be too strong.":
+            np.abs(right) + np.abs(down),
         "you square both slopes after adding them: square each, add, then take the root.": np.abs(right + down),
         "the slopes are subtracted: square each, add, then take the root.": np.abs(right - down),
-        "you take the mean of the two sizes: the length is the root of the sum of squares.": (
-            np.abs(right) + np.abs(down)
-        )
-        / 2,
-        "one half too much: the length is the root of the sum of squares, not of their mean.": np.hypot(right, down)
-        / np.sqrt(2),
-        "the filter is not used: these are differences of neighbouring pixels, which are noisier.": np.hypot(
-            grey[1:-1, 2:] - grey[1:-1, :-2], grey[2:, 1:-1] - grey[:-2, 1:-1]
-        ),
+        "you take the mean of the two sizes: the length is the root of the sum of squares.":
+            (np.abs(right) + np.abs(down)) / 2,
+        "one half too much: the length is the root of the sum of squares, not of their mean.":
+            np.hypot(right, down) / np.sqrt(2),
+        "the filter is not used: these are differences of neighbouring pixels, which are noisier.":
+            np.hypot(grey[1:-1, 2:] - grey[1:-1, :-2], grey[2:, 1:-1] - grey[:-2, 1:-1]),
         "the root is missing: you return the square of the length.": right**2 + down**2,
-        "you take the larger direction; an edge that runs across has both: use np.hypot.": np.maximum(
-            np.abs(right), np.abs(down)
-        ),
+        "you take the larger direction; an edge that runs across has both: use np.hypot.":
+            np.maximum(np.abs(right), np.abs(down)),
         "you take the smaller direction: the length uses both, by np.hypot.": np.minimum(np.abs(right), np.abs(down)),
         "the same direction twice: transpose the filter for the second one.": np.abs(right) * np.sqrt(2),
         "this is the direction of the slope, an angle: its length is asked for.": np.arctan2(right, down),
         "this is the direction of the slope, an angle; its length is asked for.": np.arctan2(down, right),
-        "you divide by 8 (or 4) to get a slope per pixel: a fine habit, but here the filters are taken as they are.": (
-            np.hypot(right, down) / 8
-        ),
-        "you divide by 4 to get a slope per pixel: a fine habit, but here the filters are taken as they are.": (
-            np.hypot(right, down) / 4
-        ),
-        "you divide by the largest slope: pictures could then no longer be compared.": np.hypot(right, down)
-        / np.hypot(right, down).max(),
+        "you divide by 8 (or 4) to get a slope per pixel: a fine habit, but here the filters are taken as they are.":
+            np.hypot(right, down) / 8,
+        "you divide by 4 to get a slope per pixel: a fine habit, but here the filters are taken as they are.":
+            np.hypot(right, down) / 4,
+        "you divide by the largest slope: pictures could then no longer be compared.":
+            np.hypot(right, down) / np.hypot(right, down).max(),
         "you multiply the two slopes: an edge that runs straight would vanish; use np.hypot.": np.abs(right * down),
         "the values run from 0 to 1 here: do not multiply them by 255.": 255 * np.hypot(right, down),
-    }
+    }  # fmt: skip
     if sentence := _says(answer, known):
         return sentence
     truth = np.hypot(right, down)
@@ -106,30 +98,26 @@ def user_attention(mine: Callable[[torch.Tensor, torch.Tensor, float], tuple]) -
         return f"a weight for each of 4 users and 3 features is (4, 3), yours is {weights.shape}."
     truth = torch.softmax(logits / 2, 1)
     known = {
-        "the softmax runs over the users of the batch: a user's weights then depend on who else is there; use dim=1.": (
-            torch.softmax(logits / 2, 0)
-        ),
+        "the softmax runs over the users of the batch: a user's weights then depend on who else is there; use dim=1.":
+            torch.softmax(logits / 2, 0),
         "the temperature is not used: divide the logits by it before the softmax.": torch.softmax(logits, 1),
         "you multiply by the temperature: a hot softmax should be flat, so divide.": torch.softmax(logits * 2, 1),
         "you divide after the softmax: the weights then no longer add up to 1.": torch.softmax(logits, 1) / 2,
         "you divide by the root of the temperature: divide by the temperature.": torch.softmax(logits / 2**0.5, 1),
-        "you divide the logits by their sum: that can be negative; the softmax makes them positive first.": logits
-        / logits.sum(1, keepdim=True),
+        "you divide the logits by their sum: that can be negative; the softmax makes them positive first.":
+            logits / logits.sum(1, keepdim=True),
         "these are logarithms of weights: use the softmax itself.": torch.log_softmax(logits / 2, 1),
-        "a sigmoid judges each feature alone: nothing makes the weights of a user add up to 1; use softmax.": (
-            torch.sigmoid(logits / 2)
-        ),
+        "a sigmoid judges each feature alone: nothing makes the weights of a user add up to 1; use softmax.":
+            torch.sigmoid(logits / 2),
         "the sign of the logits is turned: the largest one gets the largest weight.": torch.softmax(-logits / 2, 1),
         "you divide by the temperature squared: divide by the temperature.": torch.softmax(logits / 4, 1),
-        "these are exponentials: divide by their sum, so that the weights of a user add up to 1.": torch.exp(
-            logits / 2
-        ),
-        "only the largest weight is left: the softmax gives each feature a share.": torch.nn.functional.one_hot(
-            logits.argmax(1), 3
-        ).float(),
+        "these are exponentials: divide by their sum, so that the weights of a user add up to 1.":
+            torch.exp(logits / 2),
+        "only the largest weight is left: the softmax gives each feature a share.":
+            torch.nn.functional.one_hot(logits.argmax(1), 3).float(),
         "the signs of the logits get lost: a negative one is a small weight.": torch.softmax(logits.abs() / 2, 1),
         "all features weigh the same: use the logits.": torch.full_like(logits, 1 / 3),
-    }
+    }  # fmt: skip
     if sentence := _says(weights, {key: value.numpy() for key, value in known.items()}):
         return sentence
     if not np.allclose(weights, truth, atol=1e-4):
@@ -143,15 +131,13 @@ def user_attention(mine: Callable[[torch.Tensor, torch.Tensor, float], tuple]) -
         "the view is the plain sum of the features: multiply each with its weight first.": z.sum(1),
         "the view is the plain mean of the features: multiply each with its weight first.": z.mean(1),
         "you take the mean after weighting: the weights add up to 1 already, so sum.": summed / 3,
-        "you keep only the feature with the largest weight: all count, by their weights.": z[
-            range(4), logits.argmax(1)
-        ],
+        "you keep only the feature with the largest weight: all count, by their weights.":
+            z[range(4), logits.argmax(1)],
         "the view is weighed by the logits: take the weights.": (logits[..., None] * z).sum(1),
-        "the view is weighed without the temperature: take the weights that you return.": (
-            torch.softmax(logits, 1)[..., None] * z
-        ).sum(1),
+        "the view is weighed without the temperature: take the weights that you return.":
+            (torch.softmax(logits, 1)[..., None] * z).sum(1),
         "you bring the view to length 1: return the weighted sum itself.": torch.nn.functional.normalize(summed, dim=1),
-    }
+    }  # fmt: skip
     if sentence := _says(view, {key: value.numpy() for key, value in sums.items()}):
         return sentence
     if not np.allclose(view, summed.numpy(), atol=1e-4):

@@ -71,21 +71,17 @@ def choose_on_validation(mine: Callable[[pd.DataFrame], dict]) -> str | None:
         return "one trial is chosen for all models: every model gets its own choice."
     right = {"bpr": 1, "vbpr": 0}
     known = {
-        "you choose on the test part: what you report is then flattered. Use the validation column.": {
-            "bpr": 5,
-            "vbpr": 1,
-        },
+        "you choose on the test part: what you report is then flattered. Use the validation column.":
+            {"bpr": 5, "vbpr": 1},
         "you take the luckiest single run: average the seeds of a trial first.": {"bpr": 2, "vbpr": 0},
         "you look at one seed only: a trial may have several; average them first.": {"bpr": 4, "vbpr": 0},
         "you take the best of the worst seeds: take the mean over the seeds.": {"bpr": 3, "vbpr": 0},
         "you add the seeds up: a trial with more seeds wins then; take the mean.": {"bpr": 7, "vbpr": 0},
         "you take the worst: a larger Recall is better.": {"bpr": 6, "vbpr": 1},
         "you take the last trial of each model: choose by validation, not by place.": {"bpr": 8, "vbpr": 1},
-        "you take the first trial of each model: those are the recommended settings, nothing is tuned.": {
-            "bpr": 0,
-            "vbpr": 0,
-        },
-    }
+        "you take the first trial of each model: those are the recommended settings, nothing is tuned.":
+            {"bpr": 0, "vbpr": 0},
+    }  # fmt: skip
     if found == right:
         return None
     positions = TRIALS.groupby("model")["valid"].idxmax().to_dict()
@@ -107,47 +103,38 @@ def chance_in_a_sample(mine: Callable[[int, int, int, int], float]) -> str | Non
     value, hyper = float(answer.reshape(())), stats.hypergeom
     right = float(hyper.cdf(k - 1, n_items - 1, rank - 1, n))
     known = {
-        "you count up to k better items: with k better ones it is on place k + 1. Use k - 1.": hyper.cdf(
-            k, n_items - 1, rank - 1, n
-        ),
-        "the item itself is not among the better ones: of rank r, r - 1 are better.": hyper.cdf(
-            k - 1, n_items - 1, rank, n
-        ),
-        "the item itself is not drawn: the negatives come from the n_items - 1 others.": hyper.cdf(
-            k - 1, n_items, rank - 1, n
-        ),
-        "you draw with replacement (binomial): the negatives of a sample are different items.": stats.binom.cdf(
-            k - 1, n, (rank - 1) / (n_items - 1)
-        ),
+        "you count up to k better items: with k better ones it is on place k + 1. Use k - 1.":
+            hyper.cdf(k, n_items - 1, rank - 1, n),
+        "the item itself is not among the better ones: of rank r, r - 1 are better.":
+            hyper.cdf(k - 1, n_items - 1, rank, n),
+        "the item itself is not drawn: the negatives come from the n_items - 1 others.":
+            hyper.cdf(k - 1, n_items, rank - 1, n),
+        "you draw with replacement (binomial): the negatives of a sample are different items.":
+            stats.binom.cdf(k - 1, n, (rank - 1) / (n_items - 1)),
         "this is the chance of being left out: take 1 minus it.": 1 - right,
         "you return a percentage: a chance lies between 0 and 1.": 100 * right,
-        "you leave out the case of no better item in the sample: count 0 to k - 1.": right
-        - hyper.pmf(0, n_items - 1, rank - 1, n),
+        "you leave out the case of no better item in the sample: count 0 to k - 1.":
+            right - hyper.pmf(0, n_items - 1, rank - 1, n),
         "this is the mean number of better items in the sample, not a chance.": n * (rank - 1) / (n_items - 1),
-        "you compare the mean number of better items with k: the sample varies, and so does the place.": float(
-            n * (rank - 1) / (n_items - 1) < k
-        ),
-        "this is the chance of one place exactly: add up the places 1 to k.": hyper.pmf(
-            k - 1, n_items - 1, rank - 1, n
-        ),
-        "this is 1 minus a chance, with replacement: count at most k - 1 better ones among different items.": 1
-        - stats.binom.cdf(k - 1, n, (rank - 1) / (n_items - 1)),
-        "one negative too many is drawn: n_negatives of them, the item itself is not one.": hyper.cdf(
-            k - 1, n_items - 1, rank - 1, n + 1
-        ),
+        "you compare the mean number of better items with k: the sample varies, and so does the place.":
+            float(n * (rank - 1) / (n_items - 1) < k),
+        "this is the chance of one place exactly: add up the places 1 to k.":
+            hyper.pmf(k - 1, n_items - 1, rank - 1, n),
+        "this is 1 minus a chance, with replacement: count at most k - 1 better ones among different items.":
+            1 - stats.binom.cdf(k - 1, n, (rank - 1) / (n_items - 1)),
+        "one negative too many is drawn: n_negatives of them, the item itself is not one.":
+            hyper.cdf(k - 1, n_items - 1, rank - 1, n + 1),
         "one place too few: up to k - 1 better items may be in the sample.": hyper.cdf(k - 2, n_items - 1, rank - 1, n),
-        "this is the chance that no better item is drawn: up to k - 1 of them may be.": hyper.pmf(
-            0, n_items - 1, rank - 1, n
-        ),
+        "this is the chance that no better item is drawn: up to k - 1 of them may be.":
+            hyper.pmf(0, n_items - 1, rank - 1, n),
         "two slips: of rank r, r - 1 are better, and the item itself is not drawn.": hyper.cdf(k - 1, n_items, rank, n),
         "this is the share of places in the list: the rank of the item decides as well.": k / (n + 1),
-        "this is the share of worse items: how many better ones come into a sample varies.": 1
-        - (rank - 1) / (n_items - 1),
-        "this is Poisson's approximation: the exact chance is hypergeometric.": stats.poisson.cdf(
-            k - 1, n * (rank - 1) / (n_items - 1)
-        ),
+        "this is the share of worse items: how many better ones come into a sample varies.":
+            1 - (rank - 1) / (n_items - 1),
+        "this is Poisson's approximation: the exact chance is hypergeometric.":
+            stats.poisson.cdf(k - 1, n * (rank - 1) / (n_items - 1)),
         "this is full ranking: the item is on rank 20, but only a sample competes.": float(rank <= k),
-    }
+    }  # fmt: skip
     if not np.isclose(value, right):
         for sentence, wrong in known.items():
             if np.isclose(value, wrong):

@@ -100,20 +100,16 @@ def shifted_rows(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | 
     every = list(range(len(stored)))
     by_product = (stored @ fresh.T).argmax(axis=1)
     mistakes = {
-        "you name every row. Storing as float16 rounds, so none is equal: ask which fresh row is the nearest one.": every,
+        "you name every row. Storing as float16 rounds, so none is equal: ask which fresh row is the nearest one.":
+            every,
         "these are the rows that are right; the others are asked for.": [n for n in every if n not in wrong],
-        "two items show the same picture (rows 5 and 6), so that another row is as near as the own: it must be nearer by more than rounding.": [
-            2,
-            3,
-            4,
-            6,
-        ],
-        "you take the largest inner product, which a long vector wins: divide by the lengths.": [
-            n for n in every if by_product[n] != n
-        ],
+        "two items show the same picture (rows 5 and 6), so that another row is as near as the own: it must be nearer by more than rounding.":
+            [2, 3, 4, 6],
+        "you take the largest inner product, which a long vector wins: divide by the lengths.":
+            [n for n in every if by_product[n] != n],
         "you stop at the first row that is wrong; all of them are asked for.": [2],
         "you find nothing: the mean over all rows does not change when rows move. Compare row by row.": [],
-    }
+    }  # fmt: skip
     for sentence, places in mistakes.items():
         if answer == places:
             return sentence
