@@ -24,34 +24,3 @@ from utils.data.pictures import image_problem, open_image, sound_problem
 from utils.data.planted import truth
 from utils.data.split import STRATEGIES, Split, split_dataset
 from utils.data.tables import write_table
-
-__all__ = [
-    "Dataset",
-    "MODALITIES",
-    "STRATEGIES",
-    "Split",
-    "assemble",
-    "check_media",
-    "check_split",
-    "clean",
-    "drop_duplicate_interactions",
-    "drop_duplicate_items",
-    "drop_missing_text",
-    "drop_unreadable_images",
-    "drop_unreadable_sounds",
-    "find_folder",
-    "image_problem",
-    "iterative_k_core",
-    "keep_positive",
-    "item_graphs",
-    "known_datasets",
-    "leakage_report",
-    "load_dataset",
-    "open_image",
-    "sound_problem",
-    "split_dataset",
-    "strip_html",
-    "strip_markup",
-    "truth",
-    "write_table",
-]

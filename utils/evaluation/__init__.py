@@ -5,24 +5,3 @@ from utils.evaluation.protocol import DEFAULT, METRICS, evaluate, evaluate_cold,
 from utils.evaluation.ranking import recommend, top_items
 from utils.evaluation.report import ColdReport, Report, by_group, profile_groups
 from utils.evaluation.statistics import compare, compare_all, holm, kendall_tau, mean_spread, repeat
-
-__all__ = [
-    "DEFAULT",
-    "METRICS",
-    "ColdReport",
-    "Report",
-    "by_group",
-    "compare",
-    "compare_all",
-    "evaluate",
-    "evaluate_cold",
-    "evaluate_lists",
-    "holm",
-    "kendall_tau",
-    "mean_spread",
-    "profile_groups",
-    "recommend",
-    "repeat",
-    "short_head",
-    "top_items",
-]

@@ -8,24 +8,3 @@ from utils.features.extraction import extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.prepared_features import check_content, load_features, prepared, save_prepared
 from utils.features.registry import DEFAULTS, Encoder, Network, encoder_table, register, register_family
-
-__all__ = [
-    "DEFAULTS",
-    "MODALITIES",
-    "Encoder",
-    "Features",
-    "Network",
-    "audio",
-    "check_content",
-    "custom",
-    "encoder_table",
-    "extract",
-    "image",
-    "load_features",
-    "prepared",
-    "pretrained",
-    "register",
-    "register_family",
-    "save_prepared",
-    "text",
-]

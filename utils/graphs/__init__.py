@@ -1,13 +1,6 @@
 """Graphs of users and items: adjacency and degrees, nearest items, propagation, and edges whose weights are learned."""
 
-from utils.graphs.adjacency import (
-    laplacian,
-    normalise,
-    normalised_adjacency,
-    prune_edges,
-    to_scipy,
-    to_torch,
-)
+from utils.graphs.adjacency import laplacian, normalise, normalised_adjacency, prune_edges, to_scipy, to_torch
 from utils.graphs.edges import Edges, by_row_sums
 from utils.graphs.neighbours import (
     co_taken_weights,
@@ -18,23 +11,3 @@ from utils.graphs.neighbours import (
     shared_label,
 )
 from utils.graphs.propagation import mean_of_layers, over_hyperedges, propagate
-
-__all__ = [
-    "Edges",
-    "by_row_sums",
-    "co_taken_weights",
-    "knn_graph",
-    "laplacian",
-    "mean_of_layers",
-    "mix_graphs",
-    "nearest_in_groups",
-    "nearest_items",
-    "normalise",
-    "normalised_adjacency",
-    "over_hyperedges",
-    "propagate",
-    "prune_edges",
-    "shared_label",
-    "to_scipy",
-    "to_torch",
-]

@@ -18,8 +18,6 @@ import pandas as pd
 from utils.errors import CourseError, suggest
 from utils.models.base import Interactions, ItemFeatures, Recommender, Schema, TrainedRecommender
 
-__all__ = ["ALL", "MODELS", "Recommender", "Schema", "TrainedRecommender", "make_model", "schema_table", "title_of"]
-
 
 def _find() -> dict[str, type[Recommender]]:
     found = {}

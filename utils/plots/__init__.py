@@ -11,33 +11,4 @@ from utils.plots.charts import (
     tradeoff,
 )
 from utils.plots.pictures import gallery, neighbours, recommendation_lists
-from utils.plots.style import (
-    HIT,
-    MODALITY_COLOURS,
-    metric_label,
-    modality_of,
-    png,
-    show,
-    use_course_style,
-)
-
-__all__ = [
-    "HIT",
-    "MODALITY_COLOURS",
-    "fusion_weights",
-    "gallery",
-    "group_dots",
-    "heat_table",
-    "intervals",
-    "learning_curves",
-    "metric_bars",
-    "metric_label",
-    "modality_of",
-    "neighbours",
-    "png",
-    "popularity_curve",
-    "recommendation_lists",
-    "show",
-    "tradeoff",
-    "use_course_style",
-]
+from utils.plots.style import HIT, MODALITY_COLOURS, metric_label, modality_of, png, show, use_course_style

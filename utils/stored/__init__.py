@@ -24,26 +24,3 @@ from utils.stored.tables import (
     overview,
     table,
 )
-
-__all__ = [
-    "BENCHMARKS",
-    "MODEL_NAMES",
-    "RESULTS",
-    "ResultFile",
-    "against_published",
-    "available",
-    "load",
-    "load_now",
-    "locked",
-    "markdown",
-    "markdown_rows",
-    "merge_rows",
-    "meta",
-    "origin",
-    "overview",
-    "peak_mb",
-    "reset_peak",
-    "rounded",
-    "set_aside",
-    "table",
-]
