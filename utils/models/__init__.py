@@ -34,11 +34,6 @@ ALL: dict[str, type[Recommender]] = _find()
 MODELS = {name: model for name, model in ALL.items() if not model.challenge}  # those that run on any dataset
 
 
-def title_of(name: str) -> str:
-    """What tables and figures call a model; the name itself when no file has it."""
-    return ALL[name].title if name in ALL else name
-
-
 def make_model(
     name: str, split: Interactions, features: Mapping[str, ItemFeatures] | None = None, seed: int = 0, **settings: Any
 ) -> Recommender:

@@ -28,8 +28,6 @@ from utils.plots.style import (
     styled,
 )
 
-# Categories: Paul Tol's muted palette, colour-blind safe, apart from the modality colours
-CATEGORIES = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933")
 HEAT = LinearSegmentedColormap.from_list(
     "heat", ["#FFFFFF", "#C3B5E0", "#5D3A9B"]
 )  # light to dark: reads in grey, and is no modality's

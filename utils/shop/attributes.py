@@ -23,7 +23,6 @@ N_LOOKS = 12
 N_SOUNDS = 6
 BAND_EDGES = (200, 400, 700, 1100, 1700, 2600, 4000)  # Hz, between the eight bands of a sound
 SHAPES = ("tall", "wide", "full", "open")
-ATTRIBUTES = ("topic", "looks", "colour", "shape", "sound")
 
 
 def topics(category: pd.Series) -> list[str]:

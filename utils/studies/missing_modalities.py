@@ -30,7 +30,6 @@ from utils.stored.commands import command_text, run_study
 COMMAND = "utils.lab study missing_modalities"
 RESULT = RESULTS / "missing_modalities_movielens.json"
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
-NO_CONTENT = "no content"  # the model without this modality: what all imputing must beat
 NOT_IMPUTED = "left out"  # the items stay, and the model is told that their vector is missing
 
 
