@@ -169,6 +169,7 @@ def command(folder, out, models):
     return [*map(str, words), "--seeds", "0,1", "--json", str(out)]
 
 
+@pytest.mark.slow
 def test_two_commands_on_one_file_lose_no_run_and_no_value_of_a_user(folder, tmp_path):
     out, models = tmp_path / "out.json", ["mostpop,random", "itemknn,bpr"]
     more = {"cwd": ROOT, "stderr": subprocess.PIPE, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
