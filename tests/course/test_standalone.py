@@ -139,6 +139,8 @@ def test_a_second_call_and_the_way_back_change_nothing(copy):
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.rglob("*.*") if path.is_file()}
     course.write_badges(copy)
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
+    course.set_home("3d/course", "1.0", copy)  # begins with a digit
+    assert "git clone https://github.com/3d/course.git" in (copy / "README.md").read_text(encoding="utf-8")
     course.set_home("a/b", "v9", copy)
     course.set_home(*course.home().values(), copy)
     assert {path: content for path, (content, _) in before.items()} == {path: path.read_bytes() for path in before}

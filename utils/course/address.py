@@ -122,10 +122,12 @@ def write_badges(root: Path = ROOT) -> None:
         _replace_text(path, nbformat.writes(notebook) + "\n")
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
-    text = re.sub(
-        r"(/github/)[^)/]+/[^)/]+(/blob/)[^)/]+(/notebooks/)", r"\1{repository}\2{tag}\3".format(**where), text
-    )
-    text = re.sub(r"(git clone https://github\.com/)\S+(\.git)", r"\1{repository}\2".format(**where), text)
+    places = {
+        r"(/github/)[^)/]+/[^)/]+(/blob/)[^)/]+(/notebooks/)": r"\g<1>{repository}\g<2>{tag}\g<3>",
+        r"(git clone https://github\.com/)\S+(\.git)": r"\g<1>{repository}\g<2>",
+    }
+    for pattern, new in places.items():
+        text = re.sub(pattern, new.format(**where), text)
     _replace_text(readme, text)
 
 
