@@ -19,8 +19,6 @@ from utils.files import ROOT, sha256
 
 # absolute, relative: FAST numbers move a little between versions of torch and machines
 DEFAULT_TOLERANCE = (0.02, 0.10)
-
-
 # Cells with these tags decide no recorded number (a hygiene test holds them to it), so that a hint, a bonus exercise or
 # a slider can change without an hour of new records.
 SIDE_ROADS = frozenset({"injected-parameters", "setup", "exercise", "check", "widget", "progress"})
@@ -67,6 +65,11 @@ def _data_files(folder: Path) -> Iterable[Path]:
 
 
 def entry_of(name: str, value: Any) -> dict[str, Any]:
+    """Return value and tolerance as a record keeps them; a pair ``(value, tolerance)`` states its own.
+
+    Raises:
+        CourseError: the value is not finite.
+    """
     if isinstance(value, tuple):
         value, tolerance = value
     elif isinstance(value, str):
@@ -82,6 +85,7 @@ def entry_of(name: str, value: Any) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
+    """Return what a run depends on besides code and data: Python, system, cores, versions of the packages."""
     packages = ("numpy", "pandas", "torch", "torchvision", "transformers", "scikit-learn")
     return {
         "python": platform.python_version(),

@@ -71,6 +71,7 @@ def check_environment() -> None:
 
 
 def installed(package: str) -> bool:
+    """Tell whether pip knows a distribution of this name; nothing is imported."""
     try:
         importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
