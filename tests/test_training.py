@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -247,13 +248,29 @@ def test_tune_survives_a_trial_that_fails(monkeypatch):
     assert (table["note"] != "").sum() == 1
 
 
-def test_large_data_has_its_own_recommended_settings_whatever_its_name(monkeypatch):
-    monkeypatch.setattr(MODELS["bpr"], "LARGE", {"lr": 0.123})
-    assert make_model("bpr", SPLIT).settings["lr"] == MODELS["bpr"].DEFAULTS["lr"]
-    monkeypatch.setattr("utils.models.base.LARGE_FROM", len(SPLIT.train))
-    assert make_model("bpr", SPLIT).settings["lr"] == 0.123
-    assert make_model("bpr", SPLIT, lr=0.5).settings["lr"] == 0.5
-    assert trial_settings(MODELS["bpr"], SPLIT, 1, seed=0)[0]["lr"] == 0.123
+def test_recommended_settings_move_with_the_size_of_the_log_and_never_jump(monkeypatch):
+    """What counts is the number of interactions, not the dataset's name; 42,000 and 59,000 are no two worlds."""
+    monkeypatch.setattr(MODELS["bm3"], "LARGE", {"lr": 1e-3, "dropout": 0.3, "reg": 0.0, "batch_size": 2048})
+
+    def at(n: int) -> dict:
+        return MODELS["bm3"].recommended(SimpleNamespace(train=np.zeros((n, 2)), n_users=100))
+
+    small = MODELS["bm3"].DEFAULTS
+    assert at(6_000) == at(10_000) == small and at(300_000) == at(100_000) == small | MODELS["bm3"].LARGE
+    half = at(31_623)  # the root of 10,000 times 100,000
+    assert half["lr"] == pytest.approx((small["lr"] * 1e-3) ** 0.5, rel=5e-3) and half["batch_size"] == 1448
+    assert half["reg"] == pytest.approx(small["reg"] / 2) and half["dim"] == small["dim"]
+    rates = np.array([at(n)["lr"] for n in range(9_000, 110_000, 500)])
+    assert (np.diff(rates) <= 0).all() and (rates[1:] / rates[:-1]).min() > 0.95
+    split = make_split(np.random.default_rng(0).integers(0, 400, (20_000, 2)), n_users=400, n_items=400)
+    asked = MODELS["bm3"].recommended(split)["lr"]
+    assert 1e-3 < asked < 5e-3 and make_model("bm3", split, lr=0.5).settings["lr"] == 0.5
+    assert trial_settings(MODELS["bm3"], split, 1, seed=0)[0]["lr"] == asked
+
+
+def test_training_waits_for_thirty_checks_by_default():
+    history = train(make_model("bpr", SPLIT, reg=10.0, lr=0.05), SPLIT, n_epochs=200, **QUIET)
+    assert history.stopped_early and len(history.rows) == history.best_epoch + 30
 
 
 def test_a_checkpoint_knows_a_long_setting_to_its_last_entry(tmp_path):

@@ -22,6 +22,7 @@ from utils.files import atomic_path
 from utils.models import MODELS, Recommender, TrainedRecommender, make_model
 from utils.models.base import ItemFeatures
 
+PATIENCE = 30  # checks, one an epoch by default; why so many stands in ``train``
 # Settings of the loop that a model's DEFAULTS may recommend; the rest of DEFAULTS belongs to the model.
 LOOP = ("n_epochs", "lr", "batch_size", "patience", "eval_every", "metric", "checkpoint")
 
@@ -97,7 +98,7 @@ def train(
     n_epochs: int | None = None,
     lr: float | None = None,
     batch_size: int | None = None,
-    patience: int = 10,
+    patience: int = PATIENCE,
     eval_every: int = 1,
     metric: str = "recall@20",
     seed: int = 0,

@@ -47,7 +47,7 @@ def test_every_model_has_its_own_hash_and_the_same_one_twice():
 
 def test_a_changed_constant_alters_it(copy):
     before = hashes(copy, "bpr", "freedom")
-    edit(copy, "utils.models.base", "LARGE_FROM = 50_000", "LARGE_FROM = 500")
+    edit(copy, "utils.models.base", "SIZES = 10_000, 100_000", "SIZES = 1_000, 100_000")
     large = hashes(copy, "bpr", "freedom")
     assert all(large[name] != before[name] for name in before)
     edit(copy, module_of(short_head), "HEAD_SHARE = 0.8", "HEAD_SHARE = 0.5")

@@ -89,6 +89,26 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def failed_seeds(values: Mapping[Any, float], standard_error: float, limit: float = 3.0) -> dict[Any, float]:
+    """Return the seeds whose training failed: seed -> how many standard errors it lies below its siblings.
+
+    A seed has failed if its best validation value lies more than ``limit`` standard errors below the median of the
+    others. Seeds are judged on the same users, so that they differ by less than that unless the training went wrong:
+    such a value says nothing about the model, and a mean with it neither.
+
+    Args:
+        values: seed -> best value on validation, higher = better; one seed alone has no siblings.
+        standard_error: of one such value, that is the standard deviation over users / sqrt(number of users).
+    """
+    found = {}
+    for seed, value in values.items():
+        others = [other for name, other in values.items() if name != seed]
+        below = (np.median(others) - value) / standard_error if others and standard_error > 0 else 0.0
+        if below > limit:
+            found[seed] = float(below)
+    return found
+
+
 def holm(p_values: Any) -> Any:
     """Correct p values for having asked several questions (Holm 1979); same order and, for a Series, same index.
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def run_model(
     for part in ("valid", "test"):
         report = evaluate(model, split, part=part, top_k=CUTOFFS if part == "test" else 20, metrics=METRICS)
         values |= {(part, metric): float(value) for metric, value in report.mean().items()}
+        values[part, f"{SELECT}_se"] = float(report.per_user[SELECT].sem())
     if len(split.cold_items) > 20 and len(np.intersect1d(split.cold_items, split.test[:, 1])):
         cold = evaluate_cold(model, split, top_k=20)
         values["test", "cold_recall@20"] = float(cold.full.mean()["recall@20"])
@@ -72,7 +74,10 @@ def run_model(
     values["valid", "epochs"] = float(len(history.rows) if history is not None else 0)
     rows = [{"model": name, "seed": seed, "split": p, "metric": m, "value": v} for (p, m), v in values.items()]
     shown = {key: value for key, value in model.settings.items() if key != "item_graphs"}
-    about = {"settings": shown, "modalities": list(model.modalities or model.item_graphs), "notes": model.notes}
+    notes = [*model.notes]
+    if history is not None and not history.stopped_early:
+        notes.append(f"seed {seed} was ended by the cap of {len(history.rows)} epochs, not by validation")
+    about = {"settings": shown, "modalities": list(model.modalities or model.item_graphs), "notes": notes}
     users = {metric: report.per_user[metric].to_numpy(dtype=np.float32) for metric in ("recall@20", "ndcg@20")}
     return rows, about, users | {"user_ids": report.user_ids}
 
@@ -91,10 +96,12 @@ def run_resumed(checkpoint: Path, *job: Any) -> tuple[list[dict[str, Any]], dict
 def tune_model(
     name: str, split: Split, features: dict[str, Features], seed: int, budget: int, graphs: dict,
     trials: Sequence[dict], made_of: dict, update: Callable[[], AbstractContextManager[dict]],
+    checkpoint_of: Callable[[dict], Path],
 ) -> dict[str, Any]:  # fmt: skip
     """Try ``budget`` settings on the validation part and return the best; each trial goes to the result file.
 
-    ``trials`` are done already; those of other code, other features or another seed are made anew.
+    ``trials`` are done already; those of other code, other features or another seed are made anew. The best trial leaves
+    its checkpoint, from which the run with the same seed is read instead of being trained again.
     """
     from utils.models import MODELS as CLASSES
     from utils.training import fit, trial_settings, validator
@@ -107,12 +114,17 @@ def tune_model(
             continue
         start, note, value = time.perf_counter(), "", -1.0
         try:
-            model, history = fit(name, split, features, seed, metric=SELECT, **settings, **given)
+            loop = {"metric": SELECT, "checkpoint": checkpoint_of(settings)}
+            model, history = fit(name, split, features, seed, **settings, **given, **loop)
             value = validate(model) if history is None else history.best_value
+            epoch = 0 if history is None else history.best_epoch
         except CourseError as error:  # one bad setting does not end the search
-            note = str(error)
-        row = {"model": name, "settings": settings, SELECT: value, "seconds": time.perf_counter() - start}
-        own.append(row | {"note": note} | made_of)
+            note, epoch = str(error), 0
+        row = {"model": name, "settings": settings, SELECT: value, "best_epoch": epoch}
+        own.append(row | {"seconds": time.perf_counter() - start, "note": note} | made_of)
+        for trial in own:
+            if trial[SELECT] < max(other[SELECT] for other in own):
+                checkpoint_of(trial["settings"]).unlink(missing_ok=True)
         with update() as content:
             others = [trial for trial in content["meta"]["trials"] if trial["model"] != name]
             content["meta"]["trials"] = others + own
@@ -186,7 +198,7 @@ def accuracy(
     one seed of every model, then the next; a run that was cut off goes on from its last epoch. Several processes may
     fill one file at once. With ``budget`` above 1 the settings are chosen with the first seed.
     """
-    from utils.lab.report import kept_tests, paired_tests, write_report
+    from utils.lab.report import kept_tests, name_failed, paired_tests, write_report
     from utils.models import MODELS as CLASSES
 
     for what, asked in (("--models", models), ("--seeds", seeds)):
@@ -241,6 +253,11 @@ def accuracy(
         for run in file.content["meta"]["runs"]
         if made_of.get(run["model"], {}).items() <= run.items() and "users" not in run
     }
+
+    def checkpoint_of(name: str, seed: int, settings: dict[str, Any]) -> Path:
+        of_this = hashlib.sha256(json.dumps([made_of[name], settings], sort_keys=True).encode()).hexdigest()[:12]
+        return out.with_name(f"{out.stem}.running-{name}-{seed}-{of_this}.pt")
+
     todo = [(name, seed) for seed in seeds for name in known if (name, seed) not in done]
     bar = tqdm(todo, desc=f"{data.name}, {split.strategy}")
     for name, seed in bar:
@@ -256,9 +273,9 @@ def accuracy(
             settings: dict[str, Any] = {}
             if budget > 1:
                 trials = file.content["meta"]["trials"]
-                settings = tune_model(name, split, features, seeds[0], budget, own, trials, made_of[name], update)
-            of_this = hashlib.sha256(json.dumps([made_of[name], settings], sort_keys=True).encode()).hexdigest()[:12]
-            checkpoint = out.with_name(f"{out.stem}.running-{name}-{seed}-{of_this}.pt")
+                job = (name, split, features, seeds[0], budget, own, trials, made_of[name], update)
+                settings = tune_model(*job, partial(checkpoint_of, name, seeds[0]))
+            checkpoint = checkpoint_of(name, seed, settings)
             job = (name, split, features, seed, settings, device, own)
             rows, about_run, values = run_resumed(checkpoint, *job)
         except (CourseError, RuntimeError, MemoryError) as error:
@@ -279,6 +296,7 @@ def accuracy(
                 old.unlink(missing_ok=True)
     with update() as content:
         users.read()
+        name_failed(content)
         # on another machine the values of users are not there: a model that is added leaves the tests of the others
         content["tests"] = kept_tests(content, users, {name for name, _ in todo}) or paired_tests(content, users)
     print(write_report(file.content, out, known, seeds))

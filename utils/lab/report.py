@@ -10,7 +10,7 @@ import pandas as pd
 
 from utils.files import atomic_path, write_text
 from utils.models import MODELS
-from utils.stored import markdown_rows
+from utils.stored import best_epochs, failures, markdown_rows, sound_rows
 
 SHOWN = {
     "recall@20": "Recall@20", "ndcg@20": "nDCG@20", "precision@20": "Precision@20", "mrr@20": "MRR@20",
@@ -21,18 +21,37 @@ SHOWN = {
 WHOLE = ("n_parameters", "peak_mb")  # shown without decimals
 
 
-def seeds_of(content: dict[str, Any]) -> dict[str, list[int]]:
-    """Return model -> the seeds it was run with."""
+def seeds_of(content: dict[str, Any], sound: bool = False) -> dict[str, list[int]]:
+    """Return model -> the seeds it was run with; with ``sound`` those only that did not fail."""
     found: dict[str, list[int]] = {}
     for run in content["meta"]["runs"]:
-        found.setdefault(run["model"], []).append(run["seed"])
+        if not (sound and "failed" in run):
+            found.setdefault(run["model"], []).append(run["seed"])
     return {name: sorted(seeds) for name, seeds in found.items()}
+
+
+def name_failed(content: dict[str, Any]) -> None:
+    """Write into each run whether its seed failed, beside its siblings on validation; see ``failed_seeds``."""
+    from utils.evaluation.statistics import failed_seeds
+
+    valid: dict[str, dict[str, dict[int, float]]] = {"recall@20": {}, "recall@20_se": {}}
+    for row in content["rows"]:
+        if row["split"] == "valid" and row["metric"] in valid:
+            valid[row["metric"]].setdefault(row["model"], {})[row["seed"]] = row["value"]
+    for run in content["meta"]["runs"]:
+        run.pop("failed", None)
+        own, errors = (of.get(run["model"], {}) for of in valid.values())
+        if run["seed"] in errors and run["seed"] in (below := failed_seeds(own, errors[run["seed"]])):
+            others = ", ".join(f"{value:.4f}" for seed, value in sorted(own.items()) if seed != run["seed"])
+            run["failed"] = (
+                f"validation {own[run['seed']]:.4f}, the others {others}: "
+                f"{below[run['seed']]:.1f} standard errors below, in no mean and no test"
+            )
 
 
 def frame(content: dict[str, Any], part: str = "test") -> pd.DataFrame:
     """Return mean and std over seeds: index model, columns (metric, "mean" | "std"), ordered by the course's models."""
-    rows = pd.DataFrame(content["rows"])
-    rows = rows[rows["split"] == part]
+    rows = sound_rows(content, part)
     table = rows.groupby(["model", "metric"])["value"].agg(["mean", "std"]).unstack("metric").swaplevel(axis=1)
     order = [name for name in MODELS if name in table.index]
     return table.loc[order + [name for name in table.index if name not in order]]
@@ -50,7 +69,7 @@ def paired_tests(content: dict[str, Any], users: Any, metrics: Sequence[str] = (
         return tests
     valid = frame(content, "valid")["recall@20"]["mean"]
     for metric in metrics:
-        values = {name: users.mean(name, seeds, metric) for name, seeds in seeds_of(content).items()}
+        values = {name: users.mean(name, seeds, metric) for name, seeds in seeds_of(content, sound=True).items()}
         values = {name: series for name, series in values.items() if series is not None}
         if len(values) < 2:
             continue
@@ -68,7 +87,11 @@ def kept_tests(content: dict[str, Any], users: Any, again: set[str]) -> list[dic
 
     ``again`` are the models that were run in this call: tests with one of them are out of date.
     """
-    here = {name for name, seeds in seeds_of(content).items() if users.mean(name, seeds, "recall@20") is not None}
+    here = {
+        name
+        for name, seeds in seeds_of(content, sound=True).items()
+        if users.mean(name, seeds, "recall@20") is not None
+    }
     pairs = [(test, {test["a"], test["b"]}) for test in content["tests"]]
     return [test for test, pair in pairs if not pair & again and not pair <= here]
 
@@ -87,12 +110,13 @@ def markdown(content: dict[str, Any], models: Sequence[str], seeds: Sequence[int
     if content["rows"]:
         table = frame(content)
         columns = {key: title for key, title in SHOWN.items() if key in table.columns.get_level_values(0)}
+        epochs = best_epochs(content)
         cells = [
-            [name, ", ".join(map(str, done.get(name, []))),
+            [name, ", ".join(map(str, done.get(name, []))), epochs.get(name, ""),
              *(cell(table.loc[name, (key, "mean")], table.loc[name, (key, "std")], key) for key in columns)]
             for name in table.index
         ]  # fmt: skip
-        lines.append(markdown_rows(["Model", "Seeds", *columns.values()], cells))
+        lines.append(markdown_rows(["Model", "Seeds", "Best epochs", *columns.values()], cells))
     missing = [f"{m} (seed {s})" for m in models for s in seeds if s not in done.get(m, [])]
     lines += ["", f"Not run: {', '.join(missing)}."] if missing else []
     for test_metric in dict.fromkeys(test["metric"] for test in content["tests"]):
@@ -107,6 +131,7 @@ def markdown(content: dict[str, Any], models: Sequence[str], seeds: Sequence[int
         lines.append(markdown_rows(header, cells))
     notes = dict.fromkeys(f"- {run['model']}: {note}" for run in info["runs"] for note in run["notes"])
     lines += ["", *notes] if notes else []
+    lines += ["", *(f"- training failed: {sentence}" for sentence in failures(content))]
     lines += ["", *(f"- failed: {f['model']}, seed {f['seed']}: {f['reason']}" for f in info["failures"])]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -16,7 +16,7 @@ from utils.errors import CourseError, suggest
 from utils.graphs import knn_graph, to_scipy, to_torch
 
 MODALITIES = ("visual", "textual", "audio")
-LARGE_FROM = 50_000  # training interactions
+SIZES = 10_000, 100_000  # training interactions: up to the first DEFAULTS hold, from the second on LARGE
 
 
 class Interactions(Protocol):
@@ -70,7 +70,7 @@ class Recommender:
     challenge: ClassVar[str] = ""  # the part of the lecture that a model belongs to when it needs special data
     schema: ClassVar[Schema]
     DEFAULTS: ClassVar[dict[str, Any]] = {}
-    LARGE: ClassVar[dict[str, Any]] = {}  # takes the place of DEFAULTS from LARGE_FROM training interactions on
+    LARGE: ClassVar[dict[str, Any]] = {}  # numbers that DEFAULTS move to while the log grows, see SIZES
     SEARCH: ClassVar[dict[str, list]] = {}
     uses_features: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
@@ -104,8 +104,10 @@ class Recommender:
 
     @classmethod
     def recommended(cls, split: Interactions) -> dict[str, Any]:
-        """The settings for data of this size; which dataset it is does not count."""
-        return {**cls.DEFAULTS, **(cls.LARGE if len(split.train) >= LARGE_FROM else {})}
+        """The settings for a log of this size, from DEFAULTS to LARGE without a jump; which dataset it is does not count."""
+        place = np.log(len(split.train) / SIZES[0]) / np.log(SIZES[1] / SIZES[0])
+        share = float(np.clip(place, 0, 1))
+        return cls.DEFAULTS | {key: between(cls.DEFAULTS[key], large, share) for key, large in cls.LARGE.items()}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -237,6 +239,18 @@ class TrainedRecommender(Recommender, nn.Module):
         """
         places = torch.cat([user_ids, pos_ids + self.n_users, neg_ids + self.n_users])
         return nodes.index_select(0, places).chunk(3)
+
+
+def between(small: float, large: float, share: float) -> float:
+    """Return the number that lies ``share`` of the way from small to large: by factors, or in steps where one is 0.
+
+    Three digits are kept; whole numbers stay whole.
+    """
+    if small and large:
+        found = small * (large / small) ** share
+    else:
+        found = small + (large - small) * share
+    return round(found) if isinstance(small, int) and isinstance(large, int) else float(f"{found:.3g}")
 
 
 def content(feature: ItemFeatures, normalise: str = "l2") -> tuple[torch.Tensor, torch.Tensor]:

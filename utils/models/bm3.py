@@ -43,7 +43,7 @@ class BM3(TrainedRecommender):
     order = 160
     schema = Schema("any", "pretrained", "coordinate", "late", "cosine to the other side, no negatives")
     DEFAULTS = {"dim": 64, "n_layers": 1, "dropout": 0.5, "content_weight": 2.0, "reg": 1e-3}
-    DEFAULTS |= {"normalise": "centred", "trainable_features": False, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"normalise": "centred", "trainable_features": False, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     LARGE = {"dropout": 0.3, "reg": 0.0, "lr": 1e-3}
     SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "dropout": [0.3, 0.5], "n_layers": [1, 2], "reg": [1e-3, 1e-2, 1e-1]}
     uses_features = True

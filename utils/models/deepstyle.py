@@ -38,7 +38,7 @@ class DeepStyle(TrainedRecommender):
     order = 100
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
     DEFAULTS = {"dim": 64, "reg": 1e-1, "categories": None, "normalise": "centred", "trainable_features": False}
-    DEFAULTS |= {"lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [3e-1, 1e-1, 3e-2, 1e-2]}
     uses_features = needs_features = True
 

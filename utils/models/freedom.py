@@ -46,9 +46,9 @@ class FREEDOM(TrainedRecommender):
     order = 170
     schema = Schema("any", "pretrained", "coordinate", "late", "BPR + BPR on features")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "drop": 0.5, "feature_weight": 1e-3}
-    DEFAULTS |= {"modality_weights": None, "item_graphs": None, "trainable_features": False}
-    DEFAULTS |= {"reg": 1e-3, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
-    LARGE = {"drop": 0.8, "modality_weights": "auto", "reg": 0.0, "lr": 1e-3, "batch_size": 2048}
+    DEFAULTS |= {"modality_weights": "auto", "item_graphs": None, "trainable_features": False}
+    DEFAULTS |= {"reg": 1e-3, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
+    LARGE = {"drop": 0.8, "reg": 0.0, "lr": 1e-3, "batch_size": 2048}
     SEARCH = {"lr": [1e-3, 5e-3], "drop": [0.8, 0.5], "reg": [0.0, 1e-3, 1e-2], "k": [10, 20]}
     SEARCH |= {"modality_weights": [None, {"visual": 0.2, "textual": 0.8, "audio": 0.5}]}
     SEARCH["modality_weights"].append({"visual": 0.8, "textual": 0.2, "audio": 0.5})

@@ -48,7 +48,7 @@ class LATTICE(TrainedRecommender):
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_item_layers": 1, "k": 10, "keep": 0.9, "graph_batches": 2}
     DEFAULTS |= {"adjacency": "symmetric", "normalise": "l2", "trainable_features": False, "item_graphs": None}
-    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 5e-4, 5e-3], "reg": [0.0, 1e-4, 1e-3, 1e-2], "keep": [0.9, 0.7], "k": [10, 20]}
     uses_features = needs_features = True
 

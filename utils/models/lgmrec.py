@@ -52,7 +52,7 @@ class LGMRec(TrainedRecommender):
     DEFAULTS = {"dim": 64, "n_layers": 2, "n_modality_layers": 2, "n_hyper_layers": 1, "n_hyperedges": 4, "alpha": 0.3}
     DEFAULTS |= {"dropout": 0.5, "temperature": 0.2, "contrast_weight": 0.02, "contrast_with": "batch"}
     DEFAULTS |= {"user_logits": "sum", "normalise": "l2", "trainable_features": False}
-    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 5e-3], "reg": [1e-2, 1e-3], "n_modality_layers": [2, 4], "n_hyperedges": [4, 16, 64]}
     SEARCH |= {"alpha": [0.2, 0.3, 0.6], "dropout": [0.5, 0.8], "contrast_weight": [0.02, 0.2]}
     uses_features = True

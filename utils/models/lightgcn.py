@@ -28,7 +28,7 @@ class LightGCN(TrainedRecommender):
     title = "LightGCN"
     order = 70
     schema = Schema("none", "none", "none", "none", "BPR")
-    DEFAULTS = {"dim": 64, "n_layers": 3, "reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS = {"dim": 64, "n_layers": 3, "reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [1e-2, 1e-3, 1e-4], "n_layers": [1, 2, 3]}
 
     def build(self) -> None:

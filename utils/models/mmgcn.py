@@ -69,7 +69,7 @@ class MMGCN(TrainedRecommender):
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR")
     DEFAULTS = {"dim": 64, "latent": 64, "n_layers": 1, "slope": 0.2}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False}
-    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-2, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     LARGE = {"lr": 1e-3}
     SEARCH = {"lr": [3e-4, 1e-3, 5e-3], "reg": [1e-1, 1e-2, 1e-4], "n_layers": [1, 2, 3], "latent": [64, 256]}
     uses_features = needs_features = True

@@ -42,7 +42,7 @@ class NGCF(TrainedRecommender):
     order = 80
     schema = Schema("none", "none", "none", "none", "BPR")
     DEFAULTS = {"dim": 64, "n_layers": 1, "dropout": 0.1, "adjacency": "symmetric", "combine": "concat"}
-    DEFAULTS |= {"reg": 1e-1, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-1, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {
         "lr": [5e-4, 1e-3, 5e-3],
         "reg": [3e-1, 1e-1, 1e-2, 1e-4],

@@ -41,7 +41,7 @@ class SLMRec(TrainedRecommender):
     order = 150
     schema = Schema("any", "pretrained", "coordinate", "early", "InfoNCE + InfoNCE between modalities")
     DEFAULTS = {"dim": 64, "n_layers": 2, "temperature": 0.4, "ssl_weight": 0.01, "ssl_temperature": 0.5, "reg": 1e-3}
-    DEFAULTS |= {"normalise": "centred", "trainable_features": False, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"normalise": "centred", "trainable_features": False, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 5e-3], "ssl_weight": [0.01, 0.1, 1.0], "ssl_temperature": [0.1, 0.2, 0.5, 1.0]}
     SEARCH |= {"reg": [0.0, 1e-3, 1e-2], "temperature": [0.2, 0.3, 0.4]}
     uses_features = True

@@ -44,7 +44,7 @@ class VBPR(TrainedRecommender):
         "trainable_features": False,
         "lr": 5e-3,
         "batch_size": 1024,
-        "n_epochs": 200,
+        "n_epochs": 400,
     }
     SEARCH = {"lr": [1e-3, 5e-3, 1e-2], "reg": [3e-1, 1e-1, 3e-2, 1e-2]}
     uses_features = needs_features = True

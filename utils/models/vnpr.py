@@ -42,7 +42,7 @@ class VNPR(TrainedRecommender):
     challenge = "2.3"
     schema = Schema("any", "pretrained", "joint", "none", "BPR")
     DEFAULTS = {"dim": 32, "hidden": (32, 16), "towers": 1, "dropout": 0.2, "spread": 0.1, "reg": 3e-2}
-    DEFAULTS |= {"normalise": "centred", "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"normalise": "centred", "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 2e-3, 5e-3], "reg": [1e-1, 3e-2, 1e-2, 3e-3]}
     uses_features = needs_features = True
 

@@ -18,9 +18,12 @@ from utils.stored.tables import (
     MODEL_NAMES,
     against_published,
     available,
+    best_epochs,
+    failures,
     load,
     markdown,
     markdown_rows,
     overview,
+    sound_rows,
     table,
 )

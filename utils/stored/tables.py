@@ -29,6 +29,29 @@ def load(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def sound_rows(result: dict[str, Any], part: str = "test") -> pd.DataFrame:
+    """Return the rows of one part without those of seeds that the file names as failed: they are in no mean and no test."""
+    failed = {(run["model"], run["seed"]) for run in result.get("meta", {}).get("runs", []) if "failed" in run}
+    rows = pd.DataFrame([row for row in result["rows"] if row["split"] == part])
+    return rows[[pair not in failed for pair in zip(rows["model"], rows["seed"])]] if failed else rows
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    """Return a sentence for each seed that failed: model, seed, and what it reached on validation beside its siblings."""
+    runs = [run for run in result["meta"]["runs"] if "failed" in run]
+    return [f"{MODEL_NAMES.get(run['model'], run['model'])}, seed {run['seed']}: {run['failed']}" for run in runs]
+
+
+def best_epochs(result: dict[str, Any]) -> dict[str, str]:
+    """Return model -> the best epochs of its seeds on validation, in their order; models that are not trained have none."""
+    rows = pd.DataFrame(result["rows"])
+    rows = rows[(rows["split"] == "valid") & (rows["metric"] == "best_epoch") & (rows["value"] > 0)]
+    return {
+        name: ", ".join(f"{epoch:.0f}" for epoch in own.sort_values("seed")["value"])
+        for name, own in rows.groupby("model")
+    }
+
+
 def table(result: dict[str, Any], metrics: dict[str, str], part: str = "test") -> pd.DataFrame:
     """Return models x metrics as text: mean and, where the seeds differ, standard deviation.
 
@@ -37,8 +60,7 @@ def table(result: dict[str, Any], metrics: dict[str, str], part: str = "test") -
         metrics: metric name -> column name.
         part: the part of the split that the rows judge.
     """
-    rows = pd.DataFrame(result["rows"])
-    rows = rows[rows["split"] == part]
+    rows = sound_rows(result, part)
     groups = rows.groupby(["model", "metric"], sort=False)["value"].agg(["mean", "std"])
     models = [name for name in MODEL_NAMES if name in set(rows["model"])]
 
@@ -81,8 +103,8 @@ def overview(metric: str = "recall@20") -> pd.DataFrame:
     """
     columns = {}
     for title, result in available().items():
-        rows = pd.DataFrame(result["rows"])
-        rows = rows[(rows["split"] == "test") & (rows["metric"] == metric)]
+        rows = sound_rows(result)
+        rows = rows[rows["metric"] == metric]
         column = {}
         for name in MODEL_NAMES:
             values = rows.loc[rows["model"] == name, "value"]
@@ -102,8 +124,7 @@ def against_published(dataset: str, file: str) -> pd.DataFrame:
 
     Columns: Recall@20, published, ratio, nDCG@20, published, ratio.
     """
-    rows = pd.DataFrame(load(file)["rows"])
-    rows = rows[rows["split"] == "test"]
+    rows = sound_rows(load(file))
     ours = rows.groupby(["model", "metric"])["value"].mean()
     theirs = split_table()
     theirs = theirs[theirs["dataset"] == dataset].set_index("model")

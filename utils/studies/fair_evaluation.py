@@ -22,7 +22,7 @@ from utils.errors import CourseError, suggest
 from utils.evaluation import Report, evaluate, kendall_tau
 from utils.features import Features
 from utils.models import MODELS, TrainedRecommender
-from utils.stored import BENCHMARKS, RESULTS
+from utils.stored import BENCHMARKS, RESULTS, sound_rows
 from utils.training import fit, trial_settings
 
 STORED = {title: file for file, title in BENCHMARKS.items()}
@@ -321,7 +321,8 @@ def stored(files: Mapping[str, str] | None = None, folder: Path = RESULTS) -> pd
     parts = []
     for dataset, file in (files or STORED).items():
         try:
-            rows = pd.DataFrame(json.loads((folder / f"{file}.json").read_text(encoding="utf-8"))["rows"])
+            result = json.loads((folder / f"{file}.json").read_text(encoding="utf-8"))
+            rows = pd.concat([sound_rows(result, part) for part in ("valid", "test")])
         except (OSError, ValueError, KeyError):
             continue
         if len(rows):
@@ -375,8 +376,8 @@ def tuning(
         raise CourseError(f"{recommended} and {tuned} judge different data; run both on the same folder and split.")
     values = []
     for file in files:
-        rows = pd.DataFrame(file["rows"])
-        rows = rows[(rows["split"] == "test") & (rows["metric"] == metric)]
+        rows = sound_rows(file)
+        rows = rows[rows["metric"] == metric]
         values.append(rows.pivot_table("value", "model", "seed", sort=False))
     default, best = values
     seeds, found = default.columns.intersection(best.columns), {}
