@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from utils.evaluation import (
     recommend,
     top_items,
 )
+from utils.models import make_model
 
 
 def make_split(n_users, n_items, train, valid=(), test=()):
@@ -110,6 +112,48 @@ def test_cold_items_are_judged_twice(split):
     frame = cold.frame()
     assert frame.loc["full ranking", "competing items"] == 6 and frame.loc["among cold items", "competing items"] == 2
     assert "among cold items" in repr(cold) and "<table" in cold._repr_html_()
+
+
+BY_SLOT = ("precision", "recall", "ndcg", "efd", "epc")
+
+
+def five_cold_items():
+    # items 3 to 7 are cold; user 0 likes two of them, user 1 one, and user 1 has taken another one for validation
+    return make_split(2, 8, [(0, 0), (0, 1), (1, 2)], [(1, 4)], [(0, 3), (0, 6), (1, 7)])
+
+
+@pytest.mark.parametrize("mask", [("train",), ("train", "valid")])
+def test_cold_items_that_all_score_the_same_get_the_mean_over_all_their_orders(mask):
+    split = five_cold_items()
+    found = evaluate_cold(np.zeros((2, 8)), split, top_k=(1, 2, 4), metrics=BY_SLOT, mask=mask).among
+    means = []
+    for order in permutations(range(1, 6)):  # each order of the five cold items, by scores that differ
+        scores = np.tile(np.array([0, 0, 0, *order], dtype=float), (2, 1))
+        means.append(evaluate_cold(scores, split, top_k=(1, 2, 4), metrics=BY_SLOT, mask=mask).among.per_user)
+    expected = sum(frame.to_numpy() for frame in means) / len(means)
+    assert found.per_user.to_numpy() == pytest.approx(expected, abs=1e-12)
+    assert found.per_user["recall@2"].iloc[0] == pytest.approx(2 / 5)
+
+
+def test_item_ids_mean_nothing_where_cold_items_score_the_same():
+    first, last = (make_split(1, 6, [(0, 0), (0, 1)], [], [(0, item)]) for item in (2, 5))
+    for split in (first, last):  # by item id the one would be a hit, the other a miss
+        assert evaluate_cold(make_model("mostpop", split), split, top_k=1).among["recall@1"] == pytest.approx(1 / 4)
+
+
+def test_users_whose_scores_differ_are_judged_by_their_list():
+    split = five_cold_items()
+    scores = np.zeros((2, 8))
+    scores[1, 7] = 1e-6  # user 1 says something, user 0 says nothing
+    cold = evaluate_cold(scores, split, top_k=2, metrics=(*BY_SLOT, "hr")).among
+    plain = evaluate(scores, split, top_k=2, metrics=(*BY_SLOT, "hr"), candidates=split.cold_items)
+    assert cold.per_user.loc[1].equals(plain.per_user.loc[1]) and cold.per_user.loc[1, "recall@2"] == 1.0
+    assert cold.per_user.loc[0, "recall@2"] == pytest.approx(2 / 5) and plain.per_user.loc[0, "recall@2"] == 0.5
+    assert cold.per_user.loc[0, "hr@2"] == plain.per_user.loc[0, "hr@2"]  # no weighted sum over the slots: as listed
+    assert np.array_equal(cold.lists, plain.lists)
+    rising = -np.arange(8.0) * np.ones((2, 1))  # the order of the ids, but meant
+    cold = evaluate_cold(rising, split, top_k=2, metrics=BY_SLOT).among
+    assert cold.per_user.equals(evaluate(rising, split, top_k=2, metrics=BY_SLOT, candidates=split.cold_items).per_user)
 
 
 def test_many_cutoffs_in_one_go_equal_one_at_a_time():

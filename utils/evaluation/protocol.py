@@ -2,7 +2,8 @@
 
 Protocol, the same everywhere in the course: full ranking (no sampled negatives); train items are masked, and only
 those, as in the published figures (validation items stay in the list at test time; `mask=("train", "valid")` changes
-that); equal scores go to the smaller item id; users without relevant items are left out of accuracy, and counted.
+that); equal scores go to the smaller item id, and among cold items a user whose items all score the same gets what a
+random order gives on average; users without relevant items are left out of accuracy, and counted.
 Nothing here is random. Formulas: metrics.py. Tests and intervals: statistics.py.
 """
 
@@ -17,11 +18,21 @@ import pandas as pd
 from utils.data.split import Split
 from utils.errors import CourseError, suggest
 from utils.evaluation.metrics import OVERALL, PER_USER, Ranked, intra_list_diversity
-from utils.evaluation.ranking import BLOCK, PARTS, Scorer, checked_user_ids, item_mask, pair_keys, recommend
+from utils.evaluation.ranking import (
+    BLOCK,
+    PARTS,
+    Scorer,
+    all_tied,
+    checked_user_ids,
+    item_mask,
+    pair_keys,
+    recommend,
+)
 from utils.evaluation.report import ColdReport, Report
 from utils.models.base import ItemFeatures
 
 METRICS = (*PER_USER, *OVERALL)  # and ild_<modality>, which needs features=
+BY_SLOT = ("precision", "recall", "ndcg", "efd", "epc")  # among cold items each is a weighted sum over the slots' hits
 DEFAULT = METRICS
 
 
@@ -132,8 +143,13 @@ def evaluate_cold(
 ) -> ColdReport:
     """Judge the cold items (no train interaction), the course's one protocol: full ranking, and among cold items.
 
-    Only cold items count as relevant. Popularity scores nothing here by construction, so compare with random,
-    shuffled features and content neighbours.
+    Only cold items count as relevant. Popularity scores nothing in full ranking by construction, so compare with
+    random, shuffled features and content neighbours.
+
+    Popularity, and neighbours by clicks, give all cold items the same score. Ties by item id would then rank cold items
+    by their ids, which means nothing and may lie far from chance. So among cold items a user whose items all score the
+    same gets the expected value of a random order, for the metrics `BY_SLOT`; the lists, and the other metrics, stay
+    those of ties by item id. Users with any difference between their scores are judged by their list, as everywhere.
 
     Raises:
         CourseError: the split has no cold item in ``part``.
@@ -143,7 +159,8 @@ def evaluate_cold(
         raise CourseError('The split has no cold item; make one with split_dataset(dataset, "cold_items").')
     metrics = tuple(metrics)
     full = evaluate(model, split, part, top_k, metrics, mask, targets=cold)
-    return ColdReport(full, evaluate(model, split, part, top_k, metrics, mask, candidates=cold))
+    among = evaluate(model, split, part, top_k, metrics, mask, candidates=cold)
+    return ColdReport(full, _by_chance(among, model, split, cold))
 
 
 # ---- below: how it is done ----------------------------------------------------------------------------------------
@@ -184,6 +201,40 @@ def _hits(lists: np.ndarray, user_ids: np.ndarray, relevant: np.ndarray, n_items
     return relevant[at] == keys if len(relevant) else np.zeros(lists.shape, dtype=bool)
 
 
+def _by_chance(report: Report, model: Scorer, split: Split, cold: np.ndarray) -> Report:
+    """Give the users whose ``cold`` items all score the same the mean over all orders of them; leave the others alone.
+
+    In a random order of n items, r of them relevant, each slot holds a relevant one with probability r / n.
+    """
+    lists = report.lists
+    rising = ((lists[:, 1:] > lists[:, :-1]) | (lists[:, 1:] < 0)).all(axis=1)  # what ties by item id look like
+    tied = np.flatnonzero(rising)
+    tied = tied[all_tied(model, report.user_ids[tied], split.n_items, cold)]
+    if not len(tied):
+        return report
+    hidden = np.unique(np.concatenate([pair_keys(split, name) for name in report.mask] or [pair_keys(split, None)]))
+    keys = report.user_ids[tied, None] * split.n_items + cold
+    competes = ~np.isin(keys, hidden)
+    relevant = np.isin(keys, pair_keys(split, report.part))
+    chance = (relevant & competes).sum(axis=1) / np.maximum(competes.sum(axis=1), 1)
+    hits = np.where(lists[tied] >= 0, chance[:, None], 0.0)
+    ranked = _ranked(lists[tied], hits, relevant.sum(axis=1), split, report.n_competing)
+    per_user = report.per_user.copy()
+    for key in per_user.columns:
+        name, _, k = key.rpartition("@")
+        if name in BY_SLOT:
+            per_user.iloc[tied, per_user.columns.get_loc(key)] = PER_USER[name](ranked, int(k))
+    return replace(report, per_user=per_user)
+
+
+def _ranked(
+    lists: np.ndarray, hits: np.ndarray, n_relevant: np.ndarray, split: Split, n_competing: int,
+    features: Mapping[str, ItemFeatures] | None = None,
+) -> Ranked:  # fmt: skip
+    popularity = np.bincount(split.train[:, 1], minlength=split.n_items)
+    return Ranked(lists, hits, n_relevant, popularity, len(np.unique(split.train[:, 0])), n_competing, features)
+
+
 def _judge(
     lists: np.ndarray, user_ids: np.ndarray, split: Split, relevant: np.ndarray, cutoffs: Sequence[int],
     names: Sequence[str], n_competing: int, features: Mapping[str, ItemFeatures] | None,
@@ -191,9 +242,7 @@ def _judge(
     """Judge lists (n_users, K) by the sorted keys of the relevant pairs: every metric at every cutoff."""
     hits = _hits(lists, user_ids, relevant, split.n_items)
     n_relevant = np.bincount(relevant // split.n_items, minlength=split.n_users)[user_ids]
-    popularity = np.bincount(split.train[:, 1], minlength=split.n_items)
-    n_train_users = len(np.unique(split.train[:, 0]))
-    ranked = Ranked(lists, hits, n_relevant, popularity, n_train_users, n_competing, features)
+    ranked = _ranked(lists, hits, n_relevant, split, n_competing, features)
     per_user: dict[str, np.ndarray] = {}
     overall: dict[str, float] = {}
     order = [f"{name}@{k}" for k in cutoffs for name in names]

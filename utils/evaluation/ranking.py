@@ -86,6 +86,20 @@ def top_items(
     return items[items >= 0]
 
 
+def all_tied(model: Scorer, user_ids: np.ndarray, n_items: int, items: np.ndarray) -> np.ndarray:
+    """Return which users give all of ``items`` one and the same finite score, (len(user_ids),) bool."""
+    tied = np.zeros(len(user_ids), dtype=bool)
+    columns = torch.from_numpy(items)
+    with _scoring(model) as score:
+        for start in range(0, len(user_ids), BLOCK):
+            ids = user_ids[start : start + BLOCK]
+            scores = _checked(score(ids), ids, n_items)
+            scores = scores[:, columns.to(scores.device)]
+            same = (scores == scores[:, :1]).all(dim=1) & torch.isfinite(scores[:, 0])
+            tied[start : start + BLOCK] = same.cpu().numpy()
+    return tied
+
+
 def item_mask(items: Iterable[int] | None, n_items: int, what: str) -> np.ndarray | None:
     """Turn item_ids (or a boolean mask) into a boolean mask (n_items,)."""
     if items is None:
