@@ -11,7 +11,7 @@ from scipy import stats
 
 from utils.errors import CourseError
 from utils.evaluation import compare, compare_all, holm, kendall_tau, mean_spread, repeat
-from utils.evaluation.statistics import bootstrap_interval
+from utils.evaluation.statistics import bootstrap_interval, failed_seeds
 
 
 def report(values, name="recall@20", index=None):
@@ -86,6 +86,15 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
         low, high = bootstrap_interval(generator.normal(1.0, 1.0, 60), n_boot=400, seed=trial)
         hits += low <= 1.0 <= high
     assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_a_failed_seed_lies_far_below_the_median_of_its_siblings():
+    stored = {0: 0.3685, 1: 0.3599, 2: 0.3107}  # one model, one split, one seed that stopped too early
+    assert failed_seeds(stored, 0.0104) == {2: pytest.approx((0.3642 - 0.3107) / 0.0104)}
+    assert failed_seeds({0: 0.0846, 1: 0.0692, 2: 0.0695}, 0.005) == {}  # the others have a median between them
+    assert failed_seeds({0: 0.30, 1: 0.32}, 0.0104) == {} and failed_seeds({0: 0.2, 1: 0.32}, 0.0104).keys() == {0}
+    assert failed_seeds({0: 0.1}, 0.01) == {} and failed_seeds({0: 0.1, 1: 0.9}, 0.0) == {}
+    assert failed_seeds({0: 0.5, 1: 0.5, 2: 0.9}, 0.01) == {}  # far above is no failure
 
 
 def test_holm_by_hand():

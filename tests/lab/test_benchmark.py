@@ -519,3 +519,63 @@ def test_settings_found_on_other_features_are_searched_again(folder, tmp_path, m
     assert run(folder, out, "itemknn,itemknn_content", "0", "--budget", "2") == 0
     assert tried == ["itemknn_content"] * 3
     assert len(json.loads(out.read_text())["meta"]["trials"]) == 4
+
+
+def test_the_best_trial_of_the_first_seed_is_not_trained_twice(folder, tmp_path, monkeypatch):
+    from utils.models.bpr import BPR
+
+    real, epochs = BPR.begin_epoch, []
+    monkeypatch.setattr(BPR, "begin_epoch", lambda *arguments: epochs.append(1) or real(*arguments))
+    monkeypatch.setattr(BPR, "SEARCH", {"lr": [1e-2], "reg": [1e-1, 1e-2]})
+    out = tmp_path / "out.json"
+    assert run(folder, out, "bpr", "0,1", "--budget", "2") == 0
+    content, found = json.loads(out.read_text()), values(out)
+    best = max(content["meta"]["trials"], key=lambda trial: trial["recall@20"])
+    assert best["best_epoch"] == found["bpr", 0, "valid", "best_epoch"]
+    assert best["recall@20"] == pytest.approx(found["bpr", 0, "valid", "recall@20"])
+    epochs.clear()
+    assert run(folder, tmp_path / "one.json", "bpr", "0,1", "--budget", "1") == 0
+    plain = len(epochs)
+    assert plain == sum(values(tmp_path / "one.json")["bpr", seed, "valid", "epochs"] for seed in (0, 1))
+    assert not list(tmp_path.glob("*.pt"))
+    epochs.clear()
+    assert run(folder, tmp_path / "two.json", "bpr", "0", "--budget", "2") == 0
+    trained = len(epochs)
+    epochs.clear()
+    assert run(folder, tmp_path / "three.json", "bpr", "0,1", "--budget", "2") == 0
+    assert len(epochs) - trained == values(tmp_path / "three.json")["bpr", 1, "valid", "epochs"]
+
+
+def test_a_seed_that_failed_is_named_and_is_in_no_mean_and_no_test(folder, tmp_path, monkeypatch, capsys):
+    from utils import stored
+    from utils.models.bpr import BPR
+
+    real = BPR.loss
+
+    def loss(self, *ids):  # seed 1 learns nothing
+        return real(self, *ids) * (0.0 if self.seed == 1 else 1.0)
+
+    monkeypatch.setattr(BPR, "loss", loss)
+    out = tmp_path / "out.json"
+    assert run(folder, out, "itemknn,bpr", "0,1,2") == 0
+    content, found = json.loads(out.read_text()), values(out)
+    assert [(r["model"], r["seed"]) for r in content["meta"]["runs"] if "failed" in r] == [("bpr", 1)]
+    assert "standard errors below" in stored.failures(content)[0] and "BPR-MF, seed 1" in stored.failures(content)[0]
+    good = [found["bpr", seed, "test", "recall@20"] for seed in (0, 2)]
+    assert stored.table(content, {"recall@20": "x"})["x"]["BPR-MF"].startswith(f"{np.mean(good):.3f}")
+    test = next(test for test in content["tests"] if test["metric"] == "recall@20")
+    knn = found["itemknn", 0, "test", "recall@20"]
+    assert abs(test["difference"]) == pytest.approx(abs(np.mean(good) - knn), abs=1e-3)
+    assert "training failed: BPR-MF, seed 1" in capsys.readouterr().out
+    assert (
+        "seed 1 of 3" not in out.with_suffix(".md").read_text()
+        and len(stored.best_epochs(content)["bpr"].split(",")) == 3
+    )
+
+
+def test_a_run_that_only_the_cap_ended_says_so(folder, tmp_path, monkeypatch):
+    from utils.models.bpr import BPR
+
+    monkeypatch.setattr(BPR, "DEFAULTS", BPR.DEFAULTS | {"n_epochs": 3})
+    assert run(folder, tmp_path / "out.json", "bpr") == 0
+    assert json.loads((tmp_path / "out.json").read_text())["meta"]["runs"][0]["ended_by"] == "the cap of 3 epochs"

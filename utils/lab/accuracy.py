@@ -74,10 +74,9 @@ def run_model(
     values["valid", "epochs"] = float(len(history.rows) if history is not None else 0)
     rows = [{"model": name, "seed": seed, "split": p, "metric": m, "value": v} for (p, m), v in values.items()]
     shown = {key: value for key, value in model.settings.items() if key != "item_graphs"}
-    notes = [*model.notes]
-    if history is not None and not history.stopped_early:
-        notes.append(f"seed {seed} was ended by the cap of {len(history.rows)} epochs, not by validation")
-    about = {"settings": shown, "modalities": list(model.modalities or model.item_graphs), "notes": notes}
+    about = {"settings": shown, "modalities": list(model.modalities or model.item_graphs), "notes": model.notes}
+    if history is not None and not history.stopped_early:  # validation had not had its say
+        about["ended_by"] = f"the cap of {len(history.rows)} epochs"
     users = {metric: report.per_user[metric].to_numpy(dtype=np.float32) for metric in ("recall@20", "ndcg@20")}
     return rows, about, users | {"user_ids": report.user_ids}
 

@@ -14,7 +14,19 @@ import pandas as pd
 from utils import course
 from utils.files import ROOT, write_text
 from utils.lab import measured
-from utils.stored import MODEL_NAMES, RESULTS, against_published, available, load, markdown, overview, table
+from utils.stored import (
+    MODEL_NAMES,
+    RESULTS,
+    against_published,
+    available,
+    best_epochs,
+    epochs_overview,
+    failures,
+    load,
+    markdown,
+    overview,
+    table,
+)
 
 RECORDS = ROOT / "tests" / "records"
 
@@ -50,18 +62,34 @@ def movielens(strategy: str) -> str:
     """Return the MovieLens table of one split strategy, with the command that regenerates it."""
     result = load(f"movielens_{strategy}")
     frame = table(result, COLD if strategy == "cold_items" else ACCURACY)
-    return f"{markdown(frame, 'Model')}\n\n`{whole_command(result)}`"
+    epochs = {MODEL_NAMES[name]: text for name, text in best_epochs(result).items()}
+    frame["Best epochs"] = [epochs.get(title, "") for title in frame.index]
+    return f"{markdown(frame, 'Model')}{named_failures(result)}\n\n`{whole_command(result)}`"
+
+
+def named_failures(*results: Mapping[str, Any]) -> str:
+    """Return a list of the seeds that failed, to stand below a table; nothing where none did."""
+    lines = [f"- training failed: {result['meta']['dataset']}, {one}" for result in results for one in failures(result)]
+    return "\n\n" + "\n".join(lines) if lines else ""
 
 
 def movielens_budget() -> str:
     """Return what the same number of trials for each model changes on MovieLens, with the command that made the search."""
     from utils.studies.fair_evaluation import tuning
 
+    result, before = load("movielens_budget"), load("movielens_random")
     frame = tuning("movielens_random", "movielens_budget")
-    cells = {column: frame[column].map("{:.3f}".format) for column in ("recommended", "tuned")}
-    cells |= {"Gain": frame["gain"].map("{:+.3f}".format), "Settings chosen on validation": frame["chosen"]}
-    found = pd.DataFrame(cells).rename(index=MODEL_NAMES, columns=str.capitalize)
-    return f"{markdown(found, 'Recall@20')}\n\n`{whole_command(load('movielens_budget'))}`"
+    means = {way: table(of, {"recall@20": "x"})["x"] for way, of in (("Recommended", before), ("Tuned", result))}
+    epochs = best_epochs(result)
+    cells = {way: [column[MODEL_NAMES[name]] for name in frame.index] for way, column in means.items()}
+    cells |= {
+        "Gain": frame["gain"].map("{:+.3f}".format),
+        "Best epochs": [epochs.get(name, "") for name in frame.index],
+    }
+    cells |= {"Trials": frame["trials"], "Settings chosen on validation": frame["chosen"]}
+    order = [name for name in MODEL_NAMES if name in frame.index]
+    found = pd.DataFrame(cells, index=frame.index).loc[order].rename(index=MODEL_NAMES)
+    return f"{markdown(found, 'Recall@20')}{named_failures(before, result)}\n\n`{whole_command(result)}`"
 
 
 def commands() -> str:
@@ -110,10 +138,13 @@ def frozen() -> str:
 
 
 def grcn_parts() -> str:
-    """Return what GRCN's parts reach on TikTok: Recall@20 on validation and test, means over the seeds."""
+    """Return what GRCN's parts reach on TikTok: Recall@20 on validation and test, mean and spread over the seeds."""
     result = load("grcn_parts")
-    means = pd.DataFrame(result["rows"]).groupby("variant", sort=False)[["valid", "test"]].mean()
-    frame = means.map("{:.4f}".format).rename(columns={"valid": "Validation", "test": "Test"})
+    lines = {}
+    for variant, own in pd.DataFrame(result["rows"]).groupby("variant", sort=False):
+        shown = [f"{own[part].mean():.4f} ± {own[part].std():.4f} ({len(own)})" for part in ("valid", "test")]
+        lines[variant] = [*shown, ", ".join(map(str, own["best_epoch"]))]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=["Validation", "Test", "Best epochs"])
     return f"{markdown(frame, 'Recall@20')}\n\n`{result['meta']['command']}`"
 
 
@@ -140,7 +171,9 @@ def blocks() -> dict[str, str]:
     if (RESULTS / "movielens_budget.json").exists():
         found["movielens-budget"] = movielens_budget()
     if available():
-        found["benchmark"] = f"{markdown(overview(), 'Model')}\n\n{commands()}"
+        parts = [markdown(overview(), "Model") + named_failures(*available().values())]
+        parts += ["Best epochs of the seeds:", markdown(epochs_overview(), "Model"), commands()]
+        found["benchmark"] = "\n\n".join(parts)
     for file, dataset in (("benchmark_amazon_baby", "amazon-baby"), ("benchmark_tiktok", "tiktok")):
         if (RESULTS / f"{file}.json").exists():
             found[f"published-{dataset}"] = markdown(against_published(dataset, file), "Model")

@@ -19,6 +19,7 @@ from utils.stored.tables import (
     against_published,
     available,
     best_epochs,
+    epochs_overview,
     failures,
     load,
     markdown,

@@ -12,10 +12,11 @@ from utils.evaluation.published import split_table
 from utils.models import MODELS
 from utils.stored.result_file import RESULTS
 
-# Result file -> how tables call the dataset; every model that a dataset's content allows is run on each.
+# Result file -> how tables call the dataset; every model that a dataset's content allows is run on each. The two shops are
+# where the recommended settings come from; where strangers' people are, every model searched with the same budget.
 BENCHMARKS = {
     "benchmark_sticker_shop": "Sticker Shop",
-    "movielens_random": "MovieLens posters",
+    "movielens_budget": "MovieLens posters",
     "benchmark_tiktok": "TikTok",
     "benchmark_amazon_baby": "Amazon Baby",
 }
@@ -91,15 +92,29 @@ def available() -> dict[str, dict[str, Any]]:
     return {title: load(name) for name, title in BENCHMARKS.items() if (RESULTS / f"{name}.json").exists()}
 
 
+def settings_of(result: dict[str, Any]) -> str:
+    """Return where the settings of a benchmark come from, for the head of a column."""
+    budget = result["meta"]["budget"]
+    return f"best of {budget} settings" if budget > 1 else "recommended settings"
+
+
 def absent(model: str, title: str) -> str:
     """What a table says where a model has no result: "not run", or a dash where it needs features that are not at hand."""
     return "–" if title == BENCHMARKS["benchmark_amazon_baby"] and model not in ON_GRAPHS else "not run"
 
 
+def epochs_overview() -> pd.DataFrame:
+    """Return trained models x datasets as text: the best epochs of the seeds, chosen on validation."""
+    found = pd.DataFrame({title: best_epochs(result) for title, result in available().items()})
+    found = found.reindex([name for name in MODEL_NAMES if name in found.index]).fillna("")
+    return found.rename(index=MODEL_NAMES)
+
+
 def overview(metric: str = "recall@20") -> pd.DataFrame:
     """Return models x datasets as text: mean and spread over seeds with their number; "not run" where nothing is stored.
 
-    A dash stands where a model needs features that are not at hand.
+    A dash stands where a model needs features that are not at hand. The heads of the columns say whether every model was
+    searched on this dataset with the same budget, or has the recommended settings.
     """
     columns = {}
     for title, result in available().items():
@@ -113,7 +128,7 @@ def overview(metric: str = "recall@20") -> pd.DataFrame:
                 column[name] = f"{values.mean():.4f}{spread} ({len(values)})"
             else:
                 column[name] = absent(name, title)
-        columns[title] = column
+        columns[f"{title}, {settings_of(result)}"] = column
     frame = pd.DataFrame(columns)
     frame.index = [MODEL_NAMES[name] for name in frame.index]
     return frame
@@ -122,10 +137,12 @@ def overview(metric: str = "recall@20") -> pd.DataFrame:
 def against_published(dataset: str, file: str) -> pd.DataFrame:
     """Return our figures beside the published ones, as text; only models that have both or that we ran.
 
-    Columns: Recall@20, published, ratio, nDCG@20, published, ratio.
+    Columns: Recall@20, published, ratio, nDCG@20, published, ratio, and what of the model fell away here. Without a part
+    of it a model is not the model of the paper: its ratio stands in brackets and is no number.
     """
-    rows = sound_rows(load(file))
-    ours = rows.groupby(["model", "metric"])["value"].mean()
+    result = load(file)
+    ours = sound_rows(result).groupby(["model", "metric"])["value"].mean()
+    notes = {run["model"]: "; ".join(run["notes"]) for run in result["meta"]["runs"]}
     theirs = split_table()
     theirs = theirs[theirs["dataset"] == dataset].set_index("model")
     lines = {}
@@ -138,8 +155,9 @@ def against_published(dataset: str, file: str) -> pd.DataFrame:
                 f"{own:.4f}" if own == own else absent(name, BENCHMARKS[file]),
                 f"{other:.4f}" if other == other else "",
             ]
-            line += [*text, f"{own / other:.2f}" if own == own and other == other else ""]
+            ratio = f"{own / other:.2f}" if own == own and other == other else ""
+            line += [*text, f"({ratio})" if ratio and notes.get(name) else ratio]
         if (name, "recall@20") in ours.index or line[1]:
-            lines[MODEL_NAMES[name]] = line
-    columns = ["Recall@20", "published", "ratio", "nDCG@20", "published ", "ratio "]
+            lines[MODEL_NAMES[name]] = [*line, notes.get(name, "")]
+    columns = ["Recall@20", "published", "ratio", "nDCG@20", "published ", "ratio ", "fell away here"]
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)

@@ -1,4 +1,4 @@
-"""Ablation of GRCN: Recall with only some of its parts, on data where it falls behind.
+"""Ablation of GRCN: Recall with and without its routing, and with only some of its parts.
 
 python -m utils.lab study grcn_parts --dataset ../shared/data/tiktok --json data/results/grcn_parts.json
 
@@ -19,7 +19,7 @@ from utils.data import Split
 from utils.errors import CourseError
 from utils.evaluation import evaluate
 from utils.features import Features
-from utils.models import MODELS
+from utils.models import MODELS, TrainedRecommender
 from utils.models.grcn import GRCN
 from utils.stored import ResultFile, merge_rows, meta
 from utils.stored.commands import run_study
@@ -49,19 +49,22 @@ class EqualEdges(GRCN):
         return [self.walk(self.edges.softmax(zeros), self.edges.softmax(zeros, turned=True))]
 
 
-VARIANTS = {
-    "GRCN": GRCN,
-    "content only": ContentOnly,
-    "ids on the refined graph": IdsOnly,
-    "ids, all edges equal": EqualEdges,
-    "LightGCN": MODELS["lightgcn"],
+PAPER = {"n_routings": 3}
+VARIANTS: dict[str, tuple[type[TrainedRecommender], dict[str, Any]]] = {
+    "GRCN as released, no routing": (GRCN, {}),
+    "GRCN, three routings": (GRCN, PAPER),
+    "content only": (ContentOnly, {}),
+    "content only, three routings": (ContentOnly, PAPER),
+    "ids on the refined graph": (IdsOnly, {}),
+    "ids, all edges equal": (EqualEdges, {}),
+    "LightGCN": (MODELS["lightgcn"], {}),
 }
 
 
 def judge(variant: str, split: Split, features: dict[str, Features], seed: int) -> dict[str, Any]:
     """Train one variant: its Recall@20 on the validation and the test part, and the best epoch."""
-    kind = VARIANTS[variant]
-    model = kind(split, features if kind.uses_features else None, seed=seed)
+    kind, settings = VARIANTS[variant]
+    model = kind(split, features if kind.uses_features else None, seed=seed, **settings)
     history = train(model, split, seed=seed)
     row = {"variant": variant, "seed": seed, "best_epoch": history.best_epoch}
     parts = {part: evaluate(model, split, part, 20, ("recall",)).mean()["recall@20"] for part in ("valid", "test")}
