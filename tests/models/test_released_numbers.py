@@ -112,7 +112,7 @@ CASES = {
         "ngcf", {"n_layers": 2, "adjacency": "row", "combine": "concat", "dropout": 0.0, "reg": 0.0}, (), one_sign
     ),
     # With more than one modality the release concatenates the features and has one W for all.
-    "vbpr": Case("vbpr", {"reg": 0.1, "normalise": "none"}, ("visual",)),
+    "vbpr": Case("vbpr", {"fusion": "concat", "normalise": "none", "reg": 0.1}, ("visual",)),
     # MMRec's VBPR has one W for all modalities, too, and no L2norm: ours is the same where L2norm changes nothing. Its
     # penalty is on norms: left out.
     "vbpr_without_l2norm": Case(
@@ -130,11 +130,14 @@ CASES = {
     ),
     # Asked for 3 routings, the release gives what ours gives for none (see below). Its penalty, a mean over all entries
     # in which the user of a pair counts twice: left out.
-    "grcn": Case("grcn", {"n_routings": 0, "normalise": "none", "reg": 0.0}, ALL),
+    "grcn": Case("grcn", {"n_layers": 2, "n_routings": 0, "normalise": "none", "reg": 0.0}, ALL),
     # The release penalises the final vectors: left out.
-    "lattice": Case("lattice", {"k": 3, "adjacency": "row", "normalise": "none", "reg": 0.0}),
+    "lattice": Case(
+        "lattice",
+        {"n_layers": 2, "n_item_layers": 1, "k": 3, "keep": 0.9, "adjacency": "row", "normalise": "none", "reg": 0.0},
+    ),
     # The scores are those of the released loss, cosines; ``predict`` of the release ranks by the sigmoid of the inner
-    # product. Its fine and coarse task takes inner products, ours cosines: left out.
+    # product. Its fine and coarse task takes inner products, ours cosines: left out (a test below has it).
     "slmrec": Case(
         "slmrec", {"n_layers": 3, "temperature": 0.2, "ssl_weight": 0.0, "reg": 0.0, "normalise": "l2"}, ALL
     ),
@@ -144,14 +147,38 @@ CASES = {
     # on both sides. Nothing is dropped.
     "freedom": Case(
         "freedom",
-        {"k": 3, "drop": 0.0, "feature_weight": 0.5, "reg": 0.0, "modality_weights": {"visual": 0.1, "textual": 0.9}},
+        {
+            "n_layers": 2,
+            "n_item_layers": 1,
+            "k": 3,
+            "drop": 0.0,
+            "feature_weight": 0.5,
+            "reg": 0.0,
+            "modality_weights": {"visual": 0.1, "textual": 0.9},
+        },
     ),
     # The release penalises the final vectors: left out. Each user and item of the batch is there once.
-    "mgcn": Case("mgcn", {"k": 3, "contrast": 0.1, "normalise": "none", "reg": 0.0}),
+    "mgcn": Case(
+        "mgcn",
+        {"n_layers": 2, "k": 3, "contrast": 0.1, "temperature": 0.2, "average": True, "normalise": "none", "reg": 0.0},
+    ),
     # Released contrast: a sum over the batch with weight .02, ours a mean with 5 times that. Penalty on norms: left out.
     "lgmrec": Case(
         "lgmrec",
-        {"contrast_weight": 0.1, "contrast_with": "all", "dropout": 0.0, "normalise": "none", "reg": 0.0},
+        {
+            "n_layers": 2,
+            "n_modality_layers": 2,
+            "n_hyper_layers": 1,
+            "n_hyperedges": 4,
+            "alpha": 0.3,
+            "temperature": 0.2,
+            "contrast_weight": 0.1,
+            "contrast_with": "all",
+            "user_logits": "sum",
+            "dropout": 0.0,
+            "normalise": "none",
+            "reg": 0.0,
+        },
         draws=True,
     ),
 }
@@ -235,6 +262,27 @@ def test_the_released_slmrec_ranks_by_another_score_than_its_loss():
     inner, cosine = (np.asarray(RELEASED[name]["scores"]) for name in ("slmrec_ranking", "slmrec"))
     assert (inner.argsort(1) != cosine.argsort(1)).any()
     assert gap(answers(ours("slmrec"))["scores"], inner) > 0.1
+
+
+def test_the_released_fine_and_coarse_task_of_slmrec_takes_inner_products(monkeypatch):
+    """With inner products for cosines ours is the released one; its last step halves the vectors: here, zeros in ours.
+
+    The release goes visual, audio, textual; its second and third slot got our textual and audio features.
+    """
+    model = ours("slmrec", ssl_weight=1.0, ssl_temperature=0.5)
+    for layer in (model.chain["audio"], model.view["audio"]):
+        layer.weight.data[2:] = 0
+        layer.bias.data[2:] = 0
+    released = RELEASED["slmrec_fac"]
+    assert gap(answers(model)["loss"], released["loss"]) > 1e-3
+
+    def inner_products(a, b, temperature):
+        return torch.nn.functional.cross_entropy(a @ b.T / temperature, torch.arange(len(a)))
+
+    monkeypatch.setattr("utils.models.slmrec.info_nce", inner_products)
+    found = answers(model)
+    for number in NUMBERS:
+        assert gap(found[number], released[number]) < 5e-6, number
 
 
 def test_lattice_needs_rows_that_sum_to_one_to_be_the_release():
