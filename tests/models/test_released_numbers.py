@@ -7,7 +7,8 @@ for all 35 scores, for the loss of ``BATCH`` and for its gradient with respect t
 
 Where the numbers come from (made on torch 2.14.1, numpy 2.4.6, float32, CPU):
 
-* MMRec, github.com/enoche/MMRec at e775373b3ab1354a92165b0885ce4ab3dc4d7497: bpr, vbpr_without_l2norm, lattice, bm3, freedom, mgcn.
+* MMRec, github.com/enoche/MMRec at e775373b3ab1354a92165b0885ce4ab3dc4d7497: bpr, vbpr_without_l2norm, lattice, bm3,
+  freedom, mgcn.
 * the authors' own: LightGCN and bpr_penalty (its class of plain matrix factorisation), gusye1234/LightGCN-PyTorch at
   947ca2b3b1d2d3545b114145710cb06c4e57b3d2; NGCF, xiangwang1223/neural_graph_collaborative_filtering at
   a718a4f2df7c3942ca0df6759926975762c61eed; MMGCN, weiyinwei/MMGCN at a643673ecdf822e99f9833d1e9b0de960b7c2087; GRCN,
@@ -18,12 +19,12 @@ Where the numbers come from (made on torch 2.14.1, numpy 2.4.6, float32, CPU):
 
 What was patched so that they run today: ``.cuda()`` left out; ``np.mat`` to ``np.asmatrix``, scipy's removed ``A._update``
 to an assignment of its entries; counts of ``ones_like(indices)`` made float; modules for logging, files and evaluation
-replaced by empty ones. TensorFlow 1 (NGCF) was a stand-in of a dozen functions on torch (``leaky_relu`` with its default
+replaced by empty ones, ``scatter_add`` of torch-scatter (MGCN) written on torch. TensorFlow 1 (NGCF) was a stand-in of a dozen functions on torch (``leaky_relu`` with its default
 slope .2). GRCN and MMGCN ran on the file ``message_passing.py`` of torch-geometric 1.2.1, the version in their READMEs,
 with ``scatter_``, ``softmax`` and ``dropout_adj`` (share 0) written on torch. MMGCN's width of the visual channel, 256 in
 the file, was 4. In LGMRec ``gumbel_softmax`` was a softmax at its temperature, and nothing was dropped.
 
-In what the release differs, case by case, stands at the cases; where a part is left out, its weight is 0 on both sides.
+What is different in a release stands at its case; where a part is left out, its weight is 0 on both sides.
 """
 
 from __future__ import annotations
@@ -247,6 +248,19 @@ def test_users_are_never_routed_in_the_released_grcn():
     for n_routings in (1, 3):
         routed = answers(ours("grcn", n_routings=n_routings))["scores"]
         assert gap(routed, released) > 0.05, n_routings
+
+
+def test_the_released_penalty_of_grcn_is_a_mean_over_entries():
+    """Weight w: w / (b d) for a squared user or taste, half of that for an item; in ours reg / (2 b) for each of them.
+
+    Its command for TikTok has w = .001 and d = 64: our reg would be 3.1e-5 for users and 1.6e-5 for items.
+    """
+    model = ours("grcn")
+    user, pos, neg = model.user_table(BATCH[0]), model.item_table(BATCH[1]), model.item_table(BATCH[2])
+    tastes = sum(model.tastes[m](BATCH[0]).square().sum() for m in ALL)
+    penalty = user.square().sum() + 0.5 * (pos.square().sum() + neg.square().sum()) + tastes
+    expected = model.loss(*BATCH) + penalty / (5 * 4)  # w = 1
+    assert gap(expected.detach().numpy(), RELEASED["grcn_penalty"]["loss"]) < 5e-6
 
 
 def test_where_two_terms_have_two_signs_the_released_ngcf_is_another_model():
