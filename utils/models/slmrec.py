@@ -23,12 +23,13 @@ class SLMRec(TrainedRecommender):
 
     Traps, decided:
     * FAC (fine and coarse) is one of three tasks of the paper (the others drop or mask features), and its best; the
-      others are left out. The chain goes visual, textual, audio as far as present; the release halves its last step, and
-      a framework's copy has no audio.
+      others are left out. The chain goes visual, textual, audio as far as present; that of the release goes visual,
+      audio, textual and halves its last step, and a framework's copy has no audio.
     * The release trains with cosines and ranks by the inner product; here the score is the cosine of the loss.
     * Negatives are the items of the batch, so popular ones often; the release counts an item as often as it occurs,
       also against itself. Here each item of the batch counts once, in both contrasts. ``neg_ids`` is ignored.
     * The release's FAC takes plain inner products; here cosines, so that ssl_temperature means the same for all d.
+    * The release has no penalty on e: its optimiser lets all weights decay, those of the maps as well.
     * An item without a modality starts that walk at zero (its users may still bring some), and is out of its contrast.
     * The ids of a cold item count as zero, and without edges its G^m is z^m / (L + 1): content alone ranks it.
 
