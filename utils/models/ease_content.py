@@ -23,11 +23,11 @@ class EASEContent(Recommender):
     ``weight`` = 1: the content of an item counts as much as the clicks of an average one. Both rank cold items, whose
     columns of B come from content alone.
 
-    Traps, decided: with raw features the longest ones decide, hence length 1. The paper's features are tags, 0 or 1; here
-    they are numbers from networks, centred, since otherwise all items resemble all others. The paper weighs rows of the
-    features by one number, as here, and has B of clicks and B of content each solved alone, as here. A missing modality
-    leaves zero rows. Where only ``item_graphs`` are given (the nearest items of each item), F_m is the graph with rows of
-    length 1: two items are alike if they have the same neighbours.
+    Traps, decided: with raw features the longest modality decides, hence length 1; uncentred, all items resemble all
+    others. In the paper the features are tags, 0 or 1, multiplied by a number whose square is ``weight`` * c here, and the
+    release solves both parts of "added" with one penalty; here each has its own, since K is in other units than R^T R. A
+    missing modality leaves zero rows. Where only ``item_graphs`` are given (the nearest items of each item), F_m is the
+    graph with rows of length 1: two items are alike if they have the same neighbours.
 
     Cost: as EASE, the matrix K on top (8 bytes for each pair of items while solving); "added" solves twice.
 
@@ -41,7 +41,7 @@ class EASEContent(Recommender):
     name = "ease_content"
     title = "EASE + content"
     order = 55
-    schema = Schema("any", "pretrained", "coordinate", "early", "squared error")
+    schema = Schema("any", "pretrained", "joint", "none", "squared error")
     DEFAULTS = {"fusion": "stacked", "reg": 10.0, "weight": 1.0, "share": 0.3, "reg_content": 1.0}
     DEFAULTS |= {"normalise": "centred", "item_graphs": None, "max_items": 20_000}
     SEARCH = {"reg": [1.0, 2.0, 5.0, 10.0, 20.0], "weight": [0.1, 0.3, 1.0, 3.0, 10.0]}

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from utils.errors import CourseError
 from utils.models.base import Recommender, Schema
 
 
@@ -27,6 +28,9 @@ class IALS(Recommender):
     Source: Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008; penalty, start and
     weights as in Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022,
     arXiv 2110.14037.
+
+    Raises:
+        CourseError: a ``reg`` that is not above 0.
     """
 
     name = "ials"
@@ -37,7 +41,11 @@ class IALS(Recommender):
     SEARCH = {"alpha0": [0.01, 0.03, 0.1, 0.3, 1.0], "reg": [0.001, 0.003, 0.01, 0.03, 0.1]}
 
     def build(self) -> None:
-        dim = self.settings["dim"]
+        dim, reg = self.settings["dim"], self.settings["reg"]
+        if not reg > 0:
+            raise CourseError(
+                f"iALS: reg is {reg}, but only a number above 0 makes its equations solvable; pass reg=0.03."
+            )
         self.history = sp.csr_matrix(self.split.matrix("train"))  # (n_users, n_items)
         takers = sp.csr_matrix(self.history.T)
         generator = np.random.default_rng(self.seed)
@@ -49,22 +57,39 @@ class IALS(Recommender):
     def solve(self, taken: sp.csr_matrix, other: np.ndarray) -> np.ndarray:
         """Return the best rows (n, dim) for ``taken`` (n, m), given the vectors ``other`` (m, dim) of its columns."""
         s, counts = self.settings, np.diff(taken.indptr)
-        padded = np.vstack([other, np.zeros(other.shape[1])])  # row m stands for no interaction
-        everything = s["alpha0"] * other.T @ other
+        strength, axes = np.linalg.eigh(
+            s["alpha0"] * other.T @ other
+        )  # in these axes only the taken rows are not diagonal
+        turned = np.vstack([other @ axes, np.zeros(len(axes))])  # the last row stands for no interaction
         ridge = s["reg"] * (counts + s["alpha0"] * len(other)) ** s["nu"]
-        result = np.zeros((len(counts), other.shape[1]))
+        result = np.zeros((len(counts), len(axes)))
         for rows in blocks(counts):
             slots = np.arange(counts[rows].max())
             there = slots < counts[rows, None]  # (b, most interactions)
             ids = np.full(there.shape, len(other))
             ids[there] = taken.indices[(taken.indptr[rows, None] + slots)[there]]
-            vectors = padded[ids]  # (b, most interactions, dim)
-            left = vectors.transpose(0, 2, 1) @ vectors + everything + ridge[rows, None, None] * np.eye(len(everything))
-            result[rows] = np.linalg.solve(left, vectors.sum(1)[..., None])[..., 0]
-        return result
+            vectors = turned[ids]  # (b, most interactions, dim)
+            result[rows] = ridge_solve(vectors, strength + ridge[rows, None])
+        return result @ axes.T
 
     def score(self, user_ids) -> torch.Tensor:
         return torch.as_tensor(self.users[np.asarray(user_ids)] @ self.items.T).float()
+
+
+def ridge_solve(vectors: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """Return x (b, dim) of (V^T V + D) x = V^T 1 for each V of (b, n, dim) and D = ``diagonal`` (b, dim) > 0.
+
+    With fewer rows than dimensions the same x is D^-1 V^T y, where y of (V D^-1 V^T + I) y = 1 has only n numbers.
+    """
+    if vectors.shape[1] < vectors.shape[2]:
+        divided = vectors / diagonal[:, None]
+        left = divided @ vectors.transpose(0, 2, 1) + np.eye(vectors.shape[1])
+        right = np.ones((*left.shape[:2], 1))
+        return (np.linalg.solve(left, right).transpose(0, 2, 1) @ divided)[:, 0]
+    left = vectors.transpose(0, 2, 1) @ vectors
+    places = np.arange(left.shape[1])
+    left[:, places, places] += diagonal
+    return np.linalg.solve(left, vectors.sum(1)[..., None])[..., 0]
 
 
 def blocks(counts: np.ndarray, size: int = 60_000) -> list[np.ndarray]:
