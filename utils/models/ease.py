@@ -36,7 +36,7 @@ class EASE(Recommender):
     order = 32
     schema = Schema("none", "none", "none", "none", "squared error")
     DEFAULTS = {"reg": 10.0, "max_items": 20_000}
-    SEARCH = {"reg": [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]}
+    SEARCH = {"reg": [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]}
 
     def build(self) -> None:
         check_size(self)

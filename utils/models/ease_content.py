@@ -44,7 +44,7 @@ class EASEContent(Recommender):
     schema = Schema("any", "pretrained", "joint", "none", "squared error")
     DEFAULTS = {"fusion": "stacked", "reg": 10.0, "weight": 1.0, "share": 0.3, "reg_content": 1.0}
     DEFAULTS |= {"normalise": "centred", "item_graphs": None, "max_items": 20_000}
-    SEARCH = {"reg": [1.0, 2.0, 5.0, 10.0, 20.0], "weight": [0.1, 0.3, 1.0, 3.0, 10.0]}
+    SEARCH = {"reg": [2.0, 5.0, 10.0, 20.0, 50.0], "weight": [0.1, 0.3, 1.0, 3.0, 10.0]}
     uses_features = needs_features = True
 
     def build(self) -> None:
