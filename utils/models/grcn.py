@@ -36,8 +36,8 @@ class GRCN(TrainedRecommender):
       the edges are cut at once, and the others weigh next to nothing until training lifts them. So here: all starting
       at ``confidence`` = 1 was worse on validation.
     * Vectors are normalised before they are used: a penalty on e and t changes only how fast they turn. The release
-      takes means of squares, and of all users' t: its .001 is about 1.6e-5 here, in the units of the other models. Its
-      option to prune (the ReLU) is off in its own command for TikTok; here it is always on.
+      takes means of squares: its .001 is about 3e-5 for users and half of that for items here, in the units of the other
+      models. Its option to prune (the ReLU) is off in its own command for TikTok; here it is always on.
     * An edge takes no part in a modality that its item lacks. An item without any has its e and no edges.
     * Logits are cosines, so that alpha stays close to uniform: a user of two items never goes beyond 88 to 12.
     * Parts of different lengths are concatenated: each modality adds a score within its own bounds, unweighted:

@@ -49,8 +49,8 @@ class MMGCN(TrainedRecommender):
     Traps, decided:
     * In the released code and a framework's copy the tables P and e are tensors made outside the parameters: the
       optimiser never sees them, and published rows of MMGCN suffer from it. Here they are trained.
-    * Neighbours are averaged (the release adds them unless told), and so are modalities (the paper adds them). G_l h and x^
-      are added; a framework's option for it is the text "False", which counts as true, and it concatenates.
+    * Neighbours are averaged, and so are modalities (the paper adds them). G_l h and x^ are added, as in the paper; the
+      release is told so by the text "False", which counts as true, so that it concatenates, and so does a framework.
     * The release brings visual features to 256 and leaves the others as wide as they are, with weights and tastes as
       wide: this is what makes it slow. Here each modality is brought to ``latent``, and W_l maps to ``dim`` before the
       graph is walked, which is the paper's W_l. One bias for a layer, in U_l.
