@@ -579,3 +579,19 @@ def test_a_run_that_only_the_cap_ended_says_so(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(BPR, "DEFAULTS", BPR.DEFAULTS | {"n_epochs": 3})
     assert run(folder, tmp_path / "out.json", "bpr") == 0
     assert json.loads((tmp_path / "out.json").read_text())["meta"]["runs"][0]["ended_by"] == "the cap of 3 epochs"
+
+
+def test_models_that_read_content_are_held_against_the_closed_form_that_does(folder, tmp_path):
+    rng = np.random.default_rng(3)
+    (folder / "features").mkdir()
+    np.save(folder / "features" / "visual.npy", rng.normal(size=(30, 4)).astype(np.float32))
+    out = tmp_path / "out.json"
+    assert run(folder, out, "bpr,vbpr,ease_content,itemknn_content", "0") == 0
+    content, found = json.loads(out.read_text()), values(out)
+    assert [(t["a"], t["b"], t["metric"]) for t in content["closed_form"]] == [
+        ("vbpr", "ease_content", metric) for metric in ("recall@20", "ndcg@20")
+    ]
+    difference = found["vbpr", 0, "test", "recall@20"] - found["ease_content", 0, "test", "recall@20"]
+    assert content["closed_form"][0]["difference"] == pytest.approx(difference, abs=1e-4)
+    assert run(folder, tmp_path / "two.json", "bpr,vbpr", "0") == 0
+    assert json.loads((tmp_path / "two.json").read_text())["closed_form"] == []

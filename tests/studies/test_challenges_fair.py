@@ -226,6 +226,21 @@ def test_the_gain_of_a_stored_search_by_hand(tmp_path):
         fs.tuning("plain", "empty", folder=tmp_path)
 
 
+def test_who_is_ahead_of_the_closed_form_needs_the_test_and_the_spread(tmp_path):
+    seeds = {"mgcn": (0.30, 0.32), "lattice": (0.20, 0.40), "bm3": (0.10, 0.11), "vbpr": (0.25, 0.26)}
+    values = {(m, s, "recall@20"): v for m, own in seeds.items() for s, v in enumerate(own)}
+    about = {"b": "ease_content", "metric": "recall@20", "low": 0, "high": 0, "t_p": 0, "n_users": 9}
+    lines = [("mgcn", 0.05, 0.01), ("lattice", 0.05, 0.01), ("bm3", -0.15, 0.001), ("vbpr", 0.01, 0.2)]
+    tests = [about | {"a": a, "difference": d, "t_holm": p} for a, d, p in lines]
+    content = json.loads(result(values)) | {"closed_form": tests}
+    (tmp_path / "one.json").write_text(json.dumps(content), encoding="utf-8")
+    found = fs.against_closed_form({"One": "one"}, folder=tmp_path).set_index("a")
+    assert found["spread"]["mgcn"] == pytest.approx(np.std([0.30, 0.32], ddof=1))
+    assert found["ahead"].to_dict() == {"mgcn": True, "lattice": False, "bm3": False, "vbpr": False}
+    assert found["behind"].to_dict() == {"mgcn": False, "lattice": False, "bm3": True, "vbpr": False}
+    assert fs.against_closed_form({"One": "one"}, "ndcg@20", tmp_path).empty
+
+
 def test_seed_tau_by_hand():
     values = {("a", 0): 1, ("b", 0): 2, ("c", 0): 3, ("a", 1): 2, ("b", 1): 1, ("c", 1): 3}
     rows = pd.DataFrame([(m, s, "test", "recall@20", v) for (m, s), v in values.items()])

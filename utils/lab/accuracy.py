@@ -197,7 +197,7 @@ def accuracy(
     one seed of every model, then the next; a run that was cut off goes on from its last epoch. Several processes may
     fill one file at once. With ``budget`` above 1 the settings are chosen with the first seed.
     """
-    from utils.lab.report import kept_tests, name_failed, paired_tests, write_report
+    from utils.lab.report import closed_form_tests, kept_tests, name_failed, paired_tests, write_report
     from utils.models import MODELS as CLASSES
 
     for what, asked in (("--models", models), ("--seeds", seeds)):
@@ -219,7 +219,7 @@ def accuracy(
         data, split, features, graphs = load(dataset, strategy, modalities, content=False)
         unreadable = str(error)  # the models without content are compared all the same
     key = {"dataset": data.name, "fingerprint": data.fingerprint(), "strategy": split.strategy, "budget": budget}
-    empty = {"meta": {**key, "runs": [], "trials": [], "failures": []}, "tests": [], "rows": []}
+    empty = {"meta": {**key, "runs": [], "trials": [], "failures": []}, "tests": [], "closed_form": [], "rows": []}
     file = ResultFile(out, key, empty, flat=True, check=runs_have_rows)
     about = meta(arguments) | facts(split) | {"cutoffs": list(CUTOFFS)}
     before, failures = file.content["meta"]["failures"], []
@@ -297,7 +297,9 @@ def accuracy(
         users.read()
         name_failed(content)
         # on another machine the values of users are not there: a model that is added leaves the tests of the others
-        content["tests"] = kept_tests(content, users, {name for name, _ in todo}) or paired_tests(content, users)
+        again = {name for name, _ in todo}
+        for tested, make in (("tests", paired_tests), ("closed_form", closed_form_tests)):
+            content[tested] = kept_tests(content, users, again, tested) or make(content, users)
     print(write_report(file.content, out, known, seeds))
     for failure in failures:
         seed = "" if failure["seed"] is None else f", seed {failure['seed']}"

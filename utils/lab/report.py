@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from utils.files import atomic_path, write_text
-from utils.models import MODELS
+from utils.models import MODELS, TrainedRecommender
 from utils.stored import best_epochs, failures, markdown_rows, sound_rows
 
 SHOWN = {
@@ -57,10 +57,26 @@ def frame(content: dict[str, Any], part: str = "test") -> pd.DataFrame:
     return table.loc[order + [name for name in table.index if name not in order]]
 
 
-def paired_tests(content: dict[str, Any], users: Any, metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> list[dict]:
+CLOSED_FORM = "ease_content"  # what graph models are held against in ``closed_form_tests``
+
+
+def closed_form_tests(content: dict[str, Any], users: Any) -> list[dict]:
+    """Compare every trained model that reads content with the closed form with content, as ``paired_tests`` does."""
+    trained = {name for name, model in MODELS.items() if model.uses_features and issubclass(model, TrainedRecommender)}
+    return paired_tests(content, users, reference=CLOSED_FORM, among=trained | {CLOSED_FORM})
+
+
+def paired_tests(
+    content: dict[str, Any], users: Any, metrics: Sequence[str] = ("recall@20", "ndcg@20"), reference: str = "",
+    among: Container[str] = MODELS,
+) -> list[dict]:  # fmt: skip
     """Compare every model with the best one on validation, user by user (means over the seeds), corrected by Holm.
 
-    Runs whose per-user values are not there any more (another machine) are left out.
+    Runs whose per-user values are not there any more (another machine) are left out, and so are seeds that failed.
+
+    Args:
+        reference: another model to compare with; no test where it was not run.
+        among: the models that are compared.
     """
     from utils.evaluation import compare_all
 
@@ -70,10 +86,10 @@ def paired_tests(content: dict[str, Any], users: Any, metrics: Sequence[str] = (
     valid = frame(content, "valid")["recall@20"]["mean"]
     for metric in metrics:
         values = {name: users.mean(name, seeds, metric) for name, seeds in seeds_of(content, sound=True).items()}
-        values = {name: series for name, series in values.items() if series is not None}
-        if len(values) < 2:
+        values = {name: series for name, series in values.items() if series is not None and name in among}
+        if len(values) < 2 or reference not in {"", *values}:
             continue
-        best = valid[list(values)].idxmax()
+        best = reference or valid[list(values)].idxmax()
         table = compare_all(values, reference=best, metric=metric)
         for row in table.to_dict("records"):
             tests.append(
@@ -82,7 +98,7 @@ def paired_tests(content: dict[str, Any], users: Any, metrics: Sequence[str] = (
     return tests
 
 
-def kept_tests(content: dict[str, Any], users: Any, again: set[str]) -> list[dict]:
+def kept_tests(content: dict[str, Any], users: Any, again: set[str], key: str = "tests") -> list[dict]:
     """Return the stored tests that still hold and cannot be made here: the values of users are on another machine.
 
     ``again`` are the models that were run in this call: tests with one of them are out of date.
@@ -92,7 +108,7 @@ def kept_tests(content: dict[str, Any], users: Any, again: set[str]) -> list[dic
         for name, seeds in seeds_of(content, sound=True).items()
         if users.mean(name, seeds, "recall@20") is not None
     }
-    pairs = [(test, {test["a"], test["b"]}) for test in content["tests"]]
+    pairs = [(test, {test["a"], test["b"]}) for test in content[key]]
     return [test for test, pair in pairs if not pair & again and not pair <= here]
 
 

@@ -417,16 +417,37 @@ def best_two(rows: pd.DataFrame, metric: str = "recall@20") -> pd.DataFrame:
 
 
 def stored_tests(
-    files: Mapping[str, str] | None = None, metric: str = "recall@20", folder: Path = RESULTS
+    files: Mapping[str, str] | None = None, metric: str = "recall@20", folder: Path = RESULTS, key: str = "tests"
 ) -> pd.DataFrame:
-    """Return the paired tests that the benchmark stored (every model against the best on validation), by dataset."""
+    """Return the paired tests that the benchmark stored, by dataset.
+
+    ``key``: "tests" (every model against the best on validation) or "closed_form" (every trained model that reads content
+    against the closed form that does).
+    """
     parts = []
     for dataset, file in (files or STORED).items():
         try:
-            tests = pd.DataFrame(json.loads((folder / f"{file}.json").read_text(encoding="utf-8")).get("tests") or [])
+            tests = pd.DataFrame(json.loads((folder / f"{file}.json").read_text(encoding="utf-8")).get(key) or [])
         except (OSError, ValueError):
             continue
         if len(tests):
             parts.append(tests[tests["metric"] == metric].assign(dataset=dataset))
     columns = ["dataset", "a", "b", "difference", "low", "high", "t_p", "t_holm", "n_users"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def against_closed_form(
+    files: Mapping[str, str] | None = None, metric: str = "recall@20", folder: Path = RESULTS
+) -> pd.DataFrame:
+    """Return how every trained model that reads content differs from the closed form that does, a line for each.
+
+    Columns of ``stored_tests`` and: spread (standard deviation of the model over its seeds), ahead and behind: the
+    difference is significant after Holm's correction and larger than that spread.
+    """
+    found = stored_tests(files, metric, folder, "closed_form")
+    rows = stored(files, folder)
+    rows = rows[(rows["split"] == "test") & (rows["metric"] == metric)]
+    spread = rows.groupby(["dataset", "model"])["value"].std()
+    found["spread"] = [spread.get(pair, np.nan) for pair in zip(found["dataset"], found["a"])]
+    clear = (found["t_holm"] < 0.05) & (found["difference"].abs() > found["spread"].fillna(0))
+    return found.assign(ahead=clear & (found["difference"] > 0), behind=clear & (found["difference"] < 0))
