@@ -37,8 +37,8 @@ class IALS(Recommender):
     title = "iALS"
     order = 65
     schema = Schema("none", "none", "none", "none", "weighted squared error")
-    DEFAULTS = {"dim": 64, "alpha0": 0.03, "reg": 0.03, "nu": 1.0, "n_iterations": 16}
-    SEARCH = {"alpha0": [0.003, 0.01, 0.03, 0.1, 0.3], "reg": [0.01, 0.03, 0.1, 0.3, 1.0]}
+    DEFAULTS = {"dim": 64, "alpha0": 0.1, "reg": 0.03, "nu": 1.0, "n_iterations": 16}
+    SEARCH = {"alpha0": [0.01, 0.03, 0.1, 0.3], "reg": [0.01, 0.03, 0.1]}
 
     def build(self) -> None:
         dim, reg = self.settings["dim"], self.settings["reg"]

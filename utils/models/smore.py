@@ -69,7 +69,7 @@ class SMORE(TrainedRecommender):
     schema = Schema("any", "pretrained", "coordinate", "early", "BPR + InfoNCE")
     DEFAULTS = {"dim": 64, "n_layers": 3, "k": 10, "contrast": 1e-2, "temperature": 0.2, "dropout": 0.0}
     DEFAULTS |= {"normalise": "centred", "trainable_features": False, "item_graphs": None}
-    DEFAULTS |= {"reg": 1e-3, "lr": 5e-3, "batch_size": 1024, "n_epochs": 200}
+    DEFAULTS |= {"reg": 1e-3, "lr": 5e-3, "batch_size": 1024, "n_epochs": 400}
     SEARCH = {"lr": [1e-3, 5e-3], "n_layers": [3, 4], "k": [10, 20, 40], "contrast": [1e-2, 3e-2], "dropout": [0, 0.1]}
     SEARCH |= {"reg": [1e-3, 1e-2, 1e-4]}
     uses_features = needs_features = True
