@@ -586,10 +586,10 @@ def test_models_that_read_content_are_held_against_the_closed_form_that_does(fol
     (folder / "features").mkdir()
     np.save(folder / "features" / "visual.npy", rng.normal(size=(30, 4)).astype(np.float32))
     out = tmp_path / "out.json"
-    assert run(folder, out, "bpr,vbpr,ease_content,itemknn_content", "0") == 0
+    assert run(folder, out, "bpr,vbpr,ease_content,ials,itemknn_content", "0") == 0
     content, found = json.loads(out.read_text()), values(out)
     assert [(t["a"], t["b"], t["metric"]) for t in content["closed_form"]] == [
-        ("vbpr", "ease_content", metric) for metric in ("recall@20", "ndcg@20")
+        ("vbpr", reference, metric) for reference in ("ease_content", "ials") for metric in ("recall@20", "ndcg@20")
     ]
     difference = found["vbpr", 0, "test", "recall@20"] - found["ease_content", 0, "test", "recall@20"]
     assert content["closed_form"][0]["difference"] == pytest.approx(difference, abs=1e-4)

@@ -129,7 +129,8 @@ def test_an_inverse_that_does_not_exist_is_named():
 @pytest.mark.parametrize("dim", [1, 2, 5])  # fewer and more dimensions than interactions of a row
 @pytest.mark.parametrize("nu", [0.0, 1.0])
 def test_half_a_step_of_ials_is_a_weighted_least_squares_for_each_row(dim, nu):
-    model = make_model("ials", SPLIT, dim=dim, alpha0=0.4, reg=0.2, nu=nu, n_iterations=2)
+    density = SPLIT.matrix().nnz / (SPLIT.n_users * SPLIT.n_items)  # alpha0 is 0.4
+    model = make_model("ials", SPLIT, dim=dim, unobserved=0.4 / density, reg=0.2, nu=nu, n_iterations=2)
     for u, row in enumerate(CLICKS):
         ridge = 0.2 * (row.sum() + 0.4 * 7) ** nu
         rows = np.vstack([model.items[row > 0], np.sqrt(0.4) * model.items, np.sqrt(ridge) * np.eye(dim)])
@@ -148,9 +149,10 @@ def test_the_loss_of_ials_never_rises():
     split, _, _ = planted()
     clicks = split.matrix("train").toarray()
     alpha0, reg = 0.1, 0.05
+    density = clicks.mean()
 
     def loss(n):
-        model = make_model("ials", split, dim=8, alpha0=alpha0, reg=reg, n_iterations=n, seed=3)
+        model = make_model("ials", split, dim=8, unobserved=alpha0 / density, reg=reg, n_iterations=n, seed=3)
         scores = model.users @ model.items.T
         fit = ((scores - 1)[clicks > 0] ** 2).sum() + alpha0 * (scores**2).sum()
         of_users = (clicks.sum(1) + alpha0 * split.n_items) @ (model.users**2).sum(1)

@@ -422,7 +422,7 @@ def stored_tests(
     """Return the paired tests that the benchmark stored, by dataset.
 
     ``key``: "tests" (every model against the best on validation) or "closed_form" (every trained model that reads content
-    against the closed form that does).
+    against EASE with content, and against iALS).
     """
     parts = []
     for dataset, file in (files or STORED).items():
@@ -439,7 +439,7 @@ def stored_tests(
 def against_closed_form(
     files: Mapping[str, str] | None = None, metric: str = "recall@20", folder: Path = RESULTS
 ) -> pd.DataFrame:
-    """Return how every trained model that reads content differs from the closed form that does, a line for each.
+    """Return how every trained model that reads content differs from EASE with content and from iALS, a line for each.
 
     Columns of ``stored_tests`` and: spread (standard deviation of the model over its seeds), ahead and behind: the
     difference is significant after Holm's correction and larger than that spread.
