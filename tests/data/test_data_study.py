@@ -75,5 +75,8 @@ def test_figures_of_the_data(dataset):
         split_timeline(dataset, {}, users)
     points = popularity_points(dataset)
     assert points["rank"][-1] == 1 and points["count"] == sorted(points["count"], reverse=True)
+    counts = np.sort(np.bincount(dataset.interactions["item_id"]))[::-1]
+    held = np.cumsum(counts) / counts.sum()  # by the 1, 2, ... most popular items
+    assert points["head"] == pytest.approx((np.argmax(held >= 0.8) + 1) / np.count_nonzero(counts), abs=1e-4)
     assert popularity_log_log({"ours": points, "other": points}, ours="ours").axes
     assert len(core_rounds({"5-core": k_core_rounds(dataset)}).axes) == 3

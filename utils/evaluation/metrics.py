@@ -201,7 +201,9 @@ def gini(ranked: Ranked, k: int) -> float:
     """1 - Gini of the slots per item: HIGHER = MORE EVEN, 1 = all items equally often, 0 = one item has every slot.
 
     1 - sum_j (2j - n - 1) q_j / (n - 1), q_j = share of the j-th least recommended of the n competing items, zeros
-    included. The classical index is 1 minus this; Elliot and the TORS tables print this one, with n - 1.
+    included. The classical index is 1 minus this; Elliot and the TORS tables print this one, with n - 1. But there n
+    counts the items of the training part. So the two are equal only when every item that competes was seen in training;
+    with cold items n is larger here, and the same lists look less even.
     """
     counts = _slots_per_item(ranked, k)
     n = ranked.n_competing

@@ -1,4 +1,4 @@
-"""Paired tests, intervals and corrections: whether a difference is more than the luck of these users and seeds."""
+"""Paired tests, intervals and corrections: how rare a difference would be if only the choice of the users made it."""
 
 from __future__ import annotations
 

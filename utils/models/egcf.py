@@ -37,8 +37,8 @@ class EGCF(TrainedRecommender):
     Settings: ``reviews`` is an ``EdgeReviews`` of ``utils.challenges.reviews``; ``gate`` = "one" puts w = 1 (then the
     reviews are not used, and the model is LightGCN with a second table and self loops).
 
-    Source: "Reshaping Graph Recommendation with Edge Graph Collaborative Filtering and Customer Reviews",
-    DL4SR at CIKM 2022 (CEUR-WS volume 3317).
+    Source: Anelli, Deldjoo, Di Noia, Di Sciascio, Ferrara, Malitesta, Pomo, "Reshaping Graph Recommendation with Edge
+    Graph Collaborative Filtering and Customer Reviews", DL4SR at CIKM 2022 (CEUR-WS volume 3317, paper 7).
     """
 
     name = "egcf"

@@ -17,7 +17,7 @@ import pandas as pd
 
 from utils.data import Dataset, load_dataset, split_dataset
 from utils.data.twins import random_twin, shuffle_times
-from utils.evaluation import evaluate
+from utils.evaluation import evaluate, short_head
 from utils.features import Features
 from utils.stored import RESULTS, ResultFile, meta
 from utils.stored.commands import Parser, add_options, exit_status
@@ -74,7 +74,10 @@ def flattery(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def popularity_points(dataset: Dataset, n_points: int = 25) -> dict[str, Any]:
-    """Return counts of a log and a coarse popularity curve: item's rank as a share of the items, count over the mean."""
+    """Return counts of a log and a coarse popularity curve: item's rank as a share of the items, count over the mean.
+
+    "head" is the share of the items (0 to 1) in the short head, which holds 80 % of the interactions.
+    """
     counts = np.sort(np.bincount(dataset.interactions["item_id"], minlength=dataset.n_items))[::-1]
     counts = counts[counts > 0]
     ranks = np.unique(np.geomspace(1, len(counts), n_points).round().astype(int))
@@ -83,6 +86,7 @@ def popularity_points(dataset: Dataset, n_points: int = 25) -> dict[str, Any]:
         "items": len(counts),
         "interactions": dataset.n_interactions,
         "per_user": float(np.median(np.bincount(dataset.interactions["user_id"]))),
+        "head": round(float(short_head(counts).mean()), 4),
         "rank": [round(float(r), 5) for r in ranks / len(counts)],
         "count": [round(float(c), 4) for c in counts[ranks - 1] / counts.mean()],
     }

@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils import plots
+from utils.evaluation import short_head
+from utils.graphs import shared_label
 from utils.plots.style import MODALITY_COLOURS, styled
 from utils.press.decks.figures import alt_table, figure, sized
 from utils.press.decks.numbers import shop, value
@@ -102,9 +104,10 @@ def click_table() -> tuple[Figure, str]:
 def popularity() -> tuple[Figure, str]:
     """Interactions per item, most popular first."""
     counts = np.sort(np.asarray(_random_split().matrix("train").sum(axis=0)).ravel())[::-1]
+    head = int(short_head(counts).sum())
     return sized(plots.popularity_curve(_random_split()), 8.4, 4.9), (
         f"Interactions per item, most popular first: {counts[0]:.0f} for the first item, {np.median(counts):.0f} for the "
-        "median item; a few items have many, most have few."
+        f"median item; the {head} most popular of {len(counts)} items hold 80 % of them."
     )
 
 
@@ -146,7 +149,6 @@ def _views() -> tuple[dict[str, np.ndarray], np.ndarray]:
 @figure
 def by_takers() -> tuple[Figure, str]:
     """Share of neighbours in the same category, by the number of takers: clicks against content."""
-    from utils.graphs import shared_label
 
     near, category = _views()
     takers = np.asarray(_random_split().matrix("train").sum(axis=0)).ravel()
@@ -174,17 +176,24 @@ def _lines(table: pd.DataFrame) -> Figure:
 
 
 @figure
-def item_neighbours(query: str = "Bassoon") -> tuple[str, str]:
-    """The nearest items of one item by clicks, image, text and both."""
+def item_neighbours(query: str = "") -> tuple[str, str]:
+    """The nearest items of one item by clicks, image, text and both.
+
+    Without ``query``, a title, it is the item where both gain most over the better of image and text, as in notebook 01.
+    """
     near, category = _views()
-    item = int(np.flatnonzero(shop().items["title"] == query)[0])
+    shares = {name: shared_label(near[name], category) for name in ("image", "text", "image + text")}
+    item = int(np.argmax(shares["image + text"] - np.maximum(shares["image"], shares["text"])))
+    if query:
+        item = int(np.flatnonzero(shop().items["title"] == query)[0])
     kinds = {"clicks": "none", "image": "visual", "text": "textual", "image + text": "multimodal"}
     rows = {name: [item, *near[name][item]] for name in kinds}
     same = [other for other in range(shop().n_items) if category[other] == category[item] and other != item]
     drawn = tile_rows(shop(), rows, tile=106, hits=same, kinds=kinds, query=True)
     hits = {name: int((category[near[name][item]] == category[item]).sum()) for name in kinds}
     words = ", ".join(f"{name} {count}" for name, count in hits.items())
-    return drawn, f"The five nearest items of {query}. Of the same category: {words} of 5."
+    title = shop().items["title"][item]
+    return drawn, f"The five nearest items of {title}. Of the same category: {words} of 5."
 
 
 @lru_cache(maxsize=1)
