@@ -76,7 +76,7 @@ def tors_table() -> pd.DataFrame:
 
 
 # Recall and nDCG at 20 on the splits that go with them: random per user, full ranking, train items masked.
-# LGMRec's row on Baby is its authors' run log; ItemKNN and NGCF have no published row on these splits.
+# LGMRec's row on Baby is its authors' run log. What has no row here has none at hand, which is not to say that none exists.
 _SPLITS = """\
 dataset model recall ndcg
 amazon-baby bpr 0.0575 0.0249
@@ -100,7 +100,8 @@ tiktok bm3 0.0957
 """
 SPLITS_SOURCE = {
     "amazon-baby": "MMRec's benchmark page; MGCN and LGMRec: their authors",
-    "tiktok": "figures published for this split, made with text features, too, which are not at hand",
+    "tiktok": "the tables of MMSSL (WWW 2023) and DiffMM (MM 2024, arXiv 2406.11781), whose releases carry this split; as "
+    "handed down with the data, not read there again; made with text features, too, which are not at hand",
 }
 
 

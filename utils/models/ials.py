@@ -63,45 +63,54 @@ class IALS(Recommender):
         generator = np.random.default_rng(self.seed)
         self.users = generator.normal(0, 0.1 / np.sqrt(dim), (self.n_users, dim))
         for _ in range(self.settings["n_iterations"]):
-            self.items = self.solve(takers, self.users)
+            self.items = self.solve_items(takers)
             self.users = self.solve(self.history, self.items)
 
-    def solve(self, taken: sp.csr_matrix, other: np.ndarray) -> np.ndarray:
-        """Return the best rows (n, dim) for ``taken`` (n, m), given the vectors ``other`` (m, dim) of its columns."""
-        s, counts = self.settings, np.diff(taken.indptr)
-        strength, axes = np.linalg.eigh(
-            self.alpha0 * other.T @ other
-        )  # in these axes only the taken rows are not diagonal
+    def solve_items(self, takers: sp.csr_matrix) -> np.ndarray:
+        """The vectors of items, from those of users and who took each item, (n_items, n_users)."""
+        return self.solve(takers, self.users)
+
+    def solve(
+        self, taken: sp.csr_matrix, other: np.ndarray, gram: np.ndarray | float = 0.0, right: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the best rows (n, dim) for ``taken`` (n, m), given the vectors ``other`` (m, dim) of its columns.
+
+        What else a row has to fit: ``gram`` (dim, dim), added to the left side of each, and ``right`` (n, dim) to the right.
+        """
+        counts = np.diff(taken.indptr)
+        strength, axes = np.linalg.eigh(self.alpha0 * other.T @ other + gram)  # in these axes it is diagonal for all
         turned = np.vstack([other @ axes, np.zeros(len(axes))])  # the last row stands for no interaction
-        ridge = s["reg"] * (counts + self.alpha0 * len(other)) ** s["nu"]
-        result = np.zeros((len(counts), len(axes)))
+        ridge = self.settings["reg"] * (counts + self.alpha0 * len(other)) ** self.settings["nu"]
+        result = np.zeros((len(counts), len(axes)))  # the answer for a row without interactions
+        if right is not None:
+            result += (right @ axes) / np.maximum(strength + ridge[:, None], 1e-12)
         for rows in blocks(counts):
             slots = np.arange(counts[rows].max())
             there = slots < counts[rows, None]  # (b, most interactions)
             ids = np.full(there.shape, len(other))
             ids[there] = taken.indices[(taken.indptr[rows, None] + slots)[there]]
             vectors = turned[ids]  # (b, most interactions, dim)
-            result[rows] = ridge_solve(vectors, strength + ridge[rows, None])
+            missing = 1 - (vectors @ result[rows, :, None])[..., 0]  # what the interactions still have to add
+            result[rows] += ridge_solve(vectors, strength + ridge[rows, None], missing)
         return result @ axes.T
 
     def score(self, user_ids) -> torch.Tensor:
         return torch.as_tensor(self.users[np.asarray(user_ids)] @ self.items.T).float()
 
 
-def ridge_solve(vectors: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
-    """Return x (b, dim) of (V^T V + D) x = V^T 1 for each V of (b, n, dim) and D = ``diagonal`` (b, dim) > 0.
+def ridge_solve(vectors: np.ndarray, diagonal: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return x (b, dim) of (V^T V + D) x = V^T t for each V of (b, n, dim), t of (b, n) and D = ``diagonal`` (b, dim) > 0.
 
-    With fewer rows than dimensions the same x is D^-1 V^T y, where y of (V D^-1 V^T + I) y = 1 has only n numbers.
+    With fewer rows than dimensions the same x is D^-1 V^T y, where y of (V D^-1 V^T + I) y = t has only n numbers.
     """
     if vectors.shape[1] < vectors.shape[2]:
         divided = vectors / diagonal[:, None]
         left = divided @ vectors.transpose(0, 2, 1) + np.eye(vectors.shape[1])
-        right = np.ones((*left.shape[:2], 1))
-        return (np.linalg.solve(left, right).transpose(0, 2, 1) @ divided)[:, 0]
+        return (np.linalg.solve(left, targets[..., None]).transpose(0, 2, 1) @ divided)[:, 0]
     left = vectors.transpose(0, 2, 1) @ vectors
     places = np.arange(left.shape[1])
     left[:, places, places] += diagonal
-    return np.linalg.solve(left, vectors.sum(1)[..., None])[..., 0]
+    return np.linalg.solve(left, vectors.transpose(0, 2, 1) @ targets[..., None])[..., 0]
 
 
 def blocks(counts: np.ndarray, size: int = 60_000) -> list[np.ndarray]:
