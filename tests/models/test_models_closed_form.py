@@ -168,3 +168,77 @@ def test_the_seed_of_ials_decides_and_leaves_the_global_generator_alone():
     first, again, other = (make_model("ials", SPLIT, dim=2, n_iterations=1, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(before, np.random.get_state()[1])
     assert np.array_equal(first.users, again.users) and not np.array_equal(first.users, other.users)
+
+
+# ---- iALS with content ----
+
+
+def item_by_item(model, users: np.ndarray, readers: list[np.ndarray]) -> np.ndarray:
+    """Each item's vector as one weighted least-squares problem: its users, all users, its features, its penalty."""
+    tables, reg, alpha0 = model.tables, model.settings["reg"], model.alpha0
+    solved = []
+    for i, column in enumerate(CLICKS.T):
+        ridge = reg * (column.sum() + alpha0 * len(users))
+        rows = [users[column > 0], np.sqrt(alpha0) * users, np.sqrt(ridge) * np.eye(users.shape[1])]
+        targets = [np.ones(int(column.sum())), np.zeros(len(users)), np.zeros(users.shape[1])]
+        for (matrix, mask), reader in zip(tables, readers):
+            if mask[i]:
+                rows.append(np.sqrt(model.share) * reader)
+                targets.append(np.sqrt(model.share) * matrix[i])
+        solved.append(np.linalg.lstsq(np.vstack(rows), np.concatenate(targets), rcond=None)[0])
+    return np.array(solved)
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_items_of_ials_with_content_are_least_squares_over_clicks_and_features(dim):
+    model = make_model("ials_content", SPLIT, FEATURES, dim=dim, weight=0.7, reg=0.2, unobserved=2.0, n_iterations=2)
+    readers = [reader.copy() for reader in model.readers]
+    items = model.solve_items(sp.csr_matrix(CLICKS.T))
+    assert np.allclose(items, item_by_item(model, model.users, readers), atol=1e-8)
+    for (matrix, mask), reader in zip(model.tables, model.readers):
+        ridge = np.sqrt(0.2 * mask.sum()) * np.eye(dim)
+        rows, target = np.vstack([items[mask], ridge]), np.vstack([matrix[mask], np.zeros((dim, matrix.shape[1]))])
+        assert np.allclose(reader, np.linalg.lstsq(rows, target, rcond=None)[0].T, atol=1e-8)
+    assert model.share == pytest.approx(0.7 * EACH / 2)
+
+
+def test_without_weight_content_counts_for_nothing():
+    plain = make_model("ials", SPLIT, dim=3, n_iterations=4)
+    assert np.allclose(
+        scores_of(make_model("ials_content", SPLIT, FEATURES, dim=3, weight=0.0, n_iterations=4)), scores_of(plain)
+    )
+    assert not np.allclose(
+        scores_of(make_model("ials_content", SPLIT, FEATURES, dim=3, n_iterations=4)), scores_of(plain), atol=1e-3
+    )
+
+
+def test_ials_with_content_ranks_cold_items_by_what_they_are_like():
+    split, features, topics = planted(cold=24)
+    found = evaluate_cold(make_model("ials_content", split, features, dim=16, weight=1.0), split, top_k=5).among
+    order = np.random.default_rng(0).permutation(split.n_items)
+    shuffled = {m: make_features(m, f.matrix[order]) for m, f in features.items()}
+    control = evaluate_cold(make_model("ials_content", split, shuffled, dim=16, weight=1.0), split, top_k=5).among
+    assert found["recall@5"] > 1.5 * control["recall@5"]
+    bare = make_model("ials_content", SPLIT, FEATURES, dim=3)
+    assert bare.items[5].any() and bare.items[6].any()  # item 6 has a picture and no text
+    none = {"textual": make_features("textual", np.ones((7, 2)), [True] * 4 + [False, True, False])}
+    assert not make_model("ials_content", SPLIT, none, dim=3).items[6].any()  # cold, and nothing is known of it
+
+
+def test_the_loss_of_ials_with_content_never_rises():
+    split, features, _ = planted()
+    clicks, reg, weight = split.matrix("train").toarray(), 0.05, 0.5
+
+    def loss(n):
+        model = make_model("ials_content", split, features, dim=8, reg=reg, weight=weight, n_iterations=n, seed=3)
+        scores, alpha0 = model.users @ model.items.T, model.alpha0
+        fit = ((scores - 1)[clicks > 0] ** 2).sum() + alpha0 * (scores**2).sum()
+        of_users = (clicks.sum(1) + alpha0 * split.n_items) @ (model.users**2).sum(1)
+        found = fit + reg * (of_users + (clicks.sum(0) + alpha0 * split.n_users) @ (model.items**2).sum(1))
+        for (matrix, mask), reader in zip(model.tables, model.readers):
+            found += model.share * ((matrix - model.items @ reader.T)[mask] ** 2).sum()
+            found += model.share * reg * mask.sum() * (reader**2).sum()
+        return found
+
+    losses = [loss(n) for n in range(2, 9)]
+    assert all(after <= before * (1 + 1e-9) for before, after in zip(losses, losses[1:]))
