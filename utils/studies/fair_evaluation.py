@@ -27,8 +27,8 @@ from utils.training import fit, trial_settings
 
 STORED = {title: file for file, title in BENCHMARKS.items()}
 METRICS = ("recall", "ndcg", "coverage", "aplt")
-# The same stopping rule for every trial of every model: a check every fourth epoch, three without a gain.
-LOOP = {"n_epochs": 80, "eval_every": 4, "patience": 3}
+# The same stopping rule for every trial of every model: a check every fifth epoch, six (30 epochs) without a gain.
+LOOP = {"n_epochs": 80, "eval_every": 5, "patience": 6}
 WATTS_PER_CORE = 15.0  # an assumption, not a measurement: one busy core of a desktop processor, its share of the rest
 
 
