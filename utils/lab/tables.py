@@ -59,8 +59,8 @@ COLD = {"cold_recall@20": "Recall@20, all items compete", "among_cold_recall@20"
 
 
 def movielens(strategy: str) -> str:
-    """Return the MovieLens table of one split strategy, with the command that regenerates it."""
-    result = load(f"movielens_{strategy}")
+    """Return the MovieLens table of one split strategy, with the command that regenerates it; random: searched settings."""
+    result = load("movielens_budget" if strategy == "random" else f"movielens_{strategy}")
     frame = table(result, COLD if strategy == "cold_items" else ACCURACY)
     epochs = {MODEL_NAMES[name]: text for name, text in best_epochs(result).items()}
     frame["Best epochs"] = [epochs.get(title, "") for title in frame.index]
@@ -166,7 +166,7 @@ def blocks() -> dict[str, str]:
     """Return every generated block of README.md and data/results/README.md by its name."""
     found = {"course-map": course_map()}
     for strategy in ("random", "temporal_global", "cold_items"):
-        if (RESULTS / f"movielens_{strategy}.json").exists():
+        if (RESULTS / f"movielens_{'budget' if strategy == 'random' else strategy}.json").exists():
             found[f"movielens-{strategy}"] = movielens(strategy)
     if (RESULTS / "movielens_budget.json").exists():
         found["movielens-budget"] = movielens_budget()
