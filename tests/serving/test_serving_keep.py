@@ -165,6 +165,26 @@ def test_a_model_of_ones_own(tmp_path):
         load_model(tmp_path, SPLIT, model_class=BPR)
 
 
+def test_a_counted_model_of_ones_own_with_odds_and_ends(tmp_path):
+    class Shelf(ItemKNN):
+        name = "shelf"
+        DEFAULTS = ItemKNN.DEFAULTS | {"rule": "a"}
+        biases = None
+
+        def build(self):
+            super().build()
+            self.biases = {"high": [torch.arange(30.0), None], 7: (np.float32(0.5),)}
+            self.inner = ItemKNN(self.split, k=3)
+
+        def score(self, user_ids):
+            return self.inner.score(user_ids) + self.biases["high"][0] * float(self.biases[7][0])
+
+    model = Shelf(SPLIT, rule=np.str_("b"))
+    loaded = load_model(save_model(model, tmp_path), SPLIT, model_class=Shelf)
+    assert torch.equal(loaded.score(USERS), model.score(USERS)) and loaded.settings["rule"] == "b"
+    assert type(loaded.inner) is ItemKNN and loaded.inner.settings["k"] == 3 and loaded.biases["high"][1] is None
+
+
 def test_training_goes_on(tmp_path):
     split, _, _ = planted()
     settings = {"batch_size": 256, "lr": 0.02, "n_epochs": 4}
@@ -286,9 +306,10 @@ def flip(path):
 def test_a_counted_part_cannot_take_the_place_of_code_or_point_outside_its_matrix(tmp_path):
     save_model(ItemKNN(SPLIT), tmp_path)
     written = json.loads((tmp_path / "model.json").read_text())
-    edit(tmp_path, counted=written["counted"] | {"score": 1})
-    with pytest.raises(CourseError, match="no part 'score'"):
-        load_model(tmp_path, SPLIT)
+    for part in ("score", "__class__", "split", "a b"):
+        edit(tmp_path, counted=written["counted"] | {part: 1})
+        with pytest.raises(CourseError, match=f"no part '{part}'"):
+            load_model(tmp_path, SPLIT)
     small = written["counted"]["similarity"] | {"shape": [30, 3]}
     edit(tmp_path, counted=written["counted"] | {"similarity": small})
     with pytest.raises(CourseError, match="damaged model"):

@@ -333,7 +333,8 @@ def _put_together(
         return model.eval()
     model = _uncounted(kind, split, own, written["seed"], settings)
     for key, value in written["counted"].items():
-        if not key.isidentifier() or key in INPUTS or hasattr(kind, key):
+        of_class = getattr(kind, key, None)
+        if not key.isidentifier() or key in INPUTS or callable(of_class) or isinstance(of_class, property):
             raise CourseError(f"A kept {kind.name} has no part {key!r}; keep the model again.")
         if isinstance(value, dict) and "model" in value:
             part = _put_together(value, ALL[value["model"]], split, features, arrays, {})

@@ -28,6 +28,8 @@ def take_apart(value: Any, name: str, arrays: Arrays) -> Any:
     """
     if isinstance(value, PLAIN) and not isinstance(value, np.generic):  # np.float64 is a float, and would lose its type
         return value
+    if isinstance(value, np.str_):
+        return str(value)
     if isinstance(value, (list, tuple)):
         return {type(value).__name__: [take_apart(one, f"{name}.{n}", arrays) for n, one in enumerate(value)]}
     if isinstance(value, dict):
