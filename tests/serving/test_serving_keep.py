@@ -358,3 +358,21 @@ def test_the_digest_of_a_split_is_that_of_its_train_part():
     others = [replace(SPLIT, train=SPLIT.train[:-1]), replace(SPLIT, n_users=41), replace(SPLIT, n_items=31)]
     assert len({digest, *map(keep.train_digest, others)}) == 4
     assert keep.train_digest(make_split([(0, 1), (0, 1)])) != keep.train_digest(make_split([(0, 1)]))
+
+
+def test_places_outside_a_sparse_matrix_are_never_followed():
+    arrays = {}
+    written = take_apart(sp.csr_matrix(np.eye(3)), "x", arrays)
+    for bad in (np.array([0, 1, 2_000_000_000], np.int32), np.array([0, 1, -1], np.int32)):
+        with pytest.raises(ValueError):
+            put_together(written, arrays | {"x.indices": bad})
+    with pytest.raises(ValueError):
+        put_together(written, arrays | {"x.indptr": np.array([0, 1, 2, 900], np.int32)})
+
+
+def test_a_missing_item_and_an_item_of_zeros_are_two_things():
+    zeros = np.eye(3, dtype=np.float32) * np.array([[1], [0], [1]])
+    there, missing = make_features("visual", zeros), make_features("visual", zeros, [1, 0, 1])
+    assert np.array_equal(there.matrix, missing.matrix)
+    assert keep.feature_digest(there) != keep.feature_digest(missing)
+    assert keep.feature_digest(there) == keep.feature_digest(make_features("textual", zeros.astype(np.float64)))
