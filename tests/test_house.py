@@ -16,7 +16,7 @@ ROWS = (
     ("fusion", "graphs"),
     ("data", "models"),
     ("evaluation",),
-    ("training", "features"),
+    ("training", "features", "serving"),
     ("challenges", "pretraining", "generation", "ranking", "responsible"),
     ("stored",),
     ("own_data", "publishers", "shop"),
