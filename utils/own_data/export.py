@@ -84,15 +84,29 @@ def export(
 
 
 def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> ExportBundle:
-    """One row per (user, item, part); rating and time are those of the pair's first interaction."""
+    """The rows of the split, with rating and time of the interaction that the split kept."""
     rows = np.concatenate([getattr(split, part) for part in SPLIT_NAMES])
     part = np.repeat(SPLIT_NAMES, [len(getattr(split, name)) for name in SPLIT_NAMES])
-    log = pd.DataFrame({"user_id": rows[:, 0], "item_id": rows[:, 1], "split": part})
-    known = [column for column in ("rating", "timestamp") if column in dataset.interactions]
-    pairs = dataset.interactions.drop_duplicates(["user_id", "item_id"])[["user_id", "item_id", *known]]
-    log = log.merge(pairs, on=["user_id", "item_id"], how="left")
+    log = _with_facts(pd.DataFrame({"user_id": rows[:, 0], "item_id": rows[:, 1], "split": part}), dataset, split)
     aligned = {modality: feature.align(dataset.item_names).matrix for modality, feature in features.items()}
     return ExportBundle(dataset.name, log, dataset.users, dataset.items, aligned)
+
+
+def _with_facts(log: pd.DataFrame, dataset: Dataset, split: Split) -> pd.DataFrame:
+    """Add rating and timestamp to the rows of a split.
+
+    Of a repeated pair the split keeps the latest row, and "given" keeps all rows, each in its own part: so the copies of
+    a pair are counted from the latest one, here and in the dataset.
+    """
+    table = dataset.interactions
+    known = [column for column in ("rating", "timestamp") if column in table]
+    pair = ["user_id", "item_id"]
+    keys = [*pair, "split"] if split.strategy == "given" and "split" in table else pair
+    order = [*pair, "timestamp"] if "timestamp" in table else pair
+    facts = table[[*keys, *known]].sort_values(order, kind="stable")
+    facts = facts.assign(copy=facts.groupby(keys).cumcount(ascending=False))
+    log = log.assign(copy=log.groupby([*pair, "split"]).cumcount(ascending=False))
+    return log.merge(facts, on=[*keys, "copy"], how="left").drop(columns="copy")
 
 
 def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = True) -> None:
