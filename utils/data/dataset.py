@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MODALITIES = ("visual", "textual", "audio")
-ITEM_COLUMNS = ("title", "description", "category", "image", "audio")
-NO_TEXT = "such an item has no text"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from utils.data.dataset import ITEM_COLUMNS, MODALITIES, Dataset, assemble, npy_shape
-from utils.data.rules import KEY, OPTIONAL, bad_ids, check_interactions, check_items
+from utils.data.dataset import MODALITIES, Dataset, assemble, npy_shape
+from utils.data.rules import ITEM_COLUMNS, KEY, OPTIONAL, bad_ids, check_interactions, check_items
 from utils.data.tables import Finding, decode, find_table, raise_first, scan_table
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, why_unreadable

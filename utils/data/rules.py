@@ -11,13 +11,15 @@ import re
 import numpy as np
 import pandas as pd
 
-from utils.data.dataset import ITEM_COLUMNS, NO_TEXT
 from utils.data.tables import SPLIT_NAMES, Finding, at_rows
 
+ITEM_COLUMNS = ("title", "description", "category", "image", "audio")
+NO_TEXT = "such an item has no text"
 KEY = {"items": ("item",), "interactions": ("user", "item")}
 OPTIONAL = {"items": ITEM_COLUMNS, "interactions": ("rating", "timestamp", "review", "split")}
 UNITS = {"rating": "a number", "timestamp": "whole seconds since 1970"}
-MILLISECONDS = 100_000_000_000  # as seconds this is the year 5138
+# Above these, a time is no longer in seconds: as seconds, the first is the year 5138.
+TIME_UNITS = ((10**17, "nanoseconds", 10**9), (10**14, "microseconds", 10**6), (10**11, "milliseconds", 1000))
 COST = {
     "rating": "every interaction counts the same",
     "timestamp": "temporal splits are not possible, and leave-one-out holds out interactions at random",
@@ -75,10 +77,45 @@ def check_interactions(
         words = "split {!r} is unknown; write train, valid or test"
         found += at_rows(file, table["split"], ~table["split"].isin(SPLIT_NAMES), words)
     found += _missing(file, table, "interactions")
-    if "timestamp" in typed and typed["timestamp"].dtype == np.int64 and typed["timestamp"].max() > MILLISECONDS:
-        text = f": {len(table):,} timestamps look like milliseconds; divide by 1000 for right dates."
-        found.append(Finding("warning", file, text))
+    if "timestamp" in typed and typed["timestamp"].dtype == np.int64:
+        found += _times(file, table["timestamp"], typed["timestamp"].to_numpy())
     return typed, found
+
+
+def time_unit(times: np.ndarray) -> tuple[str, int]:
+    """The unit that the largest of some times speaks for, and how many of it make a second."""
+    largest = np.abs(times).max(initial=0)
+    return next(((unit, size) for least, unit, size in TIME_UNITS if largest > least), ("seconds", 1))
+
+
+def dates_to_seconds(column: pd.Series) -> np.ndarray | None:
+    """Seconds since 1970 (n,) of a column whose every text is a date written as eight digits, 20140501; else None."""
+    text = column.astype(str).str.strip()
+    if column.empty or not text.str.fullmatch(r"(?:19|20)\d{6}").all():
+        return None
+    days = pd.to_datetime(text, format="%Y%m%d", errors="coerce", utc=True)
+    return None if days.isna().any() else seconds_of(days)
+
+
+def seconds_of(days: pd.Series) -> np.ndarray:
+    """Whole seconds since 1970 of a column of dates, (n,) int64."""
+    zero = pd.Timestamp(0, tz="UTC") if days.dt.tz is not None else pd.Timestamp(0)
+    return ((days - zero) // pd.Timedelta(seconds=1)).to_numpy(dtype=np.int64)
+
+
+def _times(file: str, column: pd.Series, times: np.ndarray) -> list[Finding]:
+    """Warn of whole numbers that are no seconds since 1970."""
+    unit, size = time_unit(times)
+    if size > 1:
+        text = f": {len(times):,} timestamps look like {unit}; divide by {size} for right dates."
+        return [Finding("warning", file, text)]
+    if dates_to_seconds(column) is not None:
+        text = (
+            f": {len(times):,} timestamps such as {column.iloc[0]} look like dates, year month day; as seconds they all "
+            "lie in 1970: convert them with pandas.to_datetime(column, format='%Y%m%d')."
+        )
+        return [Finding("warning", file, text)]
+    return []
 
 
 def check_ids(file: str, column: pd.Series, lenient: bool = False) -> list[Finding]:

@@ -69,7 +69,7 @@ def convert(
         raise CourseError(f"There is no folder {source}; give the folder that {name} was downloaded to.")
     earlier = check_target(target, "convert", STALE)
     with build_aside(target) as new:
-        CONVERTERS[name](source, new, **options)
+        notes = CONVERTERS[name](source, new, **options) or []
         try:
             load_dataset(new)
         except CourseError as error:
@@ -78,6 +78,8 @@ def convert(
         made = [path for path in sorted(new.rglob("*")) if path.is_file()]
         stale = adopt_rest(target, new, earlier, STALE)
         write_mark(new, "convert", made)
+    for note in notes:
+        say(note)
     if stale:
         say(f"removed, because they belong to the earlier items: {some(stale)}")
     return target
