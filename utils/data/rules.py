@@ -61,11 +61,13 @@ def check_interactions(
     found = check_ids(file, table["user"], lenient=True) + check_ids(file, table["item"], lenient=True)
     if items is not None:
         unknown = table["item"][~table["item"].isin(items["item"])]
-        words = (
-            "item {!r} is not in the items table; add it to items.tsv, remove the row, or load with strict=False to leave "
-            "such rows out"
-        )
-        found += at_rows(file, unknown, ~bad_ids(unknown), words, lenient=True)
+        known = set(items["item"])
+        for why, rows in _near_misses(unknown[~bad_ids(unknown)], known).items():
+            words = (
+                f"item {{!r}} is not in the items table{why}; add it to items.tsv, remove the row, or load with "
+                "strict=False to leave such rows out"
+            )
+            found += at_rows(file, rows, np.ones(len(rows), dtype=bool), words, lenient=True)
     typed = table.copy(deep=False)
     for column in UNITS:
         if column in table:
@@ -118,6 +120,30 @@ def _times(file: str, column: pd.Series, times: np.ndarray) -> list[Finding]:
     return []
 
 
+# How programs change an id on its way, and what to say about the first id that is known once the change is undone.
+_CHANGES = (
+    (str.strip, "without the blanks around it it is there: write it without"),
+    (lambda text: text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text, "without .0 it is there: ids became decimal numbers, read them as text"),
+    (lambda text: text.strip('"'), "without its quotation marks it is there: write the table without them"),
+    (lambda text: text.lstrip("0") or "0", "without its zeros in front it is there: read ids as text everywhere"),
+    (lambda text: text.lower(), "in small letters it is there: write ids alike"),
+)  # fmt: skip
+
+
+def _near_misses(unknown: pd.Series, known: set[str]) -> dict[str, pd.Series]:
+    """Sort unknown ids by what made them unknown: half a sentence ("" = nothing known) -> those ids."""
+    if unknown.empty:
+        return {}
+    reasons = dict.fromkeys(unknown, "")
+    for undo, words in _CHANGES:
+        undone = {undo(name) for name in known}
+        for name in [name for name, reason in reasons.items() if not reason]:
+            if undo(name) in undone:
+                reasons[name] = f" ({words})"
+    why = unknown.map(reasons)
+    return {reason: unknown[why == reason] for reason in dict.fromkeys(why)}
+
+
 def check_ids(file: str, column: pd.Series, lenient: bool = False) -> list[Finding]:
     """Report the empty and missing ids of a column."""
     words = f"the {column.name} id is {{!r}}; write an id or remove the row"
@@ -140,9 +166,29 @@ def check_numbers(file: str, column: pd.Series) -> tuple[np.ndarray, list[Findin
     wrong = ~np.isfinite(values) & (whole | (text != "").to_numpy(dtype=bool))
     if whole:
         wrong |= np.isfinite(values) & (values != np.floor(values))
-    words = f"{column.name} {{!r}} is not {UNITS[column.name]}; correct it or remove the row"
-    found = at_rows(file, column, wrong, words)
+    found = []
+    for kind, hint in _kinds_of_times(text, wrong) if whole else _kinds_of_ratings(text, wrong):
+        words = f"{column.name} {{!r}} is not {UNITS[column.name]}; {hint}"
+        found += at_rows(file, column, kind, words)
     return values.astype(np.int64) if whole and not found else values, found
+
+
+def _kinds_of_ratings(text: pd.Series, wrong: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Sort what is no number by its remedy: (n,) bool, and what to do."""
+    comma = wrong & text.str.fullmatch(r"-?\d+,\d+").to_numpy(dtype=bool)
+    return [(comma, "write a point for the decimal comma"), (wrong & ~comma, "correct it or remove the row")]
+
+
+def _kinds_of_times(text: pd.Series, wrong: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Sort what is no time by its remedy: (n,) bool, and what to do."""
+    iso = wrong & text.str.match(r"\d{4}-\d{1,2}-\d{1,2}").to_numpy(dtype=bool)
+    other = wrong & text.str.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{4}").to_numpy(dtype=bool)
+    convert = "write pandas.to_datetime(column, format={}, utc=True).map(lambda day: int(day.timestamp())) in place of the dates"
+    return [
+        (iso, convert.format('"ISO8601"')),
+        (other, convert.format('"%d.%m.%Y"') + ", with the format that yours have"),
+        (wrong & ~iso & ~other, "correct it or remove the row"),
+    ]
 
 
 def check_paths(file: str, column: pd.Series) -> list[Finding]:
