@@ -18,9 +18,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add ``convert``, ``new``, ``export``, ``check`` and ``list`` to a command line."""
     command = commands.add_parser("convert", help="make a course folder of a foreign layout")
     command.add_argument("name", metavar="NAME", help=f"the layout: {', '.join(CONVERTERS)}")
-    command.add_argument("source", help="the folder to read")
+    command.add_argument("source", help="the folder to read (of csv also a file)")
     command.add_argument("target", help="the folder to make")
-    command.add_argument("--min-rating", type=float, default=4.0, help="smallest rating that counts (default: 4)")
+    command.add_argument("--min-rating", type=float, help="movielens-posters: smallest rating that counts (default: 4)")
+    command.add_argument(
+        "--columns", help="csv: names of a headerless log's columns, such as user,item,rating,timestamp"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be made, and write nothing")
     command.set_defaults(run=_convert)
     command = commands.add_parser("new", help="make a folder to fill with data of your own, with its card")
     command.add_argument("folder", help="a new or empty folder")
@@ -41,7 +45,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    target = convert(options.name, options.source, options.target, min_rating=options.min_rating)
+    choices = {"min_rating": options.min_rating, "columns": options.columns, "dry_run": options.dry_run}
+    target = convert(options.name, options.source, options.target, **choices)
+    if options.dry_run:
+        print("a dry run: nothing was written")
+        return 0
     print(load_dataset(target.resolve()))
     print(f"written to {target}; use it with DATASET={target}")
     return 0
