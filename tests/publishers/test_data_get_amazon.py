@@ -58,9 +58,9 @@ BAD = {
     review("2014", "U1", "I1", overall=1e300): "overall is 1e+300",
     review("2014", "U1", "I1", overall=None): "",
     review("2014", "U1", "I1", unixReviewTime="soon"): "invalid literal",
-    review("2014", "U1", "I1", unixReviewTime=9_999_999_999_999): "",
+    review("2014", "U1", "I1", unixReviewTime=9_999_999_999_999): "is no time between 1901 and 2038",
     review("2014", "U1", "I1", reviewerID=7): "is no id",
-    review("2014", "U1", "I1", reviewText=["a"]): "",
+    review("2014", "U1", "I1", reviewText=["a"]): "reviewText is a list, not text",
     review("2014", "U1", "I1").replace("reviewerID", "reviewer"): "no field 'reviewerID'",
 }
 

@@ -78,7 +78,12 @@ def scan_reviews(path: Path, edition: str, reviews: ReviewStream, bad: BadRows, 
             rating, time = float(row[rating_key]), int(row[time_key])
             if not abs(rating) <= 1000:  # also NaN
                 raise ValueError(f"{rating_key} is {rating}")
-            reviews.add(_id(row, user_key), _id(row, item_key), rating, time // unit, row.get(text_key) or "")
+            text = row.get(text_key) or ""
+            if not isinstance(text, str):
+                raise ValueError(f"{text_key} is a {type(text).__name__}, not text")
+            if not -(2**31) <= time // unit < 2**31:
+                raise ValueError(f"{time_key} {time} is no time between 1901 and 2038")
+            reviews.add(_id(row, user_key), _id(row, item_key), rating, time // unit, text)
         except KeyError as error:
             bad.add(path.name, number, f"no field {error}")
         except (ValueError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
