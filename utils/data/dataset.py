@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data import tables as tsv
+from utils.data.rules import ITEM_COLUMNS, KEY, check_interactions, check_items, seconds_of
 from utils.errors import CourseError, suggest
 from utils.files import why_unreadable
 
@@ -48,6 +49,44 @@ class Dataset:
     items: pd.DataFrame
     interactions: pd.DataFrame
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frames(
+        cls,
+        interactions: pd.DataFrame,
+        items: pd.DataFrame | None = None,
+        *,
+        name: str = "frames",
+        path: str | Path = ".",
+    ) -> Dataset:
+        """Make a dataset of two tables in memory, by the rules of a course folder; the tables stay as they are.
+
+        Args:
+            interactions: columns user, item; optional rating, timestamp (whole seconds since 1970, or dates), review,
+                split. Ids become text; numbers that pandas made decimal (12.0) become whole again.
+            items: column item; optional title, description, category, image, audio and others. None = the items of the
+                interactions, without content.
+            name: what the dataset is called. path: the folder that image and audio are relative to.
+
+        Raises:
+            CourseError: a missing column or id, an unknown item, a number that is none; rows are counted from 0.
+        """
+        log = _as_text(interactions, "interactions")
+        known = _as_text(items, "items") if items is not None else None
+        found = check_items("items", known) if known is not None else []
+        if known is None:
+            known = pd.DataFrame({"item": log["item"].unique()}, dtype=object)
+            found = [tsv.Finding("note", "", f"No items: the {len(known)} items are those of the interactions.")]
+        log, more = check_interactions("interactions", log, known)
+        found += more
+        tsv.raise_first(found, Path())
+        notes = tuple(f"{finding.file}{finding.tail}" for finding in found if finding.severity != "error")
+        return assemble(name, Path(path), with_item_columns(known), log, notes)
+
+    def to_frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return (interactions, items) as :meth:`from_frames` takes them: raw ids, without the numbers made of them."""
+        interactions = self.interactions.drop(columns=["user_id", "item_id"])
+        return interactions.reset_index(drop=True), self.items.copy()
 
     @property
     def n_users(self) -> int:
@@ -212,6 +251,50 @@ def assemble(
         "item_id": positions.astype(np.int64),
     }
     return Dataset(name, path, np.asarray(users, dtype=str), items, pd.DataFrame({**table, **rest}), notes)
+
+
+def with_item_columns(items: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of content that a table of items lacks, empty, and bring all into the usual order."""
+    lacking = {column: "" for column in ITEM_COLUMNS if column not in items}
+    items = items.assign(**lacking)
+    languages = [column for column in items if column.startswith("description_")]
+    first = ["item", *ITEM_COLUMNS, *languages]
+    return items[first + [column for column in items if column not in first]]
+
+
+def _as_text(table: pd.DataFrame, stem: str) -> pd.DataFrame:
+    """A table in memory as the rules judge it: text, "" = missing, rows counted from 0."""
+    if not isinstance(table, pd.DataFrame):
+        raise CourseError(f"{stem} is a {type(table).__name__}; give a pandas DataFrame.")
+    columns = [str(column) for column in table.columns]
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise CourseError(f"{stem} has the column {twice[0]!r} twice; rename or drop one.")
+    for column in KEY[stem]:
+        if column not in columns:
+            near = f"; it has {tsv.some(map(repr, columns))}" if columns else ""
+            raise CourseError(
+                f"{stem} has no column {column!r}{near}: rename yours, such as table.rename(columns={{...}})."
+            )
+    texts = {name: _texts(table.iloc[:, place]) for place, name in enumerate(columns)}
+    return pd.DataFrame(texts, index=np.arange(len(table)), dtype=object)
+
+
+def _texts(column: pd.Series) -> np.ndarray:
+    """Text (n,) of a column: dates as seconds since 1970, whole numbers without a point, nothing for missing values."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        missing = column.isna().to_numpy()
+        seconds = seconds_of(column.fillna(pd.Timestamp(0, tz=column.dt.tz)).reset_index(drop=True))
+        return np.where(missing, "", seconds.astype(str).astype(object))
+    values = column.astype(object)
+    missing = values.isna().to_numpy()
+    return np.array(["" if gone else _text(value) for value, gone in zip(values, missing)] + [""], dtype=object)[:-1]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(value)
 
 
 def _positions(chosen: object, size: int, what: str) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from utils.data.dataset import MODALITIES, Dataset, assemble, npy_shape
-from utils.data.rules import ITEM_COLUMNS, KEY, OPTIONAL, bad_ids, check_interactions, check_items
+from utils.data.dataset import MODALITIES, Dataset, assemble, npy_shape, with_item_columns
+from utils.data.rules import KEY, OPTIONAL, bad_ids, check_interactions, check_items
 from utils.data.tables import Finding, decode, find_table, raise_first, scan_table
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, why_unreadable
@@ -86,12 +86,7 @@ def dataset_of(folder: Path, items: pd.DataFrame, interactions: pd.DataFrame, fo
             notes.append(f"{unknown.sum()} interactions with an unknown or empty id are left out.")
         if interactions.empty:
             raise CourseError(f"{folder} has no interaction with a known item; compare its item ids with items.tsv.")
-    for column in ITEM_COLUMNS:
-        if column not in items:
-            items = items.assign(**{column: ""})
-    languages = [c for c in items if c.startswith("description_")]
-    first_columns = ["item", *ITEM_COLUMNS, *languages]
-    items = items[first_columns + [c for c in items if c not in first_columns]]
+    items = with_item_columns(items)
     return assemble(folder.resolve().name, folder, items, interactions, tuple(notes))
 
 
