@@ -152,7 +152,10 @@ class Dataset:
             raise CourseError(
                 f"Item {row['item']!r} of {self.name} has no image in items.tsv; choose an item that has."
             )
-        return open_image(self.path / row["image"])
+        path = self.path / row["image"]
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise CourseError(f"{path} is a link that leaves the dataset's folder; copy the file into it.")
+        return open_image(path)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of the tables' content (not of the media): equal tables give equal fingerprints."""
@@ -373,8 +376,15 @@ def _day(seconds: float) -> str:
 
 
 def npy_shape(path: Path) -> tuple[int, ...]:
-    """Return the shape of a numpy array file from its header alone."""
+    """Return the shape of a numpy array file from its header alone, one number at least.
+
+    Raises:
+        CourseError: another file, a damaged header, or a single number in place of rows.
+    """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, EOFError, OSError) as error:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except Exception as error:  # noqa: BLE001  damaged headers raise many kinds of errors
         raise CourseError(f"{path} is not a numpy array file ({why_unreadable(error)}); make it again.") from error
+    if not shape:
+        raise CourseError(f"{path} is not a matrix but a single value; write one row per item.")
+    return shape

@@ -117,6 +117,12 @@ def _times(file: str, column: pd.Series, times: np.ndarray) -> list[Finding]:
             "lie in 1970: convert them with pandas.to_datetime(column, format='%Y%m%d')."
         )
         return [Finding("warning", file, text)]
+    zero = int((times == 0).sum())
+    if zero and times.max() > 100_000_000:
+        text = (
+            f": {zero:,} timestamps are 0, which is the first second of 1970; find these times, or leave the rows out."
+        )
+        return [Finding("warning", file, text)]
     return []
 
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from utils.errors import CourseError
 from utils.files import atomic_path
+from utils.network.archives import open_gzip
 
 SPLIT_NAMES = ("train", "valid", "test")
 _QUOTED = re.compile(r'"(?:[^"\t\n]|"")*""(?:[^"\t\n]|"")*"')  # a field as pandas and spreadsheets quote it
@@ -179,6 +180,12 @@ def _form(file: str, lines: list[str], required: tuple[str, ...]) -> list[Findin
                 )
                 text += "." if set(required) <= set(fields) else f", whose header must name {' and '.join(required)}."
                 return [Finding("error", file, text, (1,))]
+    if "\t" in first and all(re.fullmatch('".+"', field) for field in first.split("\t")):
+        text = (
+            ": every name is between quotation marks, and here a quotation mark is a letter like any other; write the table "
+            "with write_table() of utils.data, which quotes nothing."
+        )
+        return [Finding("error", file, text, (1,))]
     names = [field.strip().lower() for field in first.split("\t")]
     near = any(difflib.get_close_matches(name, names, n=1, cutoff=0.7) for name in required)
     if len(names) >= len(required) > 1 and not near and any(re.fullmatch(r"-?\d+(?:\.\d+)?", name) for name in names):
@@ -214,7 +221,9 @@ def decode(path: Path) -> str:
     """
     try:
         raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        if path.suffix == ".gz":
+            with open_gzip(path) as stream:  # which refuses to unpack without bound
+                raw = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         page = ": it is a web page, not the file" if raw.lstrip()[:1] == b"<" else f" ({error})"
         raise CourseError(f"{path} is not a whole gzip file{page}; copy or download it again.") from error

@@ -166,6 +166,9 @@ def from_recbole(source: Path, target: Path, **_: object) -> list[str]:
         if file.is_file():
             matrix, names = _vectors(file, read_table(file))
             matrices[modality] = Vectors(matrix, names, read_mask(folder, modality, len(names)), file.name)
+    others = [folder / f"{name}.{kind}" for kind in ("user", "kg", "link", "net")]
+    left_out = [file.name for file in others if file.is_file()]
+    notes += [f"{some(left_out)} left out: a course folder knows users by their interactions."] if left_out else []
     items, file = None, folder / f"{name}.item"
     if file.is_file():
         items = untyped(read_table(file))
