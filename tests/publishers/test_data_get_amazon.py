@@ -266,3 +266,16 @@ def test_the_catalogue_names_what_the_course_promises():
         entry = find_entry(name)
         assert entry.terms and entry.cite and all(source.urls for source in entry.sources.values())
         assert json.dumps([source.urls for source in entry.sources.values()]).count("http") >= 1
+
+
+def test_a_literal_with_the_words_of_json_is_read_and_no_other_name(tmp_path):
+    assert parse_line(b"{'asin': 'B1', 'new': true, 'old': false, 'price': null, 'n': [NaN, -1.5]}") == {
+        "asin": "B1",
+        "new": True,
+        "old": False,
+        "price": None,
+        "n": [None, -1.5],
+    }
+    for line in (b"{'asin': truth}", b"{'asin': true()}", b"{'asin': null.x}"):
+        with pytest.raises(ValueError, match="neither JSON nor a Python literal"):
+            parse_line(line)

@@ -52,9 +52,22 @@ def _literal(line: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old texts hold backslashes that newer Pythons warn about
-            return ast.literal_eval(line.decode("utf-8"))
+            tree = ast.parse(line.decode("utf-8").strip(), mode="eval")
+            try:
+                return ast.literal_eval(tree)
+            except ValueError:  # a name: walking the tree costs time, so only where it is needed
+                return ast.literal_eval(_Plain().visit(tree))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError("neither JSON nor a Python literal") from None
+
+
+class _Plain(ast.NodeTransformer):
+    """Put Python's values in the place of JSON's words for them: some rows mix both."""
+
+    WORDS = {"true": True, "false": False, "null": None, "NaN": None}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self.WORDS[node.id]) if node.id in self.WORDS else node
 
 
 def scan_reviews(path: Path, edition: str, reviews: ReviewStream, bad: BadRows, limit: int | None = None) -> None:
