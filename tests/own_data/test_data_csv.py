@@ -45,7 +45,7 @@ def test_unzipped_movielens_comes_in(tmp_path, inner):
     assert dataset.items["title"].tolist() == [f"Film, The {i} (1995)" for i in range(1, 8)]
     assert set(dataset.items["category"]) == {"Drama|War"}
     assert dataset.interactions[["user", "item", "rating", "timestamp"]].iloc[0].tolist() == ["1", "1", 5.0, 1400000001]
-    assert "ratings.csv: 30 interactions of 5 users with 6 items" in said and "1 of 7 items have no interaction" in said
+    assert "The log has 30 interactions of 5 users with 6 items" in said and "1 of 7 items have no interaction" in said
 
 
 def test_the_log_may_be_given_itself_and_a_dry_run_writes_nothing(tmp_path, capsys):
@@ -172,6 +172,8 @@ def random_folder(folder, seed):
     log = pd.DataFrame({"user": rng.choice(users, n_rows), "item": rng.choice(names, n_rows)}, dtype=object)
     if rng.random() < 0.7:
         log["rating"] = rng.integers(1, 11, n_rows) / 2
+        if rng.random() < 0.5:
+            log.loc[rng.random(n_rows) < 0.2, "rating"] = np.nan
     if rng.random() < 0.7:
         log["timestamp"] = rng.integers(0, 2 * 10**9, n_rows)
     write_table(folder / "interactions.tsv", log)
@@ -199,7 +201,7 @@ def raw_ids(out, back):
     return log, names["item"][back.item_names].to_numpy()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(9))
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_folder_by_chance_survives_the_way_out_and_back(tmp_path, layout, seed):
     dataset, features = random_folder(tmp_path / "toy", seed)
@@ -235,3 +237,16 @@ def test_a_folder_by_chance_survives_the_way_out_and_back(tmp_path, layout, seed
 
 def test_every_layout_that_goes_out_comes_in():
     assert set(LAYOUTS) <= set(CONVERTERS)
+
+
+def test_other_files_beside_a_log_may_be_anything(tmp_path):
+    source = tmp_path / "ml-1m"
+    write(source / "ratings.dat", "1::1193::5::978300760\n2::661::3::978302109\n")
+    (source / "movies.dat").write_bytes(b"1::Caf\xe9 (1995)::Drama\n")
+    (source / "README.txt").write_bytes(b"\x00\xff" * 50)
+    (source / "old.csv.gz").write_bytes(b"no gzip")
+    dataset, _ = made(source, tmp_path / "made", columns="user,item,rating,timestamp")
+    assert dataset.n_interactions == 2 and dataset.interactions["timestamp"].tolist() == [978300760, 978302109]
+    (source / "ratings.dat").write_bytes("userId,movieId\n1,2\n".encode("utf-16"))
+    with pytest.raises(CourseError, match=r"ratings\.dat is UTF-16"):
+        convert("csv", source, tmp_path / "again")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from utils.data.rules import check_ids, check_numbers, dates_to_seconds, seconds_of
-from utils.data.tables import SPLIT_NAMES, at_rows, decode, raise_first, some
+from utils.data.tables import SPLIT_NAMES, at_rows, raise_first, some
 from utils.errors import CourseError
+from utils.network.archives import open_gzip
 from utils.own_data.foreign import (
     ITEM_NAMES,
     LOG_COLUMNS,
@@ -65,7 +67,7 @@ def from_csv(source: Path, target: Path, *, columns: str = "", **_: object) -> l
     said = about(folder)
     if not said:  # "a, b": the blank belongs to the comma; an export of ours means what it says
         log = log.assign(user=log["user"].str.strip(), item=log["item"].str.strip())
-    log, more = with_seconds(path.name, log, said)
+    log, more = with_seconds(path.name, log, folder)
     notes += more
     items = None
     found = _items_file([file for file in (_files(folder) if source.is_dir() else _beside(path)) if file != path])
@@ -78,8 +80,7 @@ def from_csv(source: Path, target: Path, *, columns: str = "", **_: object) -> l
                 f"{some(map(repr, items['item'][:2]))}); make both name items alike, or move {found.name} away."
             )
     kept = "Ids are as they were" + (", and so is the split." if "split" in log else "; it has no split.")
-    facts = f"{path.name}: {len(log):,} interactions of {log['user'].nunique():,} users with {log['item'].nunique():,} items."
-    return [facts, *notes, *write_course_folder(target, "tables", "csv", log, {}, items, kept)]
+    return [f"read {path.name}.", *notes, *write_course_folder(target, "tables", "csv", log, {}, items, kept)]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -97,9 +98,14 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _header(path: Path) -> tuple[list[str], str]:
-    """The first row of a table, taken apart by the separator that it holds most often."""
-    lines = [line for line in decode(path).replace("\r", "\n").split("\n")[:50] if line.strip()]
-    first = lines[0]
+    """The first row of a table, taken apart by the separator that it holds most often; only the file's head is read."""
+    try:
+        with open_gzip(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+            raw = stream.read(1 << 16)
+    except (OSError, EOFError, zlib.error):
+        raw = b""  # said where the file is read, if it is the one
+    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    first = next((line for line in text.replace("\r", "\n").split("\n") if line.strip()), "")
     counts = {gap: first.count(gap) for gap in SEPARATORS}
     counts[" "] = 0 if any(counts[gap] for gap in SEPARATORS if gap != " ") else counts[" "]
     separator = max(counts, key=counts.__getitem__)
@@ -130,10 +136,11 @@ def _log_file(source: Path, files: list[Path], given: list[str]) -> Path:
         raise CourseError(
             f"{source} holds several logs ({some(path.name for path in found)}); give the path of one of them."
         )
-    names = next(iter(heads.values()))
+    largest = max(files, key=lambda path: path.stat().st_size)
+    names = heads[largest]
     how = f"none has {len(given)} columns" if given else "no header names a user and an item"
     raise CourseError(
-        f"{source} holds no log: {how} (the first row of {files[0].name} is {some(map(repr, names))}); name the columns in the "
+        f"{source} holds no log: {how} (the first row of {largest.name} is {some(map(repr, names))}); name the columns in the "
         "header, or with --columns user,item,rating,timestamp."
     )
 

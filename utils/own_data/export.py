@@ -24,6 +24,7 @@ from utils.features import Features
 from utils.files import atomic_path, write_json, write_text
 
 ABOUT = "export.json"  # beside an exported log: what in it nobody measured
+UNRATED = "unrated.npy"  # (n, 3) user, item, part of the rows without a rating in a log that has some
 FEATURE_FILES = {"visual": "image_feat.npy", "textual": "text_feat.npy", "audio": "audio_feat.npy"}  # as MMRec says
 
 
@@ -121,7 +122,7 @@ def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = T
 def _save(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array if array.dtype == bool else array.astype(np.float32), allow_pickle=False)
+        np.save(stream, array.astype(np.float32) if array.dtype.kind == "f" else array, allow_pickle=False)
 
 
 def mask_file(modality: str) -> str:
@@ -129,11 +130,15 @@ def mask_file(modality: str) -> str:
     return f"{modality}_mask.npy"
 
 
-def _about(parcel: ExportBundle, layout: str, folder: Path) -> None:
-    """Say beside an exported log what in it nobody measured, so that the way back leaves it out."""
+def _about(log: pd.DataFrame, layout: str, folder: Path) -> None:
+    """Say beside an exported log (ids as exported) what in it nobody measured, so that the way back leaves it out."""
     without = {"elliot": ("rating",), "cornac": ("rating", "timestamp")}.get(layout, ())
-    made_up = [column for column in ("rating", "timestamp") if column in without or column not in parcel.log]
+    made_up = [column for column in ("rating", "timestamp") if column in without or column not in log]
     write_json(folder / ABOUT, {"made_by": "python -m utils.data export", "layout": layout, "made_up": made_up})
+    if "rating" not in made_up and layout != "csv" and log["rating"].isna().any():  # csv leaves such a field empty
+        rows = log[log["rating"].isna()]
+        part = rows["split"].map({name: code for code, name in enumerate(SPLIT_NAMES)})
+        _save(folder / UNRATED, np.stack([rows["user_id"], rows["item_id"], part], axis=1).astype(np.int64))
 
 
 def _rated(log: pd.DataFrame) -> pd.DataFrame:
@@ -157,7 +162,7 @@ def _mmrec(parcel: ExportBundle, target: Path) -> None:
     folder = target / parcel.name
     folder.mkdir()
     _csv(folder / f"{parcel.name}.inter", log.rename(columns={"user_id": "userID", "item_id": "itemID"}), "\t")
-    _about(parcel, "mmrec", folder)
+    _about(parcel.log.assign(item_id=new[parcel.log["item_id"]]), "mmrec", folder)
     names = parcel.items["item"].to_numpy()[taken]
     write_table(target / "items.tsv", pd.DataFrame({"item_id": np.arange(len(taken)), "item": names}))
     for modality, matrix in parcel.features.items():
@@ -181,7 +186,7 @@ def _elliot(parcel: ExportBundle, target: Path) -> None:
     for name, file in zip(SPLIT_NAMES, ("train", "val", "test")):
         table = _rated(parcel.part(name)).assign(rating=1.0)
         _csv(target / f"{file}.tsv", table, "\t", header=False)
-    _about(parcel, "elliot", target)
+    _about(parcel.log, "elliot", target)
     sides, loaders = [], []
     for modality, matrix in parcel.features.items():
         for item_id, row in enumerate(matrix):
@@ -218,7 +223,7 @@ def _recbole(parcel: ExportBundle, target: Path) -> None:
         table = _rated(parcel.part(name))
         table.columns = [f"{column}:{kinds[column]}" for column in table.columns]
         _csv(folder / f"{parcel.name}.{name}.inter", table, "\t")
-    _about(parcel, "recbole", folder)
+    _about(parcel.log, "recbole", folder)
     titles = parcel.items["title"].str.replace(r"[\t\r\n]+", " ", regex=True)
     items = pd.DataFrame({"item_id:token": np.arange(len(parcel.items)), "title:token_seq": titles})
     _csv(folder / f"{parcel.name}.item", items, "\t")  # quoted where needed, as RecBole reads it
@@ -295,7 +300,7 @@ def _cornac(parcel: ExportBundle, target: Path) -> None:
     for name in SPLIT_NAMES:
         table = parcel.part(name)[["user_id", "item_id"]].assign(rating=1.0)
         _csv(target / f"{name}.tsv", table, "\t", header=False)
-    _about(parcel, "cornac", target)
+    _about(parcel.log, "cornac", target)
     for modality, matrix in parcel.features.items():
         _save(target / f"{modality}.npy", matrix)
         _save(target / mask_file(modality), parcel.masks[modality])
@@ -316,7 +321,7 @@ def _movielens(parcel: ExportBundle, target: Path) -> None:
         }
     )
     _csv(target / "ratings.csv", table)
-    _about(parcel, "csv", target)
+    _about(parcel.log, "csv", target)
     films = parcel.items[["item", "title", "category"]].set_axis(["movieId", "title", "genres"], axis=1)
     with atomic_path(target / "movies.csv") as temporary:
         films.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n", encoding="utf-8")

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from utils.data.rules import bad_ids, check_ids, check_items, check_numbers, dates_to_seconds, path_problem, time_unit
-from utils.data.tables import Finding, at_rows, decode, raise_first, some, write_table
+from utils.data.tables import SPLIT_NAMES, Finding, at_rows, decode, raise_first, some, write_table
 from utils.errors import CourseError
 from utils.files import atomic_path, why_unreadable, write_text
-from utils.own_data.export import ABOUT, mask_file
+from utils.own_data.export import ABOUT, UNRATED, mask_file
 
 SEPARATORS = {"\t": "tabs", "::": "two colons", ";": "semicolons", ",": "commas", "|": "bars", " ": "blanks"}
 LOG_COLUMNS = ("user", "item", "rating", "timestamp", "review", "split")
@@ -170,16 +170,19 @@ def about(folder: Path) -> dict:
     return said if isinstance(said, dict) else {}
 
 
-def with_seconds(file: str, log: pd.DataFrame, said: dict) -> tuple[pd.DataFrame, list[str]]:
+def with_seconds(file: str, log: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return a log with whole seconds since 1970 and without what an export had to make up; and what to know.
 
     Args:
-        log: the whole log, numbers or dates as text in the column timestamp. said: as :func:`about` gives it.
+        log: the whole log, its column timestamp numbers as text. folder: where an export's own files lie.
 
     Raises:
         CourseError: times in several units.
     """
+    said = about(folder)
     log = log.drop(columns=[name for name in said.get("made_up", ()) if name in log and name in LOG_COLUMNS[2:4]])
+    if said and "rating" in log and "split" in log and (folder / UNRATED).is_file():
+        log = _without_unrated(log, _load(folder / UNRATED), folder / UNRATED)
     if "timestamp" not in log or log.empty:
         return log, []
     times = pd.to_numeric(log["timestamp"]).to_numpy(dtype=np.float64)
@@ -200,6 +203,15 @@ def with_seconds(file: str, log: pd.DataFrame, said: dict) -> tuple[pd.DataFrame
     raise_first(mixed, Path())
     told = f"{file}: the timestamps are in {unit}; they were divided by {size:,}."
     return log.assign(timestamp=np.floor(times / size).astype(np.int64)), [told]
+
+
+def _without_unrated(log: pd.DataFrame, rows: np.ndarray, path: Path) -> pd.DataFrame:
+    """Empty the ratings of the rows (n, 3) of user, item and part that had none before the export."""
+    if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind != "i" or not np.isin(rows[:, 2], (0, 1, 2)).all():
+        raise CourseError(f"{path} is no list of rows without a rating; export again, or delete it.")
+    unrated = {(str(user), str(item), SPLIT_NAMES[part]) for user, item, part in rows.tolist()}
+    gone = [key in unrated for key in zip(log["user"], log["item"], log["split"])]
+    return log.assign(rating=np.where(gone, "", log["rating"].to_numpy(dtype=object)))
 
 
 # ---- the columns of items ----
@@ -320,7 +332,8 @@ def write_course_folder(
     Returns:
         What to know about it, a sentence each.
     """
-    notes = []
+    facts = f"{len(log):,} interactions of {log['user'].nunique():,} users with {log['item'].nunique():,} items"
+    notes = [f"The log has {facts}."]
     known = set() if items is None else set(items["item"])
     names = set(log["item"]).union(known, *(vectors.names for vectors in matrices.values()))
     ordered = [] if items is None else items["item"].tolist()

@@ -19,7 +19,6 @@ from utils.errors import CourseError
 from utils.own_data.export import FEATURE_FILES
 from utils.own_data.foreign import (
     Vectors,
-    about,
     checked,
     checked_items,
     item_columns,
@@ -54,7 +53,7 @@ def from_mmrec(source: Path, target: Path, **_: object) -> list[str]:
             rows = [str(row) for row in range(len(matrix))]
             matrices[modality] = Vectors(matrix, rows, read_mask(path.parent, modality, len(matrix)), name)
     _check_heights(path, log, matrices)
-    log, notes = with_seconds(path.name, log, about(path.parent))
+    log, notes = with_seconds(path.name, log, path.parent)
     return notes + write_course_folder(target, "MMRec", "mmrec", log, matrices)
 
 
@@ -99,7 +98,7 @@ def from_elliot(source: Path, target: Path, **_: object) -> list[str]:
         if part == "train" and table.empty:
             raise CourseError(f"{path} has no row; a course folder needs interactions to train on.")
         parts.append(checked(path, table).assign(split=part))
-    log, notes = with_seconds("the log", _joined(source, parts), about(source))
+    log, notes = with_seconds("the log", _joined(source, parts), source)
     matrices = {}
     for modality, folder in folders.items():
         paths = sorted(folder.glob("*.npy"), key=lambda path: number_order(path.stem)) if folder.is_dir() else []
@@ -157,7 +156,7 @@ def from_recbole(source: Path, target: Path, **_: object) -> list[str]:
     path = next(iter(paths.values()))
     folder, name = path.parent, path.name.split(".train." if "train" in paths else ".inter")[0]
     whole = _joined(source, tables) if "train" in paths else tables[0]
-    log, notes = with_seconds("the log" if "train" in paths else path.name, whole, about(folder))
+    log, notes = with_seconds("the log" if "train" in paths else path.name, whole, folder)
     extra = [column for column in log if column not in ("user", "item", "rating", "timestamp", "split")]
     notes += [f"{path.name}: column {some(extra)} of the log left out."] if extra else []
     matrices = {}
@@ -208,7 +207,7 @@ def from_cornac(source: Path, target: Path, **_: object) -> list[str]:
         parts.append(checked(path, read_table(path, names=["user", "item", "rating"])).assign(split=part))
     if parts[0].empty:
         raise CourseError(f"{source / 'train.tsv'} has no row; a course folder needs interactions to train on.")
-    log, notes = with_seconds("the log", _joined(source, parts), about(source))
+    log, notes = with_seconds("the log", _joined(source, parts), source)
     matrices = {}
     for modality in MODALITIES:
         file = source / f"{modality}.npy"
