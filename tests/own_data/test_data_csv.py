@@ -250,3 +250,28 @@ def test_other_files_beside_a_log_may_be_anything(tmp_path):
     (source / "ratings.dat").write_bytes("userId,movieId\n1,2\n".encode("utf-16"))
     with pytest.raises(CourseError, match=r"ratings\.dat is UTF-16"):
         convert("csv", source, tmp_path / "again")
+
+
+def test_names_of_columns_as_shops_and_studies_have_them(tmp_path):
+    write(tmp_path / "a" / "transactions.csv", "t_dat,customer_id,article_id,price\n2018-09-20,c1,0108775015,0.05\n")
+    write(
+        tmp_path / "a" / "articles.csv",
+        "article_id,prod_name,detail_desc,product_type_name\n0108775015,Top,Black top,Vest\n",
+    )
+    write(tmp_path / "b" / "user_artists.dat", "userID\tartistID\tweight\n2\t51\t13883\n2\t52\t11690\n")
+    write(tmp_path / "b" / "artists.dat", "id\tname\turl\n51\tDuran\thttp://x\n52\tMorcheeba\thttp://y\n")
+    write(tmp_path / "b" / "user_friends.dat", "userID\tfriendID\n2\t275\n")
+    shop, said = made(tmp_path / "a", tmp_path / "shop")
+    assert shop.items[["item", "title", "description", "category"]].iloc[0].tolist() == [
+        "0108775015",
+        "Top",
+        "Black top",
+        "Vest",
+    ]
+    assert shop.interactions["timestamp"].tolist() == [1537401600] and "column price left out" in said.replace("'", "")
+    music, _ = made(tmp_path / "b", tmp_path / "music")
+    assert music.items["title"].tolist() == ["Duran", "Morcheeba"] and music.items["url"].tolist() == [
+        "http://x",
+        "http://y",
+    ]
+    assert music.interactions["rating"].tolist() == [13883, 11690]

@@ -193,8 +193,7 @@ def _items_file(files: list[Path]) -> Path | None:
     found = []
     for path in files:
         names, _ = _header(path)
-        roles = _roles(names, LOG_NAMES)
-        if "item" in roles and "user" not in roles and _roles(names, ITEM_NAMES):
+        if _item_column(names) and "user" not in _roles(names, LOG_NAMES) and _roles(names, ITEM_NAMES):
             found.append(path)
     named = [path for path in found if path.name.split(".")[0].lower() in FIRST["items"]]
     found = named if len(found) > 1 and len(named) == 1 else found
@@ -205,9 +204,14 @@ def _items_file(files: list[Path]) -> Path | None:
     return found[0] if found else None
 
 
+def _item_column(names: list[str]) -> str:
+    """The column with the ids of a table of items: as in a log, or plainly ``id``; "" when there is none."""
+    return _roles(names, LOG_NAMES).get("item") or _roles(names, {"item": ("id",)}).get("item", "")
+
+
 def _read_items(path: Path, folder: Path, target: Path, strip: bool) -> tuple[pd.DataFrame, list[str]]:
     _names, separator = _header(path)
     table = read_table(path, separator=separator)
-    table = table.rename(columns={_roles(list(table.columns), LOG_NAMES)["item"]: "item"})
+    table = table.rename(columns={_item_column(list(table.columns)): "item"})
     items = checked_items(path, table.assign(item=table["item"].str.strip()) if strip else table)
     return item_columns(path.name, items, folder, target)

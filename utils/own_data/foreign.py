@@ -21,9 +21,19 @@ SEPARATORS = {"\t": "tabs", "::": "two colons", ";": "semicolons", ",": "commas"
 LOG_COLUMNS = ("user", "item", "rating", "timestamp", "review", "split")
 # What others call the columns of items.tsv, letters and digits only; of several the first counts.
 ITEM_NAMES = {
-    "title": ("title", "movietitle", "name", "producttitle", "productname", "booktitle", "itemname", "songtitle"),
-    "description": ("description", "plot", "overview", "summary", "synopsis", "abstract", "text"),
-    "category": ("category", "genres", "genre", "categories", "class", "productcategory"),
+    "title": (
+        "title",
+        "movietitle",
+        "name",
+        "producttitle",
+        "productname",
+        "booktitle",
+        "itemname",
+        "songtitle",
+        "prodname",
+    ),
+    "description": ("description", "plot", "overview", "summary", "synopsis", "abstract", "text", "detaildesc"),
+    "category": ("category", "genres", "genre", "categories", "class", "productcategory", "producttypename"),
     "image": ("image", "imagepath", "picture", "poster"),
     "audio": ("audio", "audiopath", "sound"),
 }

@@ -148,7 +148,7 @@ def _log(dataset: Dataset) -> list[Finding]:
 
     examples = log["user"].str.startswith(EXAMPLE) | log["item"].str.startswith(EXAMPLE)
     warn(int(examples.sum()), "rows are the template's examples; put your own rows in their place.")
-    warn(int(log.duplicated(["user", "item"]).sum()), "repeated pairs of user and item; clean() keeps one of each.")
+    warn(int(log.duplicated(["user", "item"]).sum()), "repeated pairs of user and item; clean() keeps one of each, and `python -m utils.data clean` makes a folder of it.")  # fmt: skip
     warn(dataset.n_items - log["item_id"].nunique(), "items have no interaction: only content can recommend them.")
     per_user = log.groupby("user_id").size()
     warn(
