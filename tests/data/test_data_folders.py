@@ -1,17 +1,20 @@
 """No command writes over what somebody else made, and nothing is half-written: convert, export, new and get."""
 
+import io
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 from tests.data_folders import ITEMS, write_folder, write_gz
-from utils.data import load_dataset
+from utils.data import item_graphs, load_dataset
 from utils.data.__main__ import main
 from utils.data.folders import build_aside, check_target, write_mark
 from utils.errors import CourseError
 from utils.own_data.movielens_posters import CONVERTERS, convert
+from utils.own_data.report import report
 from utils.own_data.template import new_folder
 from utils.publishers.dataset import get
 
@@ -182,3 +185,88 @@ def test_the_folder_where_one_stands_can_be_filled(tmp_path, monkeypatch):
     new_folder(".")
     assert load_dataset(tmp_path / "here").n_items == 4
     assert "# here" in (tmp_path / "here" / "README.md").read_text(encoding="utf-8")
+
+
+def _graph(**changes):
+    """The bytes of an item graph of three items, with some arrays changed."""
+    arrays = {"row": np.array([0]), "col": np.array([1]), "value": np.array([1.0]), "n_items": np.array(3), **changes}
+    memory = io.BytesIO()
+    np.savez_compressed(memory, **arrays)
+    return memory.getvalue()
+
+
+def _npy(array):
+    memory = io.BytesIO()
+    np.save(memory, array)
+    return memory.getvalue()
+
+
+def _flipped(raw, place):
+    return raw[:place] + bytes([raw[place] ^ 0xFF]) + raw[place + 1 :]
+
+
+DAMAGED = {
+    "empty": b"",
+    "garbage": b"PK\x03\x04" + b"garbage" * 9,
+    "text": b"row,col,value\n",
+    "cut": _graph()[:-40],
+    "one byte flipped": _flipped(_graph(), 60),
+    "a matrix for row": _graph(row=np.array([[0]])),
+    "texts for rows": _graph(row=np.array(["a"])),
+    "texts for values": _graph(value=np.array(["a"])),
+    "fractions for rows": _graph(row=np.array([0.5])),
+    "a list for n_items": _graph(n_items=np.array([3, 3])),
+    "text for n_items": _graph(n_items=np.array("three")),
+    "one array": _npy(np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_item_graph_is_one_sentence(tmp_path, kind):
+    folder = write_folder(tmp_path / "toy")
+    (folder / "item_knn_visual.npz").write_bytes(DAMAGED[kind])
+    with pytest.raises(CourseError, match=r"item_knn_visual\.npz"):
+        item_graphs(load_dataset(folder))
+    assert any("item_knn_visual.npz" in str(error) for error in report(folder).errors)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"PK\x03\x04" + b"garbage" * 9,
+        _npy(np.array(3.0)),
+        _npy(np.ones((3, 2)))[:90],
+        _npy(np.ones((3, 2))).replace(b"(3, 2)", b"(3, 9" + b"9" * 20 + b")")[:200],
+        _npy(np.ones((3, 2))).replace(b"(3, 2), }", b"(3, 2)[[["),
+    ],
+    ids=["empty", "archive", "one number", "cut", "a shape beyond all bounds", "no literal"],
+)
+def test_a_damaged_matrix_is_one_sentence(tmp_path, raw):
+    folder = write_folder(tmp_path / "toy")
+    (folder / "features").mkdir()
+    (folder / "features" / "visual.npy").write_bytes(raw)
+    assert any("visual.npy" in str(error) for error in report(folder).errors)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n")
+    (source / "image_feat.npy").write_bytes(raw)
+    with pytest.raises(CourseError, match=r"image_feat\.npy"):
+        convert("mmrec", source, tmp_path / "made")
+
+
+def test_a_table_that_unpacks_without_bound_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.network.archives.FREE", 1 << 16)
+    write_gz(tmp_path / "interactions.tsv.gz", "user\titem\n" + "u\ti\n" * 1_000_000)
+    with pytest.raises(CourseError, match="unpacks to more than"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_picture_behind_a_link_out_of_the_folder_is_not_shown(tmp_path):
+    folder = write_folder(tmp_path / "toy")
+    outside = tmp_path / "secret.png"
+    (folder / "images" / "i1.png").rename(outside)
+    (folder / "images" / "i1.png").symlink_to(outside)
+    with pytest.raises(CourseError, match="is a link that leaves the dataset's folder"):
+        load_dataset(folder).image(0)

@@ -11,6 +11,7 @@ from PIL import EpsImagePlugin, Image
 from utils.data.pictures import FORMATS, MAX_PIXELS, decode, image_problem, open_image
 from utils.errors import CourseError
 from utils.features import extract
+from utils.features.encoders.image import square
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
 
@@ -71,3 +72,52 @@ def test_one_limit_of_pixels_for_all_readers(tmp_path):
         open_image(tmp_path / "more.png")
     with pytest.raises(CourseError, match=f"^{reason}$"):
         decode(tmp_path / "more.png", "RGBA", near=64)
+
+
+RAMP = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("16.png", RAMP.astype(np.uint16)),
+        ("16.tif", RAMP.astype(np.uint16)),
+        ("32.tif", RAMP.astype(np.int32)),
+        ("unit.tif", (RAMP / 65535).astype(np.float32)),
+        ("float.tif", RAMP.astype(np.float32)),
+    ],
+)
+def test_more_than_eight_bits_are_scaled_and_not_cut(tmp_path, name, pixels):
+    """Pillow alone makes everything above 255 white."""
+    Image.fromarray(pixels).save(tmp_path / name)
+    for mode in ("RGB", "RGBA"):
+        read = np.asarray(decode(tmp_path / name, mode), dtype=float)
+        np.testing.assert_allclose(read[..., 0], RAMP / 257, atol=0.51)
+    assert image_problem(tmp_path / name) == ""
+
+
+def test_a_dark_picture_of_16_bits_stays_dark_and_its_transparent_value_is_white(tmp_path):
+    pixels = np.full((4, 4), 200, np.uint16)
+    pixels[0, 0] = 60000
+    pixels[1:] //= 2
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=60000)
+    read = np.asarray(decode(tmp_path / "a.png"))
+    assert read[0, 0, 0] == 255 and read[1:].max() == 0 and read[0, 1, 0] == 1
+
+
+def test_fractions_that_are_no_numbers_are_refused_alike(tmp_path):
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "a.tif")
+    assert image_problem(tmp_path / "a.tif") == "its pixels are not all finite numbers"
+    with pytest.raises(CourseError, match="^its pixels are not all finite numbers$"):
+        decode(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("size", [(20000, 2), (3, 400)])
+def test_a_picture_that_would_vanish_when_scaled_is_one_verdict_everywhere(tmp_path, size):
+    Image.new("RGB", size, (9, 9, 9)).save(tmp_path / "a.png")
+    reason = image_problem(tmp_path / "a.png")
+    assert reason == f"too narrow: {size[0]} x {size[1]} pixels, at most 100 times as long as wide are read"
+    with pytest.raises(CourseError, match=reason):
+        open_image(tmp_path / "a.png")
+    Image.new("RGB", (300, 3), (9, 9, 9)).save(tmp_path / "b.png")
+    assert image_problem(tmp_path / "b.png") == "" and square(decode(tmp_path / "b.png"), 224).size == (224, 224)

@@ -38,7 +38,10 @@ def shop(tmp_path_factory):
             "timestamp": rng.integers(10**9, 2 * 10**9, len(log)),
         }
     )
-    write_table(folder / "interactions.tsv.gz", table)
+    again = table.sample(60, random_state=0).assign(
+        rating=rng.integers(1, 6, 60), timestamp=rng.integers(1, 3 * 10**9, 60)
+    )
+    write_table(folder / "interactions.tsv.gz", pd.concat([table, again], ignore_index=True))
     dataset = load_dataset(folder)
     mask = np.arange(32) % 5 != 0
     visual = rng.normal(size=(32, 6)).astype(np.float32)
@@ -56,7 +59,7 @@ def pairs(dataset, split, part):
     return {(dataset.users[u], dataset.item_names[i]) for u, i in rows}
 
 
-@pytest.mark.parametrize("layout", ["mmrec", "elliot", "recbole"])
+@pytest.mark.parametrize("layout", ["mmrec", "elliot", "recbole", "cornac"])
 def test_round_trip(shop, layout, tmp_path):
     dataset, split, features = shop
     out = export(dataset, layout, tmp_path / "out", split=split, features=features)
@@ -67,17 +70,67 @@ def test_round_trip(shop, layout, tmp_path):
     for part in ("train", "valid", "test"):
         found = {(users[u], items[i]) for u, i in pairs(back, given, part)}
         assert found == pairs(dataset, split, part), part
-    first = dataset.interactions.drop_duplicates(["user", "item"]).set_index(["user", "item"])
+    kept = dataset.interactions.sort_values("timestamp", kind="stable")  # the split keeps the latest row of a pair
+    first = kept.drop_duplicates(["user", "item"], keep="last").set_index(["user", "item"])
     log = back.interactions
     keys = list(zip(users[log["user"]], items[log["item"]]))
-    np.testing.assert_array_equal(log["timestamp"], first.loc[keys, "timestamp"])
-    if layout != "elliot":  # its nDCG is graded, so every rating is written as 1
+    if layout != "cornac":  # its lists have no times
+        np.testing.assert_array_equal(log["timestamp"], first.loc[keys, "timestamp"])
+    if layout not in ("elliot", "cornac"):  # their nDCG is graded, so every rating is written as 1
         np.testing.assert_array_equal(log["rating"], first.loc[keys, "rating"])
+    else:
+        assert "rating" not in log
     row_of = {name: row for row, name in enumerate(dataset.item_names)}
     for modality, feature in features.items():
         again = prepared(back, modality)
-        expected = feature.matrix[[row_of[items[name]] for name in again.item_names]]
-        np.testing.assert_allclose(again.matrix, expected, atol=1e-6)
+        rows = [row_of[items[name]] for name in again.item_names]
+        np.testing.assert_allclose(again.matrix, feature.matrix[rows], atol=1e-6)
+        np.testing.assert_array_equal(again.mask, feature.mask[rows])
+
+
+def rated(tmp_path, rows, columns="user\titem\trating\ttimestamp"):
+    """A folder with a log of the given rows."""
+    folder = tmp_path / "rated"
+    folder.mkdir()
+    lines = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    (folder / "interactions.tsv").write_text(f"{columns}\n{lines}", encoding="utf-8")
+    return load_dataset(folder)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["in order", "latest first"])
+@pytest.mark.parametrize("strategy", ["leave_one_out", "temporal_user", "random"])
+def test_a_pair_rated_twice_leaves_with_the_row_that_the_split_keeps(tmp_path, strategy, turned):
+    rows = [("u1", "i1", 2, 10), ("u1", "i2", 3, 20), ("u1", "i3", 3, 30), ("u1", "i1", 5, 99)]
+    rows = (rows[::-1] if turned else rows) + [
+        (f"u{u}", f"i{i}", 4, 10 * u + i) for u in (2, 3, 4) for i in range(1, 5)
+    ]
+    dataset = rated(tmp_path, rows)
+    log = pd.read_csv(export(dataset, "csv", tmp_path / "out", strategy=strategy) / "ratings.csv")
+    (row,) = log[(log["userId"] == "u1") & (log["movieId"] == "i1")].itertuples()
+    assert (row.rating, row.timestamp) == (5, 99)
+    mine = log[log["userId"] == "u1"]
+    if strategy == "leave_one_out":
+        assert mine["timestamp"][mine["split"] == "test"].tolist() == [99]
+
+
+def test_without_times_the_last_row_of_the_file_leaves(tmp_path):
+    rows = [("u1", "i1", 2), ("u1", "i2", 3), ("u1", "i1", 5), ("u2", "i1", 1)]
+    dataset = rated(tmp_path, rows, "user\titem\trating")
+    log = pd.read_csv(export(dataset, "csv", tmp_path / "out") / "ratings.csv").set_index(["userId", "movieId"])
+    assert log["rating"].to_dict() == {("u1", "i1"): 5, ("u1", "i2"): 3, ("u2", "i1"): 1}
+
+
+def test_a_given_split_leaves_with_each_row_in_its_own_part(tmp_path):
+    rows = [
+        ("u1", "i1", 5, 99, "test"),
+        ("u1", "i1", 2, 10, "train"),
+        ("u1", "i1", 3, 12, "train"),
+        ("u1", "i2", 4, 20, "valid"),
+        ("u2", "i1", 1, 30, "train"),
+    ]
+    dataset = rated(tmp_path, rows, "user\titem\trating\ttimestamp\tsplit")
+    log = pd.read_csv(export(dataset, "csv", tmp_path / "out") / "ratings.csv")
+    assert sorted(log.itertuples(index=False, name=None)) == sorted(rows)
 
 
 def test_mmrec_numbers_only_items_of_the_log(shop, tmp_path):

@@ -1,10 +1,14 @@
 """A folder of one's own: the template loads, and one report names everything that is wrong, row by row."""
 
+import gzip
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.data_folders import write_folder
-from utils.data import load_dataset
+from utils.data import keep_positive, load_dataset, write_table
 from utils.data.__main__ import main
 from utils.data.requirements import NEEDS, why_not
 from utils.errors import CourseError
@@ -185,3 +189,165 @@ def test_notebook_08_takes_a_folder_with_reviews_and_says_why_not_otherwise(tmp_
         "few", head + "".join(f"{r}\t{'ok' * (k < 3)}\n" for k, r in enumerate(rows))
     )
     assert why("all", head + "".join(f"{row}\tfine\n" for row in rows)) == ""
+
+
+def log_of(tmp_path, rows, columns="user\titem\trating\ttimestamp", items=""):
+    """A folder with this log, and with a table of items where one is given."""
+    lines = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    return write_folder(tmp_path / "log", items, f"{columns}\n{lines}")
+
+
+def warned(folder, words):
+    """The warnings that hold some words."""
+    return [text for text in texts(folder, "warning") if words in text]
+
+
+@pytest.mark.parametrize(
+    "ratings",
+    [
+        [(u * 17 + i * 29) % 101 for u in range(6) for i in range(6)],
+        [1 + (u * 3 + i) % 5 for u in range(6) for i in range(6)],
+        [0.5 + (u * 3 + i) % 10 / 2 for u in range(6) for i in range(6)],
+        [((u + i) % 7 - 3) * 0.1 for u in range(6) for i in range(6)],
+    ],
+    ids=["0 to 100", "1 to 5", "0.5 to 5", "-0.3 to 0.3"],
+)
+def test_the_threshold_named_for_low_ratings_leaves_just_these_out(tmp_path, ratings):
+    folder = log_of(tmp_path, [(f"u{k // 6}", f"i{k % 6}", rating, k) for k, rating in enumerate(ratings)])
+    (text,) = warned(folder, "lower half of the scale")
+    named = int(re.search(r": (\d+) ratings", text)[1])
+    threshold = float(re.search(r"keep_positive\(dataset, (.+?)\)", text)[1])
+    assert 0 < named < 36 and keep_positive(load_dataset(folder), threshold).n_interactions == 36 - named
+
+
+def test_counts_are_not_called_likes(tmp_path):
+    rows = [(f"u{u}", f"i{i}", (u + 1) * 7 ** (i % 5), u + i) for u in range(6) for i in range(6)]
+    folder = log_of(tmp_path, rows)
+    (text,) = warned(folder, "look like counts, not stars")
+    assert "up to 14,406" in text and "keep_positive(dataset, 2)" in text
+    assert not warned(folder, "likes")
+
+
+def test_a_rating_of_zero_below_stars_is_named(tmp_path):
+    folder = log_of(tmp_path, [("u1", "i1", 5, 1), ("u1", "i2", 0, 2), ("u2", "i1", 4, 3)])
+    assert len(warned(folder, '1 ratings are 0 where all others are 1 or more; if 0 means "not rated"')) == 1
+
+
+def test_rows_of_zeros_that_count_as_present_are_named(tmp_path):
+    folder = write_folder(tmp_path / "zeros")
+    (folder / "features").mkdir()
+    matrix = np.ones((3, 4), dtype=np.float32)
+    matrix[1] = 0
+    np.save(folder / "features" / "visual.npy", matrix)
+    (folder / "features" / "items.txt").write_text("i1\ni2\ni3\n")
+    assert len(warned(folder, "1 of 3 rows are all zero and count as present ('i2')")) == 1
+    np.save(folder / "features" / "visual_mask.npy", np.array([True, False, True]))
+    assert not warned(folder, "all zero")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('"user";"item";"rating"\r\n"276725";"034545104X";"0"\r\n', "tabs, not by semicolons"),
+        ("user,item\nu1,i1\n", "tabs, not by commas"),
+        ("user item\nu1 i1\n", "tabs, not by blanks"),
+        ("1::1193::5::978300760\n1::661::3::978302109\n", "tabs, not by two colons"),
+        ("196\t242\t3\t881250949\n186\t302\t3\t891717742\n", "row 1 looks like data ('196', '242', '3' and 1 more)"),
+        ("user\titem\ru1\ti1\ru1\ti2\r", "old Macintosh computers"),
+        ("user\titem\n\n", None),
+    ],
+    ids=["semicolons", "commas", "blanks", "colons", "no header", "carriage returns", "empty"],
+)
+def test_a_first_row_that_is_no_header_says_why(tmp_path, table, words):
+    found = texts(write_folder(tmp_path / "log", "", table))
+    assert words is None or (len(found) == 1 and words in found[0]), found
+
+
+def test_files_under_a_wrong_name_are_called_what_they_are(tmp_path):
+    good = b"user\titem\nu1\ti1\n"
+    for name, raw, words in (
+        ("interactions.tsv.gz", gzip.compress(gzip.compress(good)), "gzipped twice; unpack it once"),
+        ("interactions.tsv.gz", b"<!DOCTYPE html><html>404</html>", "it is a web page, not the file"),
+        ("interactions.tsv", gzip.compress(good), "a gzip file; add .gz to its name"),
+        ("interactions.tsv", good.decode().encode("utf-16"), "UTF-16"),
+    ):
+        folder = tmp_path / f"{name} {len(raw)}"
+        folder.mkdir()
+        (folder / name).write_bytes(raw)
+        (text,) = texts(folder)
+        assert words in text
+
+
+def test_a_line_break_inside_a_field_is_named(tmp_path):
+    folder = write_folder(
+        tmp_path / "broken", "item\ttitle\ni1\tOne\nsecond line\ni2\tTwo\n", "user\titem\nu\ti1\nu\ti2\n"
+    )
+    (text,) = texts(folder)
+    assert "row 3: 1 field where the header names 2" in text and "line break inside a field by a space" in text
+
+
+@pytest.mark.parametrize(
+    ("item", "known", "words"),
+    [
+        ("12.0", "12", "without .0 it is there: ids became decimal numbers"),
+        ("A1 ", "A1", "without the blanks around it it is there"),
+        ("A1", " A1", "without the blanks around it it is there"),
+        ('"A1"', "A1", "without its quotation marks it is there"),
+        ("108", "0108", "without its zeros in front it is there"),
+        ("a1", "A1", "in small letters it is there"),
+    ],
+)
+def test_an_unknown_id_says_how_it_changed_on_its_way(tmp_path, item, known, words):
+    items = f"item\ttitle\n{known}\tOne\nzz\tTwo\n"
+    folder = log_of(tmp_path, [("u1", item), ("u2", "ghost")], "user\titem", items)
+    found = [text for text in texts(folder) if "is not in the items table" in text]
+    assert len(found) == 2 and words in found[0] and "'ghost' is not in the items table; add it" in found[1]
+    with pytest.raises(CourseError, match="row 2: item .* is not in the items table"):
+        load_dataset(folder)
+
+
+def test_ids_that_a_program_changed_are_warned_of(tmp_path):
+    rounded = [(f"1.8474E+1{u % 2}", f"1.76E+1{i}", 5, 1_600_000_000 + i) for u in range(4) for i in range(4)]
+    assert len(warned(log_of(tmp_path / "a", rounded), "look like a spreadsheet's rounding")) == 2
+    decimal = [(f"{u}.0", f"{i}.0", 5, 1_600_000_000) for u in range(3) for i in range(3)]
+    assert len(warned(log_of(tmp_path / "b", decimal), "became decimal numbers; read ids as text")) == 2
+    blanks = [("u1", "i1", 5, 1), ("u1 ", "i1", 5, 1), ("u2", "i2", 5, 1)]
+    (text,) = warned(log_of(tmp_path / "c", blanks), "have blanks around them")
+    assert "user ids such as 'u1 '" in text
+
+
+def test_numbers_and_times_say_how_to_write_them(tmp_path):
+    rows = [("u1", "i1", "4,5", "2014-05-01"), ("u1", "i2", "-", "soon"), ("u2", "i1", 5, "2014-05-02T10:00:00Z")]
+    found = texts(log_of(tmp_path, rows))
+    assert any("row 2: rating '4,5' is not a number; write a point for the decimal comma" in text for text in found)
+    assert any("row 3: rating '-' is not a number; correct it" in text for text in found)
+    assert any(
+        "rows 2, 4: timestamp '2014-05-01' is not whole seconds" in text and "pandas.to_datetime" in text
+        for text in found
+    )
+    assert any("row 3: timestamp 'soon' is not whole seconds since 1970; correct it" in text for text in found)
+    days = pd.Series(["2014-05-01", "2014-05-02T10:00:00Z"])
+    remedy = pd.to_datetime(days, utc=True, format="ISO8601").map(lambda day: int(day.timestamp()))
+    assert remedy.tolist() == [1398902400, 1399024800]
+
+
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        (1_700_000_000_000, "look like milliseconds; divide by 1000 "),
+        (1_700_000_000_000_000_000, "look like nanoseconds; divide by 1000000000 "),
+        (20140501, "look like dates, year month day"),
+    ],
+)
+def test_whole_numbers_that_are_no_seconds_are_warned_of(tmp_path, time, words):
+    assert len(warned(log_of(tmp_path, [("u1", "i1", 5, time), ("u2", "i2", 5, time)]), words)) == 1
+
+
+def test_a_table_with_the_quotes_of_pandas_is_warned_of_and_the_remedy_works(tmp_path):
+    table = pd.DataFrame({"item": ["i1", "i2"], "title": ['7" vinyl', "plain"], "description": ['He said "no"', "x"]})
+    folder = log_of(tmp_path, [("u1", "i1", 5, 1), ("u1", "i2", 5, 2), ("u2", "i1", 5, 3)])
+    table.to_csv(folder / "items.tsv", sep="\t", index=False)
+    assert len(warned(folder, "items.tsv, row 2: fields are quoted as pandas and spreadsheets do it")) == 1
+    assert any("quoted as pandas" in note for note in load_dataset(folder).notes)
+    write_table(folder / "items.tsv", table)
+    assert not warned(folder, "quoted") and load_dataset(folder).items["title"].tolist() == table["title"].tolist()

@@ -58,9 +58,9 @@ BAD = {
     review("2014", "U1", "I1", overall=1e300): "overall is 1e+300",
     review("2014", "U1", "I1", overall=None): "",
     review("2014", "U1", "I1", unixReviewTime="soon"): "invalid literal",
-    review("2014", "U1", "I1", unixReviewTime=9_999_999_999_999): "",
+    review("2014", "U1", "I1", unixReviewTime=9_999_999_999_999): "is no time between 1901 and 2038",
     review("2014", "U1", "I1", reviewerID=7): "is no id",
-    review("2014", "U1", "I1", reviewText=["a"]): "",
+    review("2014", "U1", "I1", reviewText=["a"]): "reviewText is a list, not text",
     review("2014", "U1", "I1").replace("reviewerID", "reviewer"): "no field 'reviewerID'",
 }
 
@@ -266,3 +266,16 @@ def test_the_catalogue_names_what_the_course_promises():
         entry = find_entry(name)
         assert entry.terms and entry.cite and all(source.urls for source in entry.sources.values())
         assert json.dumps([source.urls for source in entry.sources.values()]).count("http") >= 1
+
+
+def test_a_literal_with_the_words_of_json_is_read_and_no_other_name(tmp_path):
+    assert parse_line(b"{'asin': 'B1', 'new': true, 'old': false, 'price': null, 'n': [NaN, -1.5]}") == {
+        "asin": "B1",
+        "new": True,
+        "old": False,
+        "price": None,
+        "n": [None, -1.5],
+    }
+    for line in (b"{'asin': truth}", b"{'asin': true()}", b"{'asin': null.x}"):
+        with pytest.raises(ValueError, match="neither JSON nor a Python literal"):
+            parse_line(line)

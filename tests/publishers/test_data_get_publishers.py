@@ -253,6 +253,48 @@ def test_without_a_network_files_put_there_by_hand_will_do(server, home, tmp_pat
         get("amazon-2014-office", source=tmp_path / "publisher", images=False, progress=False)
 
 
+def test_files_that_a_browser_unpacked_are_read(home, tmp_path):
+    name = write_category(tmp_path, "2018", block("2018"), [product("2018", f"I{i}") for i in range(6)])
+    for path in list(tmp_path.glob("*.gz")):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    got = get(name, tmp_path / "made", source=tmp_path, images=False, progress=False, k=0)
+    assert counts(got)[READ] == (8, 6, 48)
+    (tmp_path / "meta_Office_Products.json").unlink()
+    with pytest.raises(
+        CourseError, match=r"holds no meta_Office_Products\.json\.gz; put it there \(there: Office_Prod"
+    ):
+        get(name, tmp_path / "made", source=tmp_path, images=False, progress=False, k=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: b"<!DOCTYPE html><html>404</html>", "is a web page, not the file"),
+        (gzip.compress, "is gzipped twice; unpack it once"),
+        (gzip.decompress, r"is not packed; take \.gz off its name"),
+    ],
+    ids=["page", "twice", "not at all"],
+)
+def test_a_file_that_is_no_gzip_is_called_what_it_is(home, tmp_path, change, words):
+    name = write_category(tmp_path, "2018", block("2018"), [product("2018", "I1")])
+    path = tmp_path / "meta_Office_Products.json.gz"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(CourseError, match=rf"meta_Office_Products\.json\.gz {words}"):
+        get(name, tmp_path / "made", source=tmp_path, images=False, progress=False)
+
+
+@pytest.mark.parametrize("inner", ["", "ml-latest-small"])
+def test_movielens_may_be_unpacked_already(home, tmp_path, inner):
+    with zipfile.ZipFile(io.BytesIO(release("ml-latest-small"))) as archive:
+        for member in archive.infolist():
+            path = tmp_path / "source" / inner / member.filename.split("/")[-1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.read(member))
+    got = get("movielens-small", tmp_path / "made", source=tmp_path / "source", progress=False, k=0)
+    assert counts(got)[READ] == (6, 7, 42)
+
+
 def test_a_full_disk_and_an_interrupt_leave_no_half_dataset(server, home, tmp_path, monkeypatch):
     name = publish(server, tmp_path / "publisher", "2014")
     got = get(name, accept=True, progress=False, images=False, **QUICK)

@@ -10,8 +10,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 
-from utils.data.dataset import NO_TEXT, Dataset, assemble
+from utils.data.dataset import Dataset, assemble
 from utils.data.pictures import image_problem, sound_problem
+from utils.data.rules import NO_TEXT
 from utils.errors import CourseError, suggest
 from utils.files import sha256
 

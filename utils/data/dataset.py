@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data import tables as tsv
+from utils.data.rules import ITEM_COLUMNS, KEY, check_interactions, check_items, seconds_of
 from utils.errors import CourseError, suggest
 from utils.files import why_unreadable
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MODALITIES = ("visual", "textual", "audio")
-ITEM_COLUMNS = ("title", "description", "category", "image", "audio")
-NO_TEXT = "such an item has no text"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +49,44 @@ class Dataset:
     items: pd.DataFrame
     interactions: pd.DataFrame
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frames(
+        cls,
+        interactions: pd.DataFrame,
+        items: pd.DataFrame | None = None,
+        *,
+        name: str = "frames",
+        path: str | Path = ".",
+    ) -> Dataset:
+        """Make a dataset of two tables in memory, by the rules of a course folder; the tables stay as they are.
+
+        Args:
+            interactions: columns user, item; optional rating, timestamp (whole seconds since 1970, or dates), review,
+                split. Ids become text; numbers that pandas made decimal (12.0) become whole again.
+            items: column item; optional title, description, category, image, audio and others. None = the items of the
+                interactions, without content.
+            name: what the dataset is called. path: the folder that image and audio are relative to.
+
+        Raises:
+            CourseError: a missing column or id, an unknown item, a number that is none; rows are counted from 0.
+        """
+        log = _as_text(interactions, "interactions")
+        known = _as_text(items, "items") if items is not None else None
+        found = check_items("items", known) if known is not None else []
+        if known is None:
+            known = pd.DataFrame({"item": log["item"].unique()}, dtype=object)
+            found = [tsv.Finding("note", "", f"No items: the {len(known)} items are those of the interactions.")]
+        log, more = check_interactions("interactions", log, known)
+        found += more
+        tsv.raise_first(found, Path())
+        notes = tuple(f"{finding.file}{finding.tail}" for finding in found if finding.severity != "error")
+        return assemble(name, Path(path), with_item_columns(known), log, notes)
+
+    def to_frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return (interactions, items) as :meth:`from_frames` takes them: raw ids, without the numbers made of them."""
+        interactions = self.interactions.drop(columns=["user_id", "item_id"])
+        return interactions.reset_index(drop=True), self.items.copy()
 
     @property
     def n_users(self) -> int:
@@ -115,7 +152,10 @@ class Dataset:
             raise CourseError(
                 f"Item {row['item']!r} of {self.name} has no image in items.tsv; choose an item that has."
             )
-        return open_image(self.path / row["image"])
+        path = self.path / row["image"]
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise CourseError(f"{path} is a link that leaves the dataset's folder; copy the file into it.")
+        return open_image(path)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of the tables' content (not of the media): equal tables give equal fingerprints."""
@@ -216,6 +256,50 @@ def assemble(
     return Dataset(name, path, np.asarray(users, dtype=str), items, pd.DataFrame({**table, **rest}), notes)
 
 
+def with_item_columns(items: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of content that a table of items lacks, empty, and bring all into the usual order."""
+    lacking = {column: "" for column in ITEM_COLUMNS if column not in items}
+    items = items.assign(**lacking)
+    languages = [column for column in items if column.startswith("description_")]
+    first = ["item", *ITEM_COLUMNS, *languages]
+    return items[first + [column for column in items if column not in first]]
+
+
+def _as_text(table: pd.DataFrame, stem: str) -> pd.DataFrame:
+    """A table in memory as the rules judge it: text, "" = missing, rows counted from 0."""
+    if not isinstance(table, pd.DataFrame):
+        raise CourseError(f"{stem} is a {type(table).__name__}; give a pandas DataFrame.")
+    columns = [str(column) for column in table.columns]
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise CourseError(f"{stem} has the column {twice[0]!r} twice; rename or drop one.")
+    for column in KEY[stem]:
+        if column not in columns:
+            near = f"; it has {tsv.some(map(repr, columns))}" if columns else ""
+            raise CourseError(
+                f"{stem} has no column {column!r}{near}: rename yours, such as table.rename(columns={{...}})."
+            )
+    texts = {name: _texts(table.iloc[:, place]) for place, name in enumerate(columns)}
+    return pd.DataFrame(texts, index=np.arange(len(table)), dtype=object)
+
+
+def _texts(column: pd.Series) -> np.ndarray:
+    """Text (n,) of a column: dates as seconds since 1970, whole numbers without a point, nothing for missing values."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        missing = column.isna().to_numpy()
+        seconds = seconds_of(column.fillna(pd.Timestamp(0, tz=column.dt.tz)).reset_index(drop=True))
+        return np.where(missing, "", seconds.astype(str).astype(object))
+    values = column.astype(object)
+    missing = values.isna().to_numpy()
+    return np.array(["" if gone else _text(value) for value, gone in zip(values, missing)] + [""], dtype=object)[:-1]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(value)
+
+
 def _positions(chosen: object, size: int, what: str) -> np.ndarray:
     """Turn a mask or positions into positions, checked."""
     if chosen is None:
@@ -292,8 +376,15 @@ def _day(seconds: float) -> str:
 
 
 def npy_shape(path: Path) -> tuple[int, ...]:
-    """Return the shape of a numpy array file from its header alone."""
+    """Return the shape of a numpy array file from its header alone, one number at least.
+
+    Raises:
+        CourseError: another file, a damaged header, or a single number in place of rows.
+    """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, EOFError, OSError) as error:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except Exception as error:  # noqa: BLE001  damaged headers raise many kinds of errors
         raise CourseError(f"{path} is not a numpy array file ({why_unreadable(error)}); make it again.") from error
+    if not shape:
+        raise CourseError(f"{path} is not a matrix but a single value; write one row per item.")
+    return shape

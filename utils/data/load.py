@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from utils.data.dataset import ITEM_COLUMNS, MODALITIES, Dataset, assemble, npy_shape
+from utils.data.dataset import MODALITIES, Dataset, assemble, npy_shape, with_item_columns
 from utils.data.rules import KEY, OPTIONAL, bad_ids, check_interactions, check_items
 from utils.data.tables import Finding, decode, find_table, raise_first, scan_table
 from utils.errors import CourseError, suggest
@@ -86,12 +86,7 @@ def dataset_of(folder: Path, items: pd.DataFrame, interactions: pd.DataFrame, fo
             notes.append(f"{unknown.sum()} interactions with an unknown or empty id are left out.")
         if interactions.empty:
             raise CourseError(f"{folder} has no interaction with a known item; compare its item ids with items.tsv.")
-    for column in ITEM_COLUMNS:
-        if column not in items:
-            items = items.assign(**{column: ""})
-    languages = [c for c in items if c.startswith("description_")]
-    first_columns = ["item", *ITEM_COLUMNS, *languages]
-    items = items[first_columns + [c for c in items if c not in first_columns]]
+    items = with_item_columns(items)
     return assemble(folder.resolve().name, folder, items, interactions, tuple(notes))
 
 
@@ -127,8 +122,7 @@ def _prepared_items(folder: Path, interactions: pd.DataFrame) -> tuple[pd.DataFr
         p.name: npy_shape(p)[0] for p in sorted((folder / "features").glob("*.npy")) if not p.stem.endswith("_mask")
     }
     for path in sorted(folder.glob("item_knn_*.npz")):
-        with _open_npz(path) as archive:
-            sizes[path.name] = int(archive["n_items"])
+        sizes[path.name] = int(_read_npz(path)["n_items"])
     if len(set(sizes.values())) > 1:
         facts = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         raise CourseError(f"The prepared files of {folder} disagree on the number of items ({facts}); make them again.")
@@ -163,11 +157,15 @@ def item_graphs(dataset: Dataset) -> dict[str, sp.csr_matrix]:
         path = dataset.path / f"item_knn_{modality}.npz"
         if not path.is_file():
             continue
-        with _open_npz(path) as archive:
-            missing = {"row", "col", "value"} - set(archive.files)
-            if missing:
-                raise CourseError(f"{path} lacks {', '.join(sorted(missing))}; write row, col, value and n_items.")
-            row, col, value, n_items = (archive[name] for name in ("row", "col", "value", "n_items"))
+        graph = _read_npz(path)
+        missing = {"row", "col", "value"} - set(graph)
+        if missing:
+            raise CourseError(f"{path} lacks {', '.join(sorted(missing))}; write row, col, value and n_items.")
+        row, col, value, n_items = (graph[name] for name in ("row", "col", "value", "n_items"))
+        if not all(part.ndim == 1 for part in (row, col, value)) or any(p.dtype.kind not in "iu" for p in (row, col)):
+            raise CourseError(f"{path}: row and col must be lists of whole numbers; write row, col, value and n_items.")
+        if value.dtype.kind not in "fiu":
+            raise CourseError(f"{path}: value holds no numbers; write row, col, value and n_items.")
         if int(n_items) != dataset.n_items:
             raise CourseError(
                 f"{path} is a graph of {int(n_items)} items, the dataset has {dataset.n_items}; make it again."
@@ -183,12 +181,16 @@ def item_graphs(dataset: Dataset) -> dict[str, sp.csr_matrix]:
     return found
 
 
-def _open_npz(path: Path) -> np.lib.npyio.NpzFile:
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an item graph; its number of items is one whole number."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        archive["n_items"]
-    except (ValueError, EOFError, OSError, KeyError) as error:
+        with np.load(path, allow_pickle=False) as archive:
+            graph = {name: archive[name] for name in archive.files}
+        n_items = graph["n_items"]
+    except Exception as error:  # noqa: BLE001  damaged archives raise many kinds of errors, each array on its own
         raise CourseError(
             f"{path} is not an item graph (row, col, value, n_items): {why_unreadable(error)}; make it again."
         ) from error
-    return archive
+    if n_items.size != 1 or n_items.dtype.kind not in "iu":
+        raise CourseError(f"{path} is not an item graph: n_items is not one whole number; make it again.")
+    return {**graph, "n_items": n_items.reshape(())}

@@ -15,6 +15,8 @@ from utils.errors import CourseError
 
 MAX_PIXELS = 50_000_000
 """A picture with more pixels than this (50 megapixels) is reported instead of decoded."""
+MAX_SHAPE = 100
+"""A picture more than this many times as long as it is wide is reported too: scaled down, its short side would vanish."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 """What is read whatever a file's name ends in; others, such as EPS, would start a program of the system."""
 # Pillow's own warning comes at another size than ours; a filter set around each call would not be safe in threads.
@@ -48,12 +50,37 @@ def decode(path: str | Path, mode: str = "RGB", near: int = 0) -> Image.Image:
     with _stored(Path(path)) as image:
         if near:
             image.draft("RGB", (near, near))
-        upright = ImageOps.exif_transpose(image)
-        if mode == "RGBA":
-            return upright.convert("RGBA")
-        if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-            return on_white(upright)
-        return upright.convert("RGB")
+        kind = image.format
+        return _in_mode(ImageOps.exif_transpose(image), mode, kind)
+
+
+def _in_mode(image: Image.Image, mode: str, kind: str | None) -> Image.Image:
+    """Return an upright picture in 8 bits a channel: ``"RGBA"``, or ``"RGB"`` with transparent parts on white."""
+    if image.mode[0] in "IF":
+        image = _eight_bits(image, kind)
+    if mode == "RGBA":
+        return image.convert("RGBA")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        return on_white(image)
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
+    """Scale a grey picture of more than 8 bits to grey with transparency: Pillow would cut all above 255 to white.
+
+    Whole numbers run to 255, 65,535 or 4,294,967,295, whichever holds the largest one (files of 16 bits: 65,535);
+    fractions to 1, or as whole numbers.
+    """
+    values = np.asarray(image).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise CourseError("its pixels are not all finite numbers")
+    scales = (1.0, 255.0, 65535.0, 4294967295.0) if image.mode[0] == "F" else (255.0, 65535.0, 4294967295.0)
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG")  # older Pillow
+    top = 65535.0 if sixteen else next((scale for scale in scales if values.max() <= scale), values.max())
+    grey = np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    alpha = np.where(values == clear, 0, 255) if isinstance(clear, int) else np.full(values.shape, 255)
+    return Image.fromarray(np.dstack([grey, alpha.astype(np.uint8)]), "LA")
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -63,12 +90,11 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def image_problem(path: str | Path) -> str:
-    """Say why a picture cannot be used, or "" when it decodes whole (PIL verify, then a full load)."""
+    """Say why a picture cannot be used, or "" when it decodes whole (PIL verify, then as :func:`decode` does it)."""
     try:
         with _stored(Path(path)) as image:
             image.verify()
-        with _stored(Path(path)) as image:  # verify() leaves the image unusable, and does not see every truncation
-            image.load()
+        decode(path)  # verify() does not see every truncation, and extraction needs more than the bytes
     except CourseError as error:
         return str(error)
     return ""
@@ -121,9 +147,11 @@ def _stored(path: Path) -> Iterator[Image.Image]:
         raise CourseError(problem)
     try:
         with Image.open(path, formats=FORMATS) as image:
-            problem = _huge(image)
+            problem = _size_problem(image)
             if not problem:
                 yield image
+    except CourseError:
+        raise
     except Exception as error:  # noqa: BLE001  decoders raise many kinds of errors
         raise CourseError(_reason(error)) from error
     if problem:
@@ -136,8 +164,10 @@ def _file_problem(path: Path) -> str:
     return "" if path.stat().st_size else "the file is empty (zero bytes)"
 
 
-def _huge(image: Image.Image) -> str:
+def _size_problem(image: Image.Image) -> str:
     width, height = image.size
+    if max(width, height) > MAX_SHAPE * min(width, height):
+        return f"too narrow: {width} x {height} pixels, at most {MAX_SHAPE} times as long as wide are read"
     if width * height <= MAX_PIXELS:
         return ""
     return f"huge: {width} x {height} pixels are too many, at most {MAX_PIXELS:,} are read"

@@ -11,13 +11,15 @@ import re
 import numpy as np
 import pandas as pd
 
-from utils.data.dataset import ITEM_COLUMNS, NO_TEXT
 from utils.data.tables import SPLIT_NAMES, Finding, at_rows
 
+ITEM_COLUMNS = ("title", "description", "category", "image", "audio")
+NO_TEXT = "such an item has no text"
 KEY = {"items": ("item",), "interactions": ("user", "item")}
 OPTIONAL = {"items": ITEM_COLUMNS, "interactions": ("rating", "timestamp", "review", "split")}
 UNITS = {"rating": "a number", "timestamp": "whole seconds since 1970"}
-MILLISECONDS = 100_000_000_000  # as seconds this is the year 5138
+# Above these, a time is no longer in seconds: as seconds, the first is the year 5138.
+TIME_UNITS = ((10**17, "nanoseconds", 10**9), (10**14, "microseconds", 10**6), (10**11, "milliseconds", 1000))
 COST = {
     "rating": "every interaction counts the same",
     "timestamp": "temporal splits are not possible, and leave-one-out holds out interactions at random",
@@ -59,11 +61,13 @@ def check_interactions(
     found = check_ids(file, table["user"], lenient=True) + check_ids(file, table["item"], lenient=True)
     if items is not None:
         unknown = table["item"][~table["item"].isin(items["item"])]
-        words = (
-            "item {!r} is not in the items table; add it to items.tsv, remove the row, or load with strict=False to leave "
-            "such rows out"
-        )
-        found += at_rows(file, unknown, ~bad_ids(unknown), words, lenient=True)
+        known = set(items["item"])
+        for why, rows in _near_misses(unknown[~bad_ids(unknown)], known).items():
+            words = (
+                f"item {{!r}} is not in the items table{why}; add it to items.tsv, remove the row, or load with "
+                "strict=False to leave such rows out"
+            )
+            found += at_rows(file, rows, np.ones(len(rows), dtype=bool), words, lenient=True)
     typed = table.copy(deep=False)
     for column in UNITS:
         if column in table:
@@ -75,10 +79,75 @@ def check_interactions(
         words = "split {!r} is unknown; write train, valid or test"
         found += at_rows(file, table["split"], ~table["split"].isin(SPLIT_NAMES), words)
     found += _missing(file, table, "interactions")
-    if "timestamp" in typed and typed["timestamp"].dtype == np.int64 and typed["timestamp"].max() > MILLISECONDS:
-        text = f": {len(table):,} timestamps look like milliseconds; divide by 1000 for right dates."
-        found.append(Finding("warning", file, text))
+    if "timestamp" in typed and typed["timestamp"].dtype == np.int64:
+        found += _times(file, table["timestamp"], typed["timestamp"].to_numpy())
     return typed, found
+
+
+def time_unit(times: np.ndarray) -> tuple[str, int]:
+    """The unit that the largest of some times speaks for, and how many of it make a second."""
+    largest = np.abs(times).max(initial=0)
+    return next(((unit, size) for least, unit, size in TIME_UNITS if largest > least), ("seconds", 1))
+
+
+def dates_to_seconds(column: pd.Series) -> np.ndarray | None:
+    """Seconds since 1970 (n,) of a column whose every text is a date written as eight digits, 20140501; else None."""
+    text = column.astype(str).str.strip()
+    if column.empty or not text.str.fullmatch(r"(?:19|20)\d{6}").all():
+        return None
+    days = pd.to_datetime(text, format="%Y%m%d", errors="coerce", utc=True)
+    return None if days.isna().any() else seconds_of(days)
+
+
+def seconds_of(days: pd.Series) -> np.ndarray:
+    """Whole seconds since 1970 of a column of dates, (n,) int64."""
+    zero = pd.Timestamp(0, tz="UTC") if days.dt.tz is not None else pd.Timestamp(0)
+    return ((days - zero) // pd.Timedelta(seconds=1)).to_numpy(dtype=np.int64)
+
+
+def _times(file: str, column: pd.Series, times: np.ndarray) -> list[Finding]:
+    """Warn of whole numbers that are no seconds since 1970."""
+    unit, size = time_unit(times)
+    if size > 1:
+        text = f": {len(times):,} timestamps look like {unit}; divide by {size} for right dates."
+        return [Finding("warning", file, text)]
+    if dates_to_seconds(column) is not None:
+        text = (
+            f": {len(times):,} timestamps such as {column.iloc[0]} look like dates, year month day; as seconds they all "
+            "lie in 1970: convert them with pandas.to_datetime(column, format='%Y%m%d')."
+        )
+        return [Finding("warning", file, text)]
+    zero = int((times == 0).sum())
+    if zero and times.max() > 100_000_000:
+        text = (
+            f": {zero:,} timestamps are 0, which is the first second of 1970; find these times, or leave the rows out."
+        )
+        return [Finding("warning", file, text)]
+    return []
+
+
+# How programs change an id on its way, and what to say about the first id that is known once the change is undone.
+_CHANGES = (
+    (str.strip, "without the blanks around it it is there: write it without"),
+    (lambda text: text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text, "without .0 it is there: ids became decimal numbers, read them as text"),
+    (lambda text: text.strip('"'), "without its quotation marks it is there: write the table without them"),
+    (lambda text: text.lstrip("0") or "0", "without its zeros in front it is there: read ids as text everywhere"),
+    (lambda text: text.lower(), "in small letters it is there: write ids alike"),
+)  # fmt: skip
+
+
+def _near_misses(unknown: pd.Series, known: set[str]) -> dict[str, pd.Series]:
+    """Sort unknown ids by what made them unknown: half a sentence ("" = nothing known) -> those ids."""
+    if unknown.empty:
+        return {}
+    reasons = dict.fromkeys(unknown, "")
+    for undo, words in _CHANGES:
+        undone = {undo(name) for name in known}
+        for name in [name for name, reason in reasons.items() if not reason]:
+            if undo(name) in undone:
+                reasons[name] = f" ({words})"
+    why = unknown.map(reasons)
+    return {reason: unknown[why == reason] for reason in dict.fromkeys(why)}
 
 
 def check_ids(file: str, column: pd.Series, lenient: bool = False) -> list[Finding]:
@@ -103,9 +172,29 @@ def check_numbers(file: str, column: pd.Series) -> tuple[np.ndarray, list[Findin
     wrong = ~np.isfinite(values) & (whole | (text != "").to_numpy(dtype=bool))
     if whole:
         wrong |= np.isfinite(values) & (values != np.floor(values))
-    words = f"{column.name} {{!r}} is not {UNITS[column.name]}; correct it or remove the row"
-    found = at_rows(file, column, wrong, words)
+    found = []
+    for kind, hint in _kinds_of_times(text, wrong) if whole else _kinds_of_ratings(text, wrong):
+        words = f"{column.name} {{!r}} is not {UNITS[column.name]}; {hint}"
+        found += at_rows(file, column, kind, words)
     return values.astype(np.int64) if whole and not found else values, found
+
+
+def _kinds_of_ratings(text: pd.Series, wrong: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Sort what is no number by its remedy: (n,) bool, and what to do."""
+    comma = wrong & text.str.fullmatch(r"-?\d+,\d+").to_numpy(dtype=bool)
+    return [(comma, "write a point for the decimal comma"), (wrong & ~comma, "correct it or remove the row")]
+
+
+def _kinds_of_times(text: pd.Series, wrong: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Sort what is no time by its remedy: (n,) bool, and what to do."""
+    iso = wrong & text.str.match(r"\d{4}-\d{1,2}-\d{1,2}").to_numpy(dtype=bool)
+    other = wrong & text.str.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{4}").to_numpy(dtype=bool)
+    convert = "write pandas.to_datetime(column, format={}, utc=True).map(lambda day: int(day.timestamp())) in place of the dates"
+    return [
+        (iso, convert.format('"ISO8601"')),
+        (other, convert.format('"%d.%m.%Y"') + ", with the format that yours have"),
+        (wrong & ~iso & ~other, "correct it or remove the row"),
+    ]
 
 
 def check_paths(file: str, column: pd.Series) -> list[Finding]:

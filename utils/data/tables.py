@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from numpy.typing import ArrayLike
 
 from utils.errors import CourseError
 from utils.files import atomic_path
+from utils.network.archives import open_gzip
 
 SPLIT_NAMES = ("train", "valid", "test")
+_QUOTED = re.compile(r'"(?:[^"\t\n]|"")*""(?:[^"\t\n]|"")*"')  # a field as pandas and spreadsheets quote it
+_SEPARATORS = {";": "semicolons", ",": "commas", "|": "bars", "::": "two colons", " ": "blanks"}
 FEW = 3  # rows or files that a sentence names; the rest is counted
 
 
@@ -111,7 +115,7 @@ def scan_table(
         return None, [Finding("error", "", str(error))]
     lines = text.split("\n")
     header = lines[0].split("\t")
-    found = _header(path.name, header, required, optional)
+    found = _form(path.name, lines, required) or _header(path.name, header, required, optional)
     if any(finding.severity == "error" for finding in found):
         return None, found
     fields = np.fromiter((line.count("\t") for line in lines), dtype=np.int64, count=len(lines)) + 1
@@ -120,6 +124,7 @@ def scan_table(
         found += at_rows(path.name, pd.Series(fields, np.arange(len(lines)) + 1), wrong, _width(fields, len(header)))
         lines = [line for line, bad in zip(lines, wrong) if not bad]
         text = "\n".join(lines)
+    found += _quoting(path.name, lines, np.flatnonzero(~wrong) + 1)
     if len(lines) == 1:
         return pd.DataFrame({name: pd.Series([], dtype=object) for name in header}), found
     table = pd.read_csv(
@@ -146,8 +151,7 @@ def _header(file: str, header: list[str], required: tuple[str, ...], optional: t
         if name not in header:
             near = difflib.get_close_matches(name, plain, n=1, cutoff=0.7)
             hint = f"rename {plain[near[0]]!r} to {name!r}" if near else f"add a column {name!r}"
-            commas = " (fields are separated by tabs, not by commas)" if len(header) == 1 and "," in header[0] else ""
-            text = f": the required column {name!r} is missing{commas}; {hint}."
+            text = f": the required column {name!r} is missing; {hint}."
             found.append(Finding("error", file, text, (1,)))
     known = (*required, *optional)
     for column in header:
@@ -159,11 +163,54 @@ def _header(file: str, header: list[str], required: tuple[str, ...], optional: t
     return found
 
 
+def _form(file: str, lines: list[str], required: tuple[str, ...]) -> list[Finding]:
+    """What keeps the first row from being a header of tabs: another separator, old line ends, data in its place."""
+    first = lines[0]
+    if len(lines) == 1 and "\r" in first:
+        text = ": its lines end as on old Macintosh computers (a carriage return alone); save it again with line feeds."
+        return [Finding("error", file, text, (1,))]
+    fields = [field.strip().strip('"').strip().lower() for field in re.split(r"\t|::|[;,|]| +", first)]
+    if "\t" not in first:
+        for separator, words in _SEPARATORS.items():
+            others = [line for line in lines[1:11] if separator in line]
+            if separator in first and (len(others) == len(lines[1:11]) or len(set(required) & set(fields)) > 1):
+                text = (
+                    f": the required column {required[0]!r} is missing: fields are separated by tabs, not by {words}; save "
+                    "the table with tabs, or bring it in with `python -m utils.data convert csv`"
+                )
+                text += "." if set(required) <= set(fields) else f", whose header must name {' and '.join(required)}."
+                return [Finding("error", file, text, (1,))]
+    if "\t" in first and all(re.fullmatch('".+"', field) for field in first.split("\t")):
+        text = (
+            ": every name is between quotation marks, and here a quotation mark is a letter like any other; write the table "
+            "with write_table() of utils.data, which quotes nothing."
+        )
+        return [Finding("error", file, text, (1,))]
+    names = [field.strip().lower() for field in first.split("\t")]
+    near = any(difflib.get_close_matches(name, names, n=1, cutoff=0.7) for name in required)
+    if len(names) >= len(required) > 1 and not near and any(re.fullmatch(r"-?\d+(?:\.\d+)?", name) for name in names):
+        text = f": row 1 looks like data ({some(map(repr, first.split(chr(9))))}); a header is needed that names the columns, such as {' and '.join(required)}."  # fmt: skip
+        return [Finding("error", file, text, (1,))]
+    return []
+
+
+def _quoting(file: str, lines: list[str], numbers: np.ndarray) -> list[Finding]:
+    """Warn of fields that pandas or a spreadsheet quoted: here a quotation mark is a letter like any other."""
+    bad = [int(n) for n, line in zip(numbers, lines) if '""' in line and any(map(_QUOTED.fullmatch, line.split("\t")))]
+    if not bad:
+        return []
+    text = (
+        ": fields are quoted as pandas and spreadsheets do it, and are read with these quotation marks; write the table "
+        "with write_table() of utils.data, which quotes nothing."
+    )
+    return [Finding("warning", file, text, tuple(bad))]
+
+
 def _width(fields: np.ndarray, width: int) -> str:
     first = fields[fields != width][0]
     many = "replace the tab inside a field by a space"
-    remedy = many if first > width else "add the missing fields, empty if unknown"
-    return f"{first} field{'s' * int(first > 1)} where the header names {width}; {remedy}"
+    few = "add the missing fields, empty if unknown, or replace the line break inside a field by a space"
+    return f"{first} field{'s' * int(first > 1)} where the header names {width}; {many if first > width else few}"
 
 
 def decode(path: Path) -> str:
@@ -174,13 +221,21 @@ def decode(path: Path) -> str:
     """
     try:
         raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        if path.suffix == ".gz":
+            with open_gzip(path) as stream:  # which refuses to unpack without bound
+                raw = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CourseError(f"{path} is not a whole gzip file ({error}); copy or download it again.") from error
+        page = ": it is a web page, not the file" if raw.lstrip()[:1] == b"<" else f" ({error})"
+        raise CourseError(f"{path} is not a whole gzip file{page}; copy or download it again.") from error
     except OSError as error:
         raise CourseError(
             f"Cannot read {path}: {error.strerror or error}; check the path and its permissions."
         ) from error
+    if raw[:2] == b"\x1f\x8b":
+        how = "gzipped twice; unpack it once" if path.suffix == ".gz" else "a gzip file; add .gz to its name"
+        raise CourseError(f"{path} is {how}.")
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise CourseError(f"{path} is UTF-16, as some spreadsheets write it; save the file again with UTF-8 encoding.")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

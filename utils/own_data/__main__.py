@@ -1,4 +1,4 @@
-"""`python -m utils.own_data`: the same commands as `python -m utils.data` (convert, new, export, check and list belong here)."""
+"""`python -m utils.own_data`: the same commands as `python -m utils.data` (convert, new, export, check, clean and list belong here)."""
 
 import sys
 

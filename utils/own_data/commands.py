@@ -8,6 +8,7 @@ from utils.data.load import known_datasets, load_dataset
 from utils.data.requirements import modalities
 from utils.errors import CourseError
 from utils.features import load_features
+from utils.own_data.clean_folder import clean_folder
 from utils.own_data.export import LAYOUTS, export
 from utils.own_data.movielens_posters import CONVERTERS, convert
 from utils.own_data.report import report
@@ -15,12 +16,16 @@ from utils.own_data.template import new_folder
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add ``convert``, ``new``, ``export``, ``check`` and ``list`` to a command line."""
+    """Add ``convert``, ``new``, ``export``, ``check``, ``clean`` and ``list`` to a command line."""
     command = commands.add_parser("convert", help="make a course folder of a foreign layout")
     command.add_argument("name", metavar="NAME", help=f"the layout: {', '.join(CONVERTERS)}")
-    command.add_argument("source", help="the folder to read")
+    command.add_argument("source", help="the folder to read (of csv also a file)")
     command.add_argument("target", help="the folder to make")
-    command.add_argument("--min-rating", type=float, default=4.0, help="smallest rating that counts (default: 4)")
+    command.add_argument("--min-rating", type=float, help="movielens-posters: smallest rating that counts (default: 4)")
+    command.add_argument(
+        "--columns", help="csv: names of a headerless log's columns, such as user,item,rating,timestamp"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be made, and write nothing")
     command.set_defaults(run=_convert)
     command = commands.add_parser("new", help="make a folder to fill with data of your own, with its card")
     command.add_argument("folder", help="a new or empty folder")
@@ -37,11 +42,26 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("folder", help="a path, or the name of a folder in data/")
     command.add_argument("--tables", default="", help='folder of other tables inside it, for example "raw"')
     command.set_defaults(run=_check)
+    command = commands.add_parser("clean", help="make a clean folder: one row a pair, likes, k-core")
+    command.add_argument("folder", help="a path, or the name of a folder in data/")
+    command.add_argument("target", help="a new folder")
+    command.add_argument("--k-core", type=int, default=0, metavar="K", help="least interactions of each user and item")
+    command.add_argument(
+        "--min-rating", type=float, metavar="R", help="smallest rating that counts (default: all count)"
+    )
+    command.add_argument("--keep", default="latest", help='of repeated pairs: "latest" or "first" row')
+    command.add_argument("--media", default="mask", help='"mask" or "drop" items with an unreadable picture or sound')
+    command.add_argument("--missing-text", default="mask", help='"mask" or "drop" items without any text')
+    command.set_defaults(run=_clean)
     commands.add_parser("list", help="name the datasets in data/").set_defaults(run=_list)
 
 
 def _convert(options: argparse.Namespace) -> int:
-    target = convert(options.name, options.source, options.target, min_rating=options.min_rating)
+    choices = {"min_rating": options.min_rating, "columns": options.columns, "dry_run": options.dry_run}
+    target = convert(options.name, options.source, options.target, **choices)
+    if options.dry_run:
+        print("a dry run: nothing was written")
+        return 0
     print(load_dataset(target.resolve()))
     print(f"written to {target}; use it with DATASET={target}")
     return 0
@@ -51,6 +71,18 @@ def _check(options: argparse.Namespace) -> int:
     found = report(options.folder, tables=options.tables)
     print(found)
     return 1 if found.errors else 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    before = load_dataset(options.folder)
+    choices = {name: getattr(options, name) for name in ("k_core", "min_rating", "keep", "media", "missing_text")}
+    steps = clean_folder(options.folder, options.target, **choices)
+    print(steps.to_string(index=False, formatters={name: "{:,}".format for name in ("removed", "kept")}))
+    after = load_dataset(options.target)
+    for word, dataset in (("from", before), ("to", after)):
+        print(f"{word} {dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions")
+    print(f"written to {options.target}; use it with DATASET={options.target}")
+    return 0
 
 
 def _new(options: argparse.Namespace) -> int:

@@ -21,8 +21,10 @@ from utils.data.split import Split, split_dataset
 from utils.data.tables import SPLIT_NAMES, write_table
 from utils.errors import suggest
 from utils.features import Features
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, write_json, write_text
 
+ABOUT = "export.json"  # beside an exported log: what in it nobody measured
+UNRATED = "unrated.npy"  # (n, 3) user, item, part of the rows without a rating in a log that has some
 FEATURE_FILES = {"visual": "image_feat.npy", "textual": "text_feat.npy", "audio": "audio_feat.npy"}  # as MMRec says
 
 
@@ -35,6 +37,7 @@ class ExportBundle:
     users: np.ndarray
     items: pd.DataFrame
     features: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray]  # (n_items,) bool, True where an item has the modality
 
     def part(self, name: str) -> pd.DataFrame:
         """The rows of train, valid or test."""
@@ -84,15 +87,31 @@ def export(
 
 
 def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> ExportBundle:
-    """One row per (user, item, part); rating and time are those of the pair's first interaction."""
+    """The rows of the split, with rating and time of the interaction that the split kept."""
     rows = np.concatenate([getattr(split, part) for part in SPLIT_NAMES])
     part = np.repeat(SPLIT_NAMES, [len(getattr(split, name)) for name in SPLIT_NAMES])
-    log = pd.DataFrame({"user_id": rows[:, 0], "item_id": rows[:, 1], "split": part})
-    known = [column for column in ("rating", "timestamp") if column in dataset.interactions]
-    pairs = dataset.interactions.drop_duplicates(["user_id", "item_id"])[["user_id", "item_id", *known]]
-    log = log.merge(pairs, on=["user_id", "item_id"], how="left")
-    aligned = {modality: feature.align(dataset.item_names).matrix for modality, feature in features.items()}
-    return ExportBundle(dataset.name, log, dataset.users, dataset.items, aligned)
+    log = _with_facts(pd.DataFrame({"user_id": rows[:, 0], "item_id": rows[:, 1], "split": part}), dataset, split)
+    aligned = {modality: feature.align(dataset.item_names) for modality, feature in features.items()}
+    matrices = {modality: feature.matrix for modality, feature in aligned.items()}
+    masks = {modality: feature.mask for modality, feature in aligned.items()}
+    return ExportBundle(dataset.name, log, dataset.users, dataset.items, matrices, masks)
+
+
+def _with_facts(log: pd.DataFrame, dataset: Dataset, split: Split) -> pd.DataFrame:
+    """Add rating and timestamp to the rows of a split.
+
+    Of a repeated pair the split keeps the latest row, and "given" keeps all rows, each in its own part: so the copies of
+    a pair are counted from the latest one, here and in the dataset.
+    """
+    table = dataset.interactions
+    known = [column for column in ("rating", "timestamp") if column in table]
+    pair = ["user_id", "item_id"]
+    keys = [*pair, "split"] if split.strategy == "given" and "split" in table else pair
+    order = [*pair, "timestamp"] if "timestamp" in table else pair
+    facts = table[[*keys, *known]].sort_values(order, kind="stable")
+    facts = facts.assign(copy=facts.groupby(keys).cumcount(ascending=False))
+    log = log.assign(copy=log.groupby([*pair, "split"]).cumcount(ascending=False))
+    return log.merge(facts, on=[*keys, "copy"], how="left").drop(columns="copy")
 
 
 def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = True) -> None:
@@ -100,10 +119,26 @@ def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = T
         table.to_csv(temporary, sep=separator, header=header, index=False, lineterminator="\n", encoding="utf-8")
 
 
-def _save(path: Path, matrix: np.ndarray) -> None:
+def _save(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, matrix.astype(np.float32), allow_pickle=False)
+        np.save(stream, array.astype(np.float32) if array.dtype.kind == "f" else array, allow_pickle=False)
+
+
+def mask_file(modality: str) -> str:
+    """The file beside an export that says which items have a modality, (n_items,) bool: no framework reads it, we do."""
+    return f"{modality}_mask.npy"
+
+
+def _about(log: pd.DataFrame, layout: str, folder: Path) -> None:
+    """Say beside an exported log (ids as exported) what in it nobody measured, so that the way back leaves it out."""
+    without = {"elliot": ("rating",), "cornac": ("rating", "timestamp")}.get(layout, ())
+    made_up = [column for column in ("rating", "timestamp") if column in without or column not in log]
+    write_json(folder / ABOUT, {"made_by": "python -m utils.data export", "layout": layout, "made_up": made_up})
+    if "rating" not in made_up and layout != "csv" and log["rating"].isna().any():  # csv leaves such a field empty
+        rows = log[log["rating"].isna()]
+        part = rows["split"].map({name: code for code, name in enumerate(SPLIT_NAMES)})
+        _save(folder / UNRATED, np.stack([rows["user_id"], rows["item_id"], part], axis=1).astype(np.int64))
 
 
 def _rated(log: pd.DataFrame) -> pd.DataFrame:
@@ -127,10 +162,12 @@ def _mmrec(parcel: ExportBundle, target: Path) -> None:
     folder = target / parcel.name
     folder.mkdir()
     _csv(folder / f"{parcel.name}.inter", log.rename(columns={"user_id": "userID", "item_id": "itemID"}), "\t")
+    _about(parcel.log.assign(item_id=new[parcel.log["item_id"]]), "mmrec", folder)
     names = parcel.items["item"].to_numpy()[taken]
     write_table(target / "items.tsv", pd.DataFrame({"item_id": np.arange(len(taken)), "item": names}))
     for modality, matrix in parcel.features.items():
         _save(folder / FEATURE_FILES[modality], matrix[taken])
+        _save(folder / mask_file(modality), parcel.masks[modality][taken])
     settings = {"USER_ID_FIELD": "userID", "ITEM_ID_FIELD": "itemID", "inter_splitting_label": "x_label"}
     settings |= {"filter_out_cod_start_users": True, "inter_file_name": f"{parcel.name}.inter", "field_separator": "\t"}
     keys = {"visual": "vision_feature_file", "textual": "text_feature_file", "audio": "audio_feature_file"}
@@ -142,16 +179,19 @@ def _mmrec(parcel: ExportBundle, target: Path) -> None:
 def _elliot(parcel: ExportBundle, target: Path) -> None:
     """train/val/test.tsv without header, one ``<item id>.npy`` per item and modality, and config.yml for both.
 
+    An item without a modality gets zeros: an item without a file would leave Elliot's catalogue.
     Without a validation file Elliot takes the test part in its place and so chooses on it: the file is always named.
     Its nDCG is graded by the rating: every rating is 1 here, which makes it the binary one.
     """
     for name, file in zip(SPLIT_NAMES, ("train", "val", "test")):
         table = _rated(parcel.part(name)).assign(rating=1.0)
         _csv(target / f"{file}.tsv", table, "\t", header=False)
+    _about(parcel.log, "elliot", target)
     sides, loaders = [], []
     for modality, matrix in parcel.features.items():
         for item_id, row in enumerate(matrix):
             _save(target / f"{modality}_features" / f"{item_id}.npy", row)
+        _save(target / mask_file(modality), parcel.masks[modality])
         loaders.append(f"{modality.capitalize()}Attribute")
         sides.append({"dataloader": loaders[-1], f"{modality}_features": f"{modality}_features"})
     data = {"strategy": "fixed", "train_path": "train.tsv", "validation_path": "val.tsv", "test_path": "test.tsv"}
@@ -183,8 +223,10 @@ def _recbole(parcel: ExportBundle, target: Path) -> None:
         table = _rated(parcel.part(name))
         table.columns = [f"{column}:{kinds[column]}" for column in table.columns]
         _csv(folder / f"{parcel.name}.{name}.inter", table, "\t")
-    about = pd.DataFrame({"item_id:token": np.arange(len(parcel.items)), "title:token_seq": parcel.items["title"]})
-    write_table(folder / f"{parcel.name}.item", about)
+    _about(parcel.log, "recbole", folder)
+    titles = parcel.items["title"].str.replace(r"[\t\r\n]+", " ", regex=True)
+    items = pd.DataFrame({"item_id:token": np.arange(len(parcel.items)), "title:token_seq": titles})
+    _csv(folder / f"{parcel.name}.item", items, "\t")  # quoted where needed, as RecBole reads it
     columns = list(_rated(parcel.log).columns)
     settings = {"dataset": parcel.name, "data_path": ".", "benchmark_filename": list(SPLIT_NAMES)}
     settings |= {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "load_col": {"inter": columns}}
@@ -194,7 +236,8 @@ def _recbole(parcel: ExportBundle, target: Path) -> None:
         settings |= {"additional_feat_suffix": list(parcel.features), "alias_of_item_id": [], "preload_weight": {}}
     for modality, matrix in parcel.features.items():
         key, vector = f"{modality}_item", f"{modality}_vector"
-        rows = [" ".join(f"{value:.7g}" for value in row) for row in matrix]
+        _save(folder / mask_file(modality), parcel.masks[modality])
+        rows = [" ".join(f"{value:.9g}" for value in row) for row in matrix]  # nine digits give back every float32
         table = pd.DataFrame({f"{key}:token": np.arange(len(matrix)), f"{vector}:float_seq": rows})
         _csv(folder / f"{parcel.name}.{modality}", table, "\t")
         settings["load_col"][modality] = [key, vector]
@@ -257,8 +300,10 @@ def _cornac(parcel: ExportBundle, target: Path) -> None:
     for name in SPLIT_NAMES:
         table = parcel.part(name)[["user_id", "item_id"]].assign(rating=1.0)
         _csv(target / f"{name}.tsv", table, "\t", header=False)
+    _about(parcel.log, "cornac", target)
     for modality, matrix in parcel.features.items():
         _save(target / f"{modality}.npy", matrix)
+        _save(target / mask_file(modality), parcel.masks[modality])
     write_text(target / "load_cornac.py", CORNAC_SCRIPT)
 
 
@@ -276,6 +321,7 @@ def _movielens(parcel: ExportBundle, target: Path) -> None:
         }
     )
     _csv(target / "ratings.csv", table)
+    _about(parcel.log, "csv", target)
     films = parcel.items[["item", "title", "category"]].set_axis(["movieId", "title", "genres"], axis=1)
     with atomic_path(target / "movies.csv") as temporary:
         films.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n", encoding="utf-8")

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from utils.data.rules import check_numbers
 from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path, write_text
+from utils.own_data.csv_tables import from_csv
 from utils.own_data.imports import READERS
 
 STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
@@ -44,7 +46,13 @@ _ARTICLES = (
 
 
 def convert(
-    name: str, source: str | Path, target: str | Path, *, say: Callable[[str], None] = print, **options: object
+    name: str,
+    source: str | Path,
+    target: str | Path,
+    *,
+    say: Callable[[str], None] = print,
+    dry_run: bool = False,
+    **options: object,
 ) -> Path:
     """Make a course folder of a foreign layout; nothing is written before the whole of it loads.
 
@@ -54,7 +62,9 @@ def convert(
         target: the folder to make. It may exist when it is empty, or when ``convert`` made it and nobody changed its
             files: then it is made anew. Files that were added stay, but features and item graphs go, because they belong
             to the earlier items; ``say`` names them.
-        options: the converter's own, for example ``min_rating``.
+        say: takes the sentences about what was read, changed and left out.
+        dry_run: read and check everything, say it, and write nothing.
+        options: the converter's own: ``min_rating`` of movielens-posters, ``columns`` of csv.
 
     Returns:
         ``target``, checked by loading it.
@@ -65,11 +75,22 @@ def convert(
     if name not in CONVERTERS:
         raise suggest(name, CONVERTERS, "converter")
     source, target = Path(source), Path(target)
-    if not source.is_dir():
+    for option, owner in OPTIONS.items():
+        if options.get(option) is not None and owner != name:
+            raise CourseError(
+                f"{name} takes no {option}, which belongs to {owner}; leave it out (`clean` filters folders)."
+            )
+    if not source.is_dir() and not (name == "csv" and source.is_file()):
         raise CourseError(f"There is no folder {source}; give the folder that {name} was downloaded to.")
     earlier = check_target(target, "convert", STALE)
+    if dry_run:
+        with TemporaryDirectory() as aside:
+            convert(name, source, Path(aside) / target.name, say=say, **options)
+            say(repr(load_dataset(Path(aside) / target.name)))
+        return target
+    options = {option: value for option, value in options.items() if value is not None}
     with build_aside(target) as new:
-        CONVERTERS[name](source, new, **options)
+        notes = CONVERTERS[name](source, new, **options) or []
         try:
             load_dataset(new)
         except CourseError as error:
@@ -78,6 +99,8 @@ def convert(
         made = [path for path in sorted(new.rglob("*")) if path.is_file()]
         stale = adopt_rest(target, new, earlier, STALE)
         write_mark(new, "convert", made)
+    for note in notes:
+        say(note)
     if stale:
         say(f"removed, because they belong to the earlier items: {some(stale)}")
     return target
@@ -216,7 +239,12 @@ def _read_foreign(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     return table.astype(object).set_axis(np.arange(len(table)) + 2)  # rows as the file numbers them
 
 
-CONVERTERS: dict[str, Callable[..., None]] = {"movielens-posters": movielens_posters, **READERS}
+CONVERTERS: dict[str, Callable[..., list[str] | None]] = {
+    "movielens-posters": movielens_posters,
+    **READERS,
+    "csv": from_csv,
+}
+OPTIONS = {"min_rating": "movielens-posters", "columns": "csv"}  # of one converter only
 
 _CARD = """# MovieLens-100K with posters and plots, in the course's format
 

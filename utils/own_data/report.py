@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from utils.data.dataset import MODALITIES, Dataset, npy_shape
 from utils.data.load import dataset_of, find_folder, item_graphs, read_folder
 from utils.data.media import check_media
@@ -104,6 +107,14 @@ def _matrices(dataset: Dataset, media: bool) -> list[Finding]:
         except CourseError as error:
             found.append(Finding("error", "", str(error)))
             continue
+        if features is not None:
+            empty = features.mask & ~features.matrix.any(axis=1)
+            text = (
+                f": {int(empty.sum()):,} of {features.n_items:,} rows are all zero and count as present "
+                f"({some(map(repr, features.item_names[empty].tolist()))}); if they stand for missing content, set their rows "
+                f"of {modality}_mask.npy to False."
+            )
+            found += [Finding("warning", f"features/{modality}.npy", text)] if empty.any() else []
         if media and features is not None and "content_rows" in features.provenance:
             moved = check_content(features, dataset)
             text = (
@@ -137,16 +148,17 @@ def _log(dataset: Dataset) -> list[Finding]:
 
     examples = log["user"].str.startswith(EXAMPLE) | log["item"].str.startswith(EXAMPLE)
     warn(int(examples.sum()), "rows are the template's examples; put your own rows in their place.")
-    warn(int(log.duplicated(["user", "item"]).sum()), "repeated pairs of user and item; clean() keeps one of each.")
+    warn(int(log.duplicated(["user", "item"]).sum()), "repeated pairs of user and item; clean() keeps one of each, and `python -m utils.data clean` makes a folder of it.")  # fmt: skip
     warn(dataset.n_items - log["item_id"].nunique(), "items have no interaction: only content can recommend them.")
     per_user = log.groupby("user_id").size()
     warn(
         int((per_user < 3).sum()),
         "users have fewer than three interactions: they cannot be trained, chosen and tested on.",
     )
-    if "rating" in log and log["rating"].nunique() > 2:
-        low = int((log["rating"] < log["rating"].max() / 2).sum())
-        warn(low, "ratings lie in the lower half of the scale and count as likes; keep_positive() leaves them out.")
+    if "rating" in log:
+        found += _ratings(log["rating"].dropna())
+    for column in ("user", "item"):
+        found += _ids(log[column])
     if "split" in log:
         for part in SPLIT_NAMES:
             if not (log["split"] == part).any():
@@ -155,6 +167,58 @@ def _log(dataset: Dataset) -> list[Finding]:
         for column in ("user", "item"):
             lost = log.loc[~log[column].isin(train[column]), column].nunique()
             warn(lost, f"{column}s occur in valid or test and never in train: nothing is learned about them.")
+    return found
+
+
+def _ratings(ratings: pd.Series) -> list[Finding]:
+    """Report ratings that would count as likes, with the threshold that leaves them out on the scale that they have."""
+
+    def warn(count: int, text: str) -> list[Finding]:
+        return [Finding("warning", "interactions", f": {count:,} {text}")] if count else []
+
+    if ratings.nunique() <= 2:
+        return []
+    if _are_counts(ratings):
+        text = (
+            f"ratings are whole numbers up to {int(ratings.max()):,} and look like counts, not stars: each row is one deed, "
+            "whatever its number; keep_positive(dataset, 2) keeps what was done more than once."
+        )
+        return warn(len(ratings), text)
+    low, high = ratings.min(), ratings.max()
+    middle = (low + high) / 2 if low < 0 else high / 2
+    text = (
+        f"ratings lie in the lower half of the scale (up to {high:.12g}) and count as likes; keep_positive(dataset, "
+        f"{middle:.12g}) leaves them out."
+    )
+    found = warn(int((ratings < float(f"{middle:.12g}")).sum()), text)
+    if low == 0 and high <= 10 and ratings[ratings > 0].min() >= 1:
+        text = 'ratings are 0 where all others are 1 or more; if 0 means "not rated", leave the field empty.'
+        found += warn(int((ratings == 0).sum()), text)
+    return found
+
+
+def _are_counts(ratings: pd.Series) -> bool:
+    """Whether ratings look like how often something was done: whole, from 1 on, few large and many small."""
+    whole = bool((ratings == np.floor(ratings)).all()) and ratings.min() >= 1
+    return whole and ratings.max() > 10 and ratings.max() > 4 * ratings.median()
+
+
+def _ids(ids: pd.Series) -> list[Finding]:
+    """Report ids that a program changed on their way: blanks around them, decimal points, a spreadsheet's rounding."""
+    distinct = pd.Series(ids.unique())
+    found = []
+
+    def warn(wrong: pd.Series, text: str) -> None:
+        if wrong.any():
+            named = some(map(repr, distinct[wrong]))
+            found.append(Finding("warning", "interactions", f": {ids.name} ids such as {named} {text}"))
+
+    warn(distinct != distinct.str.strip(), "have blanks around them, and count as others than those without; remove the blanks.")  # fmt: skip
+    rounded = distinct.str.fullmatch(r"\d(?:[.,]\d+)?[eE]\+\d+")
+    warn(rounded, "look like a spreadsheet's rounding, which makes different ids one; take the ids as text from where they come from.")  # fmt: skip
+    decimal = distinct.str.fullmatch(r"\d+\.0")
+    if decimal.all():
+        warn(decimal, "became decimal numbers; read ids as text (dtype=str) before you write the table.")
     return found
 
 

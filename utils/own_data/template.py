@@ -35,7 +35,8 @@ Fill in what is in brackets; whoever uses the folder reads this first.
 ## The format
 
 - `interactions.tsv`: columns `user`, `item`; if you have them `rating`, `timestamp` (seconds since 1970), `review`, and
-  `split` (train, valid or test). Fields are separated by tabs; a tab inside a text becomes a space; UTF-8.
+  `split` (train, valid or test). Fields are separated by tabs; a tab inside a text becomes a space; UTF-8. Nothing is
+  quoted: `write_table(path, frame)` of `utils.data` writes a DataFrame so, `to_csv` puts quotation marks around some fields.
 - `items.tsv`: column `item`; if you have them `title`, `description`, `category`, `image`, `audio`. Paths are relative
   to this folder; an empty field is a missing modality. Ids are text.
 - Features of your own: `features/visual.npy` (or `textual`, `audio`), one row per item, and `features/items.txt` with

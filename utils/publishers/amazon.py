@@ -52,9 +52,22 @@ def _literal(line: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old texts hold backslashes that newer Pythons warn about
-            return ast.literal_eval(line.decode("utf-8"))
+            tree = ast.parse(line.decode("utf-8").strip(), mode="eval")
+            try:
+                return ast.literal_eval(tree)
+            except ValueError:  # a name: walking the tree costs time, so only where it is needed
+                return ast.literal_eval(_Plain().visit(tree))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError("neither JSON nor a Python literal") from None
+
+
+class _Plain(ast.NodeTransformer):
+    """Put Python's values in the place of JSON's words for them: some rows mix both."""
+
+    WORDS = {"true": True, "false": False, "null": None, "NaN": None}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self.WORDS[node.id]) if node.id in self.WORDS else node
 
 
 def scan_reviews(path: Path, edition: str, reviews: ReviewStream, bad: BadRows, limit: int | None = None) -> None:
@@ -78,7 +91,12 @@ def scan_reviews(path: Path, edition: str, reviews: ReviewStream, bad: BadRows, 
             rating, time = float(row[rating_key]), int(row[time_key])
             if not abs(rating) <= 1000:  # also NaN
                 raise ValueError(f"{rating_key} is {rating}")
-            reviews.add(_id(row, user_key), _id(row, item_key), rating, time // unit, row.get(text_key) or "")
+            text = row.get(text_key) or ""
+            if not isinstance(text, str):
+                raise ValueError(f"{text_key} is a {type(text).__name__}, not text")
+            if not -(2**31) <= time // unit < 2**31:
+                raise ValueError(f"{time_key} {time} is no time between 1901 and 2038")
+            reviews.add(_id(row, user_key), _id(row, item_key), rating, time // unit, text)
         except KeyError as error:
             bad.add(path.name, number, f"no field {error}")
         except (ValueError, TypeError, AttributeError, OverflowError, UnicodeError) as error:

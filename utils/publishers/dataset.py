@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,14 +17,14 @@ import pandas as pd
 from utils.data.cleaning import strip_markup
 from utils.data.folders import check_target, write_mark
 from utils.data.split import STRATEGIES
-from utils.data.tables import write_table
+from utils.data.tables import some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import ROOT, atomic_path, write_json, write_text
 from utils.network.download import RetryPolicy, fetch, find_md5, text_of
 from utils.publishers.amazon import scan_items, scan_reviews
 from utils.publishers.catalogue import CAME, COMPLETE, JOINED, UNVERIFIED, Entry, find_entry
 from utils.publishers.images import NOT_ASKED, ImageReport, RateLimit, fetch_images
-from utils.publishers.movielens import scan_movielens
+from utils.publishers.movielens import holds, scan_movielens
 from utils.publishers.streams import BadRows, ItemStream, KCoreFilter, ReviewStream, write_interactions
 
 DOWNLOADS = ROOT / "data" / "downloads"
@@ -231,7 +233,13 @@ def _files(
     for part, source in entry.sources.items():
         path = raw / source.name
         if local and not path.is_file():
-            raise CourseError(f"{raw} holds no {source.name}; put it there, or leave --from out to download it.")
+            path = _unpacked(raw, source.name) or path
+            if not path.exists():
+                there = [file.name for file in sorted(raw.glob("*")) if file.is_file()]
+                facts = f" (there: {some(there)})" if there else ""
+                raise CourseError(
+                    f"{raw} holds no {source.name}; put it there{facts}, or leave --from out to download it."
+                )
         if not local:
             had = path.is_file()
             md5 = source.md5 or (find_md5(text_of(source.md5_url, retry)) if source.md5_url and not had else "")
@@ -240,8 +248,40 @@ def _files(
             )  # fmt: skip
             what = "is there" if had else f"{receipt['bytes']:,} bytes"
             say(f"{source.name}: {what}; checked: {', '.join(receipt['checked']) or 'its length'}")
+        _check_kind(path)
         paths[part] = path
     return paths
+
+
+def _check_kind(path: Path) -> None:
+    """Say what a file under the name of a gzip file is when it is something else: a web page, plain text, gzip in gzip.
+
+    Damage further on is found where the file is read.
+    """
+    if path.suffix != ".gz" or not path.is_file():
+        return
+    with open(path, "rb") as stream:
+        start = stream.read(512)
+    if start[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path, "rb") as stream:
+                twice = stream.read(2) == b"\x1f\x8b"
+        except (OSError, EOFError, zlib.error):
+            return
+        if twice:
+            raise CourseError(f"{path} is gzipped twice; unpack it once, and keep the name.")
+    elif start.lstrip()[:1] == b"<":
+        raise CourseError(f"{path} is a web page, not the file; get it again from its publisher.")
+    elif start.lstrip()[:1] == b"{":
+        raise CourseError(f"{path} is not packed; take .gz off its name, or gzip it.")
+
+
+def _unpacked(raw: Path, name: str) -> Path | None:
+    """What a browser or a user made of a publisher's file: a .gz without its ending, a zip's folder or its content."""
+    stem = name.removesuffix(".gz").removesuffix(".zip")
+    if name.endswith(".gz"):
+        return raw / stem if (raw / stem).is_file() else None
+    return next((folder for folder in (raw / stem, raw) if name.endswith(".zip") and holds(folder, stem)), None)
 
 
 @contextmanager

@@ -21,10 +21,16 @@ _GENRES = """unknown Action Adventure Animation Children's Comedy Crime Document
 Mystery Romance Sci-Fi Thriller War Western""".split()
 
 
+def holds(folder: Path, release: str) -> bool:
+    """Whether a folder holds the unpacked files of a release."""
+    ratings, _gap, _header, films, *_ = _LAYOUT[release]
+    return (folder / ratings).is_file() and (folder / films).is_file()
+
+
 def scan_movielens(
     archive: Path, release: str, folder: Path, reviews: ReviewStream, items: ItemStream, bad: BadRows
 ) -> None:
-    """Unpack a release into ``folder`` (nothing outside of it) and read its ratings and films.
+    """Unpack a release into ``folder`` (nothing outside of it) and read its ratings and films; or read it unpacked.
 
     A film's text is its title: these releases carry no plot and no poster. Genres become the category.
 
@@ -32,7 +38,7 @@ def scan_movielens(
         CourseError: another archive, a damaged one, or one without the files of the release.
     """
     ratings, gap, header, films, film_gap, film_header, encoding = _LAYOUT[release]
-    files = {path.name: path for path in unpack(archive, folder)}
+    files = {path.name: path for path in (archive.iterdir() if archive.is_dir() else unpack(archive, folder))}
     for name in (ratings, films):
         if name not in files:
             raise CourseError(f"{archive} holds no {name}; check that it is {release}.zip, or get it again.")
