@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from utils.data import split_dataset
 from utils.data.dataset import assemble
 from utils.errors import CourseError
-from utils.pretraining import read_sequences, rising_share, sequences_of
+from utils.pretraining import read_item_names, read_sequences, rising_share, sequences_of
 
 BEAUTY = Path("../shared/data/amazon-beauty-sequences")
 
@@ -126,7 +127,7 @@ def test_a_published_file_counts_from_one_and_is_split_alike(tmp_path):
     assert np.array_equal(found.items, read_sequences(file).items) and (found.n_users, found.n_items) == (4, 6)
     assert found.sequence(0, before="end").tolist() == [2, 0, 1, 4] and found.sequence(1).tolist() == [3]
     assert found.split.test.tolist() == [[0, 4], [1, 0], [3, 2]] and found.split.valid.tolist() == [[0, 1], [1, 4]]
-    assert found.split.cold_items.tolist() == [1, 4] and found.sequence(2).tolist() == [1]
+    assert found.split.cold_items.tolist() == [4] and found.sequence(2).tolist() == [1]
     assert "2 users have fewer than three" in found.notes[0] and "1 of 3 test items" in found.notes[1]
 
 
@@ -143,10 +144,31 @@ def test_a_damaged_file_is_one_sentence_with_the_line(tmp_path, text, said):
         read_sequences(tmp_path / "none.txt")
 
 
+def test_steps_rise_by_the_names_when_they_order_the_catalogue(tmp_path):
+    (tmp_path / "three.txt").write_text("1 1 2 3\n2 3 2 1\n")
+    found = read_sequences(tmp_path / "three.txt")
+    assert rising_share(found) == 0.5 and rising_share(found, np.array(["b", "c", "a"])) == 0.5
+    (tmp_path / "one.txt").write_text("1 1 2 3\n")
+    one = read_sequences(tmp_path / "one.txt")
+    assert rising_share(one) == 1 and rising_share(one, np.array(["c", "a", "b"])) == 0.5
+
+
+def test_names_that_are_missing_are_one_sentence(tmp_path):
+    with pytest.raises(CourseError, match="There is no file .*names.json.gz, which names the items"):
+        read_item_names(tmp_path, 2)
+    with gzip.open(tmp_path / "names.json.gz", "wt") as stream:
+        json.dump({"item2id": {"B2": "2", "A1": "1"}}, stream)
+    assert read_item_names(tmp_path, 2).tolist() == ["A1", "B2"]
+    with pytest.raises(CourseError, match="names.json.gz does not name item 3"):
+        read_item_names(tmp_path, 3)
+
+
 @pytest.mark.skipif(not BEAUTY.exists(), reason="../shared/data/amazon-beauty-sequences is not here")
 def test_the_published_beauty_split():
     found = read_sequences(BEAUTY)
     assert (found.n_users, found.n_items, len(found.items)) == (22363, 12101, 198502)
     assert len(found.split.valid) == len(found.split.test) == 22363
-    assert rising_share(found) == pytest.approx(0.69, abs=0.005)
+    names = read_item_names(BEAUTY, found.n_items)
+    assert names[0] == "B004756YJA" and len(set(names)) == 12101
+    assert rising_share(found, names) == pytest.approx(0.69, abs=0.005)
     assert len(found.notes) == 1 and "138 of 22,363 test items" in found.notes[0]

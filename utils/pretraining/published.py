@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,32 @@ def read_sequences(path: str | Path) -> Sequences:
     cold = np.setdiff1d(np.arange(n_items), rows[0][:, 1])
     split = Split(len(counts), n_items, *(part[np.lexsort(part.T[::-1])] for part in rows), "leave_one_out", cold)
     return in_parts(split, items, counts, path.name)
+
+
+def read_item_names(folder: str | Path, n_items: int) -> np.ndarray:
+    """Read the articles' names (ASINs) beside such a file: (n_items,) str, row = item_id.
+
+    Raises:
+        CourseError: ``names.json.gz`` is not there, or it does not name every item.
+    """
+    path = Path(folder) / "names.json.gz"
+    if not path.is_file():
+        raise CourseError(f"There is no file {path}, which names the items; put it beside sequences.txt.gz.")
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        named = {int(number) - 1: name for name, number in json.load(stream)["item2id"].items()}
+    missing = [item for item in range(n_items) if item not in named]
+    if missing:
+        raise CourseError(f"{path} does not name item {missing[0] + 1}; take both files from the same publisher.")
+    return np.array([named[item] for item in range(n_items)])
+
+
+def rising_share(sequences: Sequences, names: np.ndarray | None = None) -> float:
+    """Share (0 to 1) of the steps to an item that stands later in the catalogue; one half if the catalogue plays no part.
+
+    Args:
+        names: (n_items,) what orders the catalogue, for example article numbers; by default the item_ids do.
+    """
+    place = np.arange(sequences.n_items) if names is None else np.unique(names, return_inverse=True)[1]
+    inside = np.ones(len(sequences.items) - 1, dtype=bool)
+    inside[sequences.starts[1:-1] - 1] = False  # from the last item of a user to the first of the next
+    return float((np.diff(place[sequences.items]) > 0)[inside].mean())

@@ -119,13 +119,6 @@ def sequences_of(dataset: Dataset, ties: str = "random", seed: int = 0) -> Seque
     return in_parts(split, pairs[order, 1], counts, dataset.name, notes)
 
 
-def rising_share(sequences: Sequences) -> float:
-    """Share (0 to 1) of all steps that go to a larger item_id; one half where the numbers have nothing to do with time."""
-    inside = np.ones(len(sequences.items) - 1, dtype=bool)
-    inside[sequences.starts[1:-1] - 1] = False  # from the last item of a user to the first of the next
-    return float((np.diff(sequences.items) > 0)[inside].mean())
-
-
 def in_parts(split: Split, items: np.ndarray, counts: np.ndarray, name: str, notes: tuple[str, ...] = ()) -> Sequences:
     """Make sequences of a split and of its items in order; say who is too short to be asked, and what nobody can find.
 
