@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -47,7 +48,8 @@ def next_items(model: NextItemModel, history: Iterable[int], top_k: int = 10, ma
     pairs = np.stack([np.zeros_like(history), history], axis=1)
     visitor = Split(1, model.n_items, pairs, pairs[:0], pairs[:0], "by hand", np.zeros(0, dtype=np.int64))
     table = history[None, -model.length :]
-    items = recommend(lambda _: model.score_histories(table), visitor, [0], top_k, ("train",) if masked else ())[0]
+    with judged(model):
+        items = recommend(lambda _: model.score_histories(table), visitor, [0], top_k, ("train",) if masked else ())[0]
     return items[items >= 0]
 
 
@@ -70,7 +72,8 @@ def evaluate_next(
             here they leave the list altogether). A generator of ids, as TIGER, has no such step: False is its protocol.
     """
     known = {"valid": ("train",), "test": ("train", "valid")}.get(part, ()) if masked else ()
-    return evaluate(_by_user(model, sequences, part), sequences.split, part, top_k, metrics, known, block=BLOCK)
+    with judged(model):
+        return evaluate(_by_user(model, sequences, part), sequences.split, part, top_k, metrics, known, block=BLOCK)
 
 
 def hit_rate_among(
@@ -98,7 +101,7 @@ def hit_rate_among(
     hits = []
     for start in range(0, len(pairs), BLOCK):
         users, items = pairs[start : start + BLOCK].T
-        with torch.no_grad():
+        with judged(model):
             scores = score(users).cpu().numpy()
         taken = sequences.padded(users, most, before="end")
         order = rng.random(scores.shape)  # the negatives are the items with the smallest of these numbers
@@ -109,8 +112,20 @@ def hit_rate_among(
     return float(np.concatenate(hits).mean())
 
 
-def _by_user(model: NextItemModel, sequences: Sequences, part: str):
-    """Return user_ids -> scores, from what is known of each user before the item of ``part``; without dropout."""
-    if isinstance(model, torch.nn.Module):
+@contextmanager
+def judged(model: NextItemModel) -> Iterator[None]:
+    """Context without dropout and without gradients; a network's mode is put back afterwards."""
+    training = isinstance(model, torch.nn.Module) and model.training
+    if training:
         model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        if training:
+            model.train()
+
+
+def _by_user(model: NextItemModel, sequences: Sequences, part: str) -> Callable[[np.ndarray], torch.Tensor]:
+    """Return user_ids -> scores, from what is known of each user before the item of ``part``."""
     return lambda user_ids: model.score_histories(sequences.padded(user_ids, model.length, before=part))
