@@ -9,6 +9,7 @@ from pretraining_helpers import make_sequences, walks
 from training_helpers import make_features
 
 from utils.errors import CourseError
+from utils.pretraining import loop
 from utils.pretraining.counting import Popularity
 from utils.pretraining.loop import train_next
 from utils.pretraining.next_item import evaluate_next
@@ -40,6 +41,20 @@ def test_the_same_seed_gives_the_same_numbers_twice():
     assert frames[0].equals(frames[1]) and not frames[0].equals(frames[2])
     first, second = (model.state_dict() for model, _ in runs[:2])
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(monkeypatch):
+    sequences, found = make_sequences([list(range(n)) for n in (3 + 2, 12, 4 + 2, 9, 4 + 2, 14)], 20), []
+    for pieces in (1, 4):
+        monkeypatch.setattr(loop, "PIECES", pieces)
+        model = SASRec(sequences, **{**SMALL, "dropout": 0.0, "length": 11})
+        histories = torch.from_numpy(sequences.padded(np.arange(6), 12))
+        loss = loop._epoch(model, histories, torch.optim.SGD(model.parameters(), 0.5), 6, seed=0)
+        found.append((loss, model.state_dict()))
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
+    assert not torch.allclose(found[0][1]["ids.weight"], SASRec(sequences, **{**SMALL, "length": 11}).ids.weight)
+    for name, value in found[0][1].items():
+        assert torch.allclose(value, found[1][1][name], atol=1e-6), name
 
 
 def test_training_leaves_the_callers_chance_alone():
