@@ -43,7 +43,8 @@ def test_all_that_count_are_judged_with_the_history_masked_and_not(folder, tmp_p
     assert by["Popularity", False]["ndcg@10"] == pytest.approx(expected["ndcg@10"], abs=1e-5)
     assert {row["ties"] for row in rows} == {"as published"} and "printed" not in content
     assert content["about"]["ring, ties as published"]["users"] == 400
-    assert "study next_item" in content["meta"]["commands"][0]
+    assert content["meta"]["command"] == content["meta"]["commands"][0]
+    assert content["meta"]["command"].startswith("python -m utils.lab study next_item ")
 
 
 def test_what_is_stored_is_not_made_again_and_a_change_is(folder, tmp_path, monkeypatch):

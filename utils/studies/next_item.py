@@ -141,7 +141,8 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             with file.update() as content:
                 content["rows"] = merge_rows(content["rows"], rows, KEY)
                 commands = [*content["meta"].get("commands", []), command]
-                content["meta"] = meta() | {"commands": list(dict.fromkeys(commands)), "dataset": dataset}
+                content["meta"] = meta() | {"command": command, "commands": list(dict.fromkeys(commands))}
+                content["meta"]["dataset"] = dataset
                 content["about"] = {**content.get("about", {}), f"{dataset}, ties {ties}": about}
                 if dataset == BEAUTY:
                     content["printed"] = {name: list(figures) for name, figures in PRINTED.items()}
