@@ -1,0 +1,79 @@
+"""Read sequences that are published ready-made, as those behind the tables of S3-Rec and TIGER."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils.data import Split
+from utils.errors import CourseError
+from utils.pretraining.sequences import Sequences, in_parts
+
+
+def read_sequences(path: str | Path) -> Sequences:
+    """Read sequences that are published ready-made: a line for each user, its number and then its items, oldest first.
+
+    Users and items count from 1 in the file and from 0 here. The file says nothing of times, and so nothing of ties.
+
+    Args:
+        path: the file, packed (.gz) or not, or a folder that holds ``sequences.txt.gz``.
+
+    Raises:
+        CourseError: no file, a line that is not whole numbers from 1 on, users out of order, or no user with three items.
+    """
+    path = Path(path)
+    path = path / "sequences.txt.gz" if path.is_dir() else path
+    if not path.is_file():
+        raise CourseError(f"There is no file {path}; give the folder that holds sequences.txt.gz, or the file itself.")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
+        lines = [line.split() for line in stream if line.strip()]
+    for number, words in enumerate(lines, start=1):
+        if len(words) < 2 or not all(word.isdecimal() and int(word) for word in words) or int(words[0]) != number:
+            raise CourseError(
+                f"{path}, line {number}: expected the user's number, {number}, and then item numbers from 1 on; "
+                "repair the line or download the file again."
+            )
+    items = np.array([int(word) - 1 for words in lines for word in words[1:]], dtype=np.int64)
+    counts = np.array([len(words) - 1 for words in lines], dtype=np.int64)
+    users = np.repeat(np.arange(len(counts)), counts)
+    from_end = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(items))
+    n_items = int(items.max(initial=-1)) + 1
+    held = np.repeat(counts, counts)
+    test, valid = (from_end == 0) & (held > 1), (from_end == 1) & (held > 2)
+    pairs = np.stack([users, items], axis=1)
+    rows = [pairs[chosen] for chosen in (~test & ~valid, valid, test)]
+    cold = np.setdiff1d(np.arange(n_items), rows[0][:, 1])
+    split = Split(len(counts), n_items, *(part[np.lexsort(part.T[::-1])] for part in rows), "leave_one_out", cold)
+    return in_parts(split, items, counts, path.name)
+
+
+def read_item_names(folder: str | Path, n_items: int) -> np.ndarray:
+    """Read the articles' names (ASINs) beside such a file: (n_items,) str, row = item_id.
+
+    Raises:
+        CourseError: ``names.json.gz`` is not there, or it does not name every item.
+    """
+    path = Path(folder) / "names.json.gz"
+    if not path.is_file():
+        raise CourseError(f"There is no file {path}, which names the items; put it beside sequences.txt.gz.")
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        named = {int(number) - 1: name for name, number in json.load(stream)["item2id"].items()}
+    missing = [item for item in range(n_items) if item not in named]
+    if missing:
+        raise CourseError(f"{path} does not name item {missing[0] + 1}; take both files from the same publisher.")
+    return np.array([named[item] for item in range(n_items)])
+
+
+def rising_share(sequences: Sequences, names: np.ndarray | None = None) -> float:
+    """Share (0 to 1) of the steps to an item that stands later in the catalogue; one half if the catalogue plays no part.
+
+    Args:
+        names: (n_items,) what orders the catalogue, for example article numbers; by default the item_ids do.
+    """
+    place = np.arange(sequences.n_items) if names is None else np.unique(names, return_inverse=True)[1]
+    inside = np.ones(len(sequences.items) - 1, dtype=bool)
+    inside[sequences.starts[1:-1] - 1] = False  # from the last item of a user to the first of the next
+    return float((np.diff(place[sequences.items]) > 0)[inside].mean())
