@@ -113,7 +113,9 @@ def train(
 
     Args:
         n_epochs, lr, batch_size: the model's recommended settings where left out.
-        patience: stop after so many evaluations without a new best.
+        patience: stop after so many evaluations without a new best. Validation is a sample, and its Recall jumps from epoch
+            to epoch by a good part of its standard error, so that ten checks without a new best are luck: what each
+            patience loses and costs is counted by ``python -m utils.lab study patience``.
         eval_every: epochs between evaluations.
         metric: name@cut-off of ``utils.evaluation``, higher = better.
         checkpoint: file to write after each evaluation, and to resume from if it is there.

@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike
 
 from utils.errors import CourseError
 from utils.files import atomic_path
-from utils.network.archives import open_gzip
 
 SPLIT_NAMES = ("train", "valid", "test")
 _QUOTED = re.compile(r'"(?:[^"\t\n]|"")*""(?:[^"\t\n]|"")*"')  # a field as pandas and spreadsheets quote it
@@ -219,6 +218,8 @@ def decode(path: Path) -> str:
     Raises:
         CourseError: damaged, empty, unreadable or not UTF-8 (with the row).
     """
+    from utils.network.archives import open_gzip  # here, not above: most logs are read without it
+
     try:
         raw = path.read_bytes()
         if path.suffix == ".gz":

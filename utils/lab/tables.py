@@ -142,10 +142,29 @@ def grcn_parts() -> str:
     result = load("grcn_parts")
     lines = {}
     for variant, own in pd.DataFrame(result["rows"]).groupby("variant", sort=False):
-        shown = [f"{own[part].mean():.4f} ± {own[part].std():.4f} ({len(own)})" for part in ("valid", "test")]
+        spread = {part: f" ± {own[part].std():.4f}" if len(own) > 1 else "" for part in ("valid", "test")}
+        shown = [f"{own[part].mean():.4f}{spread[part]} ({len(own)})" for part in ("valid", "test")]
         lines[variant] = [*shown, ", ".join(map(str, own["best_epoch"]))]
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=["Validation", "Test", "Best epochs"])
     return f"{markdown(frame, 'Recall@20')}\n\n`{result['meta']['command']}`"
+
+
+def patience() -> str:
+    """Return what each patience costs and loses on runs that nothing stopped."""
+    from utils.studies.patience import rules
+
+    result = load("patience")
+    found = rules(result["rows"])
+    cells = {
+        "Epochs trained": found["epochs"].map("{:.0f}".format),
+        "Validation Recall lost": found["lost"].map("{:.4f}".format),
+    }
+    cells |= {"worst": found["worst"].map("{:.4f}".format)}
+    cells |= {
+        "more than one standard error short": [f"{n} of {runs}" for n, runs in zip(found["short"], found["runs"])]
+    }
+    commands = "\n\n".join(f"`{command}`" for command in result["meta"]["commands"])
+    return f"{markdown(pd.DataFrame(cells), 'Patience, checks')}\n\n{commands}"
 
 
 def ladder() -> str:
@@ -183,6 +202,8 @@ def blocks() -> dict[str, str]:
         found["frozen"] = frozen()
     if (RESULTS / "grcn_parts.json").exists():
         found["grcn-parts"] = grcn_parts()
+    if (RESULTS / "patience.json").exists():
+        found["patience"] = patience()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
     return found | measured.blocks()
