@@ -226,7 +226,8 @@ def validator(split: Split, metric: str = "recall@20") -> Callable[[Recommender]
     name, _, cutoff = metric.partition("@")
 
     def value(model: Recommender) -> float:
-        report = evaluate(model, split, part="valid", top_k=int(cutoff or 20), metrics=(name,))
+        # the caller of ``train`` chose this split, be it to show what a model does that reads another one
+        report = evaluate(model, split, part="valid", top_k=int(cutoff or 20), metrics=(name,), other_split=True)
         return float(report.mean()[metric])
 
     return value

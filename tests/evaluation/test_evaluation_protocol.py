@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from utils.data import Split
 from utils.errors import CourseError
 from utils.evaluation import (
     by_group,
@@ -21,6 +23,7 @@ from utils.evaluation import (
     top_items,
 )
 from utils.models import make_model
+from utils.training import train
 
 
 def make_split(n_users, n_items, train, valid=(), test=()):
@@ -309,3 +312,56 @@ def test_given_lists_are_checked(split):
     ]:
         with pytest.raises(CourseError, match=message):
             evaluate_lists(lists, [0, 1], split)
+
+
+# ---- a model and the split that it learned from ----
+
+
+def two_splits():
+    """One log in two splits, and a model trained on the first."""
+    rng = np.random.default_rng(0)
+    pairs = [(user, int(item)) for user in range(30) for item in rng.choice(40, 10, replace=False)]
+    splits = []
+    for seed in (0, 1):
+        part = np.random.default_rng(seed).permutation(np.repeat([0, 1, 2], [200, 50, 50]))
+        parts = (np.array([pair for pair, at in zip(pairs, part) if at == n]) for n in range(3))
+        splits.append(Split(30, 40, *parts, "by hand", np.zeros(0, dtype=np.int64)))
+    return *splits, make_model("itemknn", splits[0])
+
+
+def test_a_model_of_another_split_is_refused_and_the_sentence_counts_the_answers():
+    own, other, model = two_splits()
+    learned = {tuple(pair) for pair in own.train}
+    known = sum(tuple(pair) in learned for pair in [*other.valid, *other.test])
+    words = f"itemknn was trained on another split, and knows {known} of the 100 held-out interactions of this one"
+    calls = [
+        lambda **k: evaluate(model, other, top_k=5, **k),
+        lambda **k: evaluate_cold(model, replace(other, cold_items=np.array([0])), top_k=1, **k),
+        lambda **k: recommend(model, other, [0], 5, **k),
+        lambda **k: top_items(model, other, 0, 5, **k),
+    ]
+    for call in calls:
+        with pytest.raises(CourseError, match=words + ".*other_split=True says that you mean it"):
+            call()
+        call(other_split=True)
+    free = evaluate(lambda ids: model.score(ids), other, top_k=5)  # a function does not say where it comes from
+    meant = evaluate(model, other, top_k=5, other_split=True)
+    assert meant.mean().equals(free.mean()) and np.array_equal(meant.lists, free.lists)
+    assert meant["recall@5"] > 1.5 * evaluate(model, own, top_k=5)["recall@5"]  # why it is refused
+
+
+def test_the_same_train_part_in_another_order_with_other_tests_is_the_same_split():
+    own, other, model = two_splits()
+    again = replace(own, train=own.train[::-1].copy(), valid=own.test, test=own.valid)
+    assert recommend(model, again, [3], 5).tolist() == recommend(model, own, [3], 5).tolist()
+    one_less = replace(own, train=own.train[1:])
+    for changed in (one_less, replace(own, n_items=41), replace(own, n_users=31)):
+        with pytest.raises(CourseError, match="another split, not on this one; judge it on its own"):
+            recommend(model, changed, [3], 5)
+
+
+def test_training_may_watch_another_split():
+    """The caller of ``train`` chose it: notebook 08 trains a leaky model on the honest pairs, and watches the honest valid part."""
+    own, other, _ = two_splits()
+    history = train(make_model("bpr", other, dim=4), own, n_epochs=1, progress=False)
+    assert 0 <= history.best_value <= 1

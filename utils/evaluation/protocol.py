@@ -48,6 +48,7 @@ def evaluate(
     *,
     targets: Iterable[int] | None = None,
     features: Mapping[str, ItemFeatures] | None = None,
+    other_split: bool = False,
     block: int = BLOCK,
 ) -> Report:
     """Rank all items for each user and judge the lists against ``part``.
@@ -64,11 +65,12 @@ def evaluate(
             a list and NaN accuracy.
         targets: item_ids that count as relevant while every item competes (for example the cold items).
         features: modality -> Features, rows by item_id; for intra-list diversity.
+        other_split: judge a model that was trained on another train part, for example to show what a leak does.
         block: users per block; changes speed and memory, never a result.
 
     Raises:
         CourseError: unknown part or metric, no user to judge, top_k larger than the catalogue, scores with NaN or of
-            the wrong shape.
+            the wrong shape, a model that was trained on another split.
     """
     mask = (mask,) if isinstance(mask, str) else tuple(mask)
     for name in (part, *mask):
@@ -90,7 +92,7 @@ def evaluate(
             raise CourseError(f"No user has a {part} item{where}; choose another part, split or set of items.")
     else:
         user_ids = checked_user_ids(users, split.n_users)
-    lists = recommend(model, split, user_ids, max(cutoffs), mask, candidates, block=block)
+    lists = recommend(model, split, user_ids, max(cutoffs), mask, candidates, other_split=other_split, block=block)
     n_competing = split.n_items if allowed is None else int(allowed.sum())
     n_skipped = int(np.count_nonzero((n_relevant if users is None else n_relevant[user_ids]) == 0))
     found = _judge(lists, user_ids, split, relevant, cutoffs, names, n_competing, features)
@@ -140,8 +142,12 @@ def evaluate_cold(
     top_k: int | Sequence[int] = 20,
     metrics: Iterable[str] = ("recall", "ndcg"),
     mask: str | Sequence[str] = ("train",),
+    *,
+    other_split: bool = False,
 ) -> ColdReport:
     """Judge the cold items (no train interaction), the course's one protocol: full ranking, and among cold items.
+
+    ``other_split`` as in `evaluate`: a model trained on another split may have seen what is cold in this one.
 
     Only cold items count as relevant. Popularity scores nothing in full ranking by construction, so compare with
     random, shuffled features and content neighbours.
@@ -158,8 +164,8 @@ def evaluate_cold(
     if not len(cold):
         raise CourseError('The split has no cold item; make one with split_dataset(dataset, "cold_items").')
     metrics = tuple(metrics)
-    full = evaluate(model, split, part, top_k, metrics, mask, targets=cold)
-    among = evaluate(model, split, part, top_k, metrics, mask, candidates=cold)
+    full = evaluate(model, split, part, top_k, metrics, mask, targets=cold, other_split=other_split)
+    among = evaluate(model, split, part, top_k, metrics, mask, candidates=cold, other_split=other_split)
     return ColdReport(full, _by_chance(among, model, split, cold))
 
 

@@ -29,12 +29,19 @@ def recommend(
     mask: str | Sequence[str] = ("train",),
     candidates: Iterable[int] | None = None,
     *,
+    other_split: bool = False,
     block: int = BLOCK,
 ) -> np.ndarray:
     """Return the top-k lists of some users, (len(user_ids), top_k) int64; -1 where no item is left.
 
     Exact: every item competes; equal scores go to the smaller item id; an item scored -inf is never recommended.
+
+    Raises:
+        CourseError: the model was trained on another train part than that of ``split``, and ``other_split`` does not say
+            that this is meant.
     """
+    if not other_split:
+        check_trained_on(model, split)
     user_ids = np.asarray(user_ids, dtype=np.int64).reshape(-1)
     mask = (mask,) if isinstance(mask, str) else tuple(mask)
     allowed = item_mask(candidates, split.n_items, "candidates")
@@ -79,11 +86,39 @@ def top_items(
     top_k: int = 20,
     mask: str | Sequence[str] = ("train",),
     candidates: Iterable[int] | None = None,
+    *,
+    other_split: bool = False,
 ) -> np.ndarray:
     """Return the item_ids recommended to one user, best first, (top_k,) int64; fewer when no more items are left."""
     ids = checked_user_ids([user_id], split.n_users)
-    items = recommend(model, split, ids, top_k, mask, candidates)[0]
+    items = recommend(model, split, ids, top_k, mask, candidates, other_split=other_split)[0]
     return items[items >= 0]
+
+
+def check_trained_on(model: Scorer, split: Split) -> None:
+    """Raise a CourseError if a recommender learned from other interactions than the train part of ``split``.
+
+    It may then have seen the answers, and nothing else would tell. The order of the rows does not count, nor do the other
+    parts; what is no recommender (a function, a matrix) says of no split where it comes from.
+    """
+    own = model.split if isinstance(model, Recommender) else split
+    if own is split:
+        return
+    same_size = (own.n_users, own.n_items) == (split.n_users, split.n_items)
+    learned, now = np.sort(pair_keys(own, "train")), np.sort(pair_keys(split, "train"))
+    if same_size and np.array_equal(learned, now):
+        return
+    held_out = np.concatenate([pair_keys(split, "valid"), pair_keys(split, "test")])
+    known = int(np.isin(held_out, learned).sum()) if same_size else 0
+    why = (
+        f"and knows {known:,} of the {len(held_out):,} held-out interactions of this one"
+        if known
+        else "not on this one"
+    )
+    raise CourseError(
+        f"{model.name} was trained on another split, {why}; judge it on its own (model.split), or train it on this one; "
+        "other_split=True says that you mean it."
+    )
 
 
 def all_tied(model: Scorer, user_ids: np.ndarray, n_items: int, items: np.ndarray) -> np.ndarray:
