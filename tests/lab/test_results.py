@@ -41,7 +41,7 @@ def test_a_table_shows_mean_and_spread_of_the_seeds():
     assert stored.markdown(table, "Model").splitlines()[:2] == ["| Model | Recall@20 |", "|---|---|"]
 
 
-def tests_of(name, key="tests"):
+def paired(name, key="tests"):
     return {(t["a"], t["b"]): t for t in results.load(name)[key] if t["metric"] == "recall@20"}
 
 
@@ -51,7 +51,7 @@ def test_what_readme_says_of_movielens():
         set(recall.nlargest(2).index) == {"ials", "ials_content"}
         and abs(recall["ials"] - recall["ials_content"]) < 0.001
     )
-    assert valid.idxmax() == "lgmrec" and tests_of("movielens_budget")["ials", "lgmrec"]["t_holm"] > 0.05
+    assert valid.idxmax() == "lgmrec" and paired("movielens_budget")["ials", "lgmrec"]["t_holm"] > 0.05
     assert recall["itemknn_content"] < recall["mostpop"]
     among, full = (means("movielens_cold_items", f"{name}@20") for name in ("among_cold_recall", "cold_recall"))
     assert among.idxmax() == "freedom"
