@@ -138,14 +138,6 @@ def sampled_chance_rank_30() -> float:
 
 
 @value
-def movielens_users_in_time() -> int:
-    """Test users of the stored benchmark on MovieLens whose test part is the last in time."""
-    from utils.studies.fair_evaluation import stored_tests
-
-    return int(stored_tests({"in time": "movielens_temporal_global"})["n_users"].iloc[0])
-
-
-@value
 def poster_seeds() -> int:
     """Seeds of the stored comparison on posters."""
     return _posters()["seed"].nunique()

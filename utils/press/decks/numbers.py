@@ -183,6 +183,14 @@ def shop_items() -> int:
 
 
 @value
+def movielens_users_in_time() -> int:
+    """Test users of the stored benchmark on MovieLens whose test part is the last in time."""
+    from utils.studies.fair_evaluation import stored_tests
+
+    return int(stored_tests({"in time": "movielens_temporal_global"})["n_users"].iloc[0])
+
+
+@value
 def shop_users() -> int:
     return shop().n_users
 
