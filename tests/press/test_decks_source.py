@@ -133,7 +133,7 @@ def test_claims_published_figures_and_minus():
     claim = json.loads((results.RECORDS / "full" / "00.json").read_text(encoding="utf-8"))["claims"][0]
     assert numbers.look_up("claim", ["00", "Content ranks", "left", ".3f"]) == f"{claim['left']:.3f}"
     assert numbers.look_up("published", ["Office", "lightgcn", "recall", ".4f"]) == "0.1237"
-    assert numbers.look_up("record", ["06", "tau_recall_tail_six", ".2f"]).startswith("\u2212")
+    assert numbers.look_up("record", ["06", "difference_two_close", ".4f"]).startswith("\u2212")
 
 
 # ---- one sentence for what is wrong ----
