@@ -183,7 +183,9 @@ def mixed_graph(k):
 
 
 def test_freedom():
-    model = make_model("freedom", SPLIT, FEATURES, dim=3, k=2, n_layers=2, drop=0.0, feature_weight=0.5, reg=0.1)
+    model = make_model(
+        "freedom", SPLIT, FEATURES, modality_weights=None, dim=3, k=2, drop=0.0, feature_weight=0.5, reg=0.1
+    )
     users = numbers(model.user_table)
     own = numbers(model.item_table) * np.array(WARM)[:, None]
     final_users, final_items = propagated(users, own, TRAIN, 2)

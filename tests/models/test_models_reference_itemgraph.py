@@ -379,7 +379,7 @@ def grcn_final(model, features) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("modalities", [("textual",), ("visual", "textual", "audio")])
 def test_grcn(modalities):
     features = {m: FEATURES[m] for m in modalities}
-    model = make_model("grcn", SPLIT, features, dim=3, reg=0.1)
+    model = make_model("grcn", SPLIT, features, dim=3, reg=0.1, n_routings=3)
     with torch.no_grad():  # some edges are cut
         model.user_confidence.normal_()
         model.item_confidence.normal_()
