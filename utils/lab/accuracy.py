@@ -83,13 +83,18 @@ def run_model(
 
 def run_resumed(checkpoint: Path, *job: Any) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, np.ndarray]]:
     """``run_model`` from its checkpoint; one that cannot be resumed is renamed, and the training starts anew."""
+    return resumed(checkpoint, lambda: run_model(*job, checkpoint))
+
+
+def resumed(checkpoint: Path, make: Callable[[], Any]) -> Any:
+    """Do what goes on from ``checkpoint``; one that cannot be resumed is renamed, and it is done anew."""
     try:
-        return run_model(*job, checkpoint)
+        return make()
     except CourseError as error:
         if f"checkpoint {checkpoint} " not in str(error):
             raise
         set_aside(checkpoint, "cannot be gone on from")
-        return run_model(*job, checkpoint)
+        return make()
 
 
 def tune_model(
@@ -113,8 +118,9 @@ def tune_model(
             continue
         start, note, value = time.perf_counter(), "", -1.0
         try:
-            loop = {"metric": SELECT, "checkpoint": checkpoint_of(settings)}
-            model, history = fit(name, split, features, seed, **settings, **given, **loop)
+            checkpoint = checkpoint_of(settings)
+            job = partial(fit, name, split, features, seed, **settings, **given, metric=SELECT, checkpoint=checkpoint)
+            model, history = resumed(checkpoint, job)
             value = validate(model) if history is None else history.best_value
             epoch = 0 if history is None else history.best_epoch
         except CourseError as error:  # one bad setting does not end the search

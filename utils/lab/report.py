@@ -57,10 +57,8 @@ def frame(content: dict[str, Any], part: str = "test") -> pd.DataFrame:
     return table.loc[order + [name for name in table.index if name not in order]]
 
 
-CLOSED_FORMS = (
-    "ease_content",
-    "ials",
-)  # what models with content are held against: one that reads it, one that does not
+# What models with content are held against: one that reads it, one that does not.
+CLOSED_FORMS = ("ease_content", "ials")
 
 
 def closed_form_tests(content: dict[str, Any], users: Any) -> list[dict]:

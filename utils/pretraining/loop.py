@@ -15,7 +15,7 @@ from utils.errors import CourseError
 from utils.pretraining.next_item import evaluate_next
 from utils.pretraining.sasrec import SASRec
 from utils.pretraining.sequences import Sequences
-from utils.training import History, _copy_weights, _finite, _load, _save, make_optimiser
+from utils.training import PATIENCE, History, _copy_weights, _finite, _load, _save, make_optimiser
 
 PIECES = 4  # of a batch; more of them cost more calls than they save padding
 
@@ -27,7 +27,7 @@ def train_next(
     n_epochs: int = 200,
     lr: float = 1e-3,
     batch_size: int = 256,
-    patience: int = 10,
+    patience: int = PATIENCE,
     eval_every: int = 1,
     metric: str = "ndcg@10",
     seed: int = 0,

@@ -12,8 +12,8 @@ from utils.evaluation.published import split_table
 from utils.models import MODELS
 from utils.stored.result_file import RESULTS
 
-# Result file -> how tables call the dataset; every model that a dataset's content allows is run on each. The two shops are
-# where the recommended settings come from; where strangers' people are, every model searched with the same budget.
+# Result file -> how tables call the dataset; every model that a dataset's content allows is run on each. Whether the models
+# were searched there says the file's budget.
 BENCHMARKS = {
     "benchmark_sticker_shop": "Sticker Shop",
     "movielens_budget": "MovieLens posters",

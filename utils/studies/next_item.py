@@ -33,6 +33,7 @@ from utils.pretraining.sequences import Sequences, sequences_of
 from utils.stored import ResultFile, merge_rows, meta
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
+from utils.training import PATIENCE
 
 COUNTED = {"popularity": "Popularity", "last": "Last item's neighbours", "itemknn": "ItemKNN",
            "recency": "ItemKNN, recency", "transitions": "ItemKNN, directed transitions"}  # fmt: skip
@@ -102,7 +103,7 @@ def permuted(report: Report, sequences: Sequences, top_k: int = 10, seed: int = 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: see the head of this file."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    defaults = {"models": ",".join(COUNTED), "device": "cpu", "epochs": 200, "patience": 10, "ties": "random"}
+    defaults = {"models": ",".join(COUNTED), "device": "cpu", "epochs": 200, "patience": PATIENCE, "ties": "random"}
     return run_study(
         "utils.lab study next_item", lambda options: _study(options, words), words,
         about=__doc__.splitlines()[0], seeds="0", **defaults,

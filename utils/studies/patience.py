@@ -91,4 +91,4 @@ def _study(options: argparse.Namespace) -> None:
             with file.update() as content:
                 content["rows"] = merge_rows(content["rows"], [row | made_of], key)
                 commands = [*content["meta"].get("commands", []), command]
-                content["meta"] = meta() | {"commands": list(dict.fromkeys(commands))}
+                content["meta"] = meta() | {"command": command, "commands": list(dict.fromkeys(commands))}
