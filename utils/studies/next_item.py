@@ -71,10 +71,18 @@ def counted(name: str, sequences: Sequences) -> NextItemModel:
     return PairCounts(table, decay=0.0) if name == "last" else PairCounts(table)
 
 
-def trained(name: str, sequences: Sequences, seed: int, device: str, epochs: int, patience: int) -> tuple[SASRec, dict]:
-    """Train SASRec; return it and what training was: the best epoch, and how many there were."""
+def trained(
+    name: str, sequences: Sequences, seed: int, device: str, epochs: int, patience: int, checkpoint: Path | None = None
+) -> tuple[SASRec, dict]:
+    """Train SASRec; return it and what training was: the best epoch, and how many there were.
+
+    Args:
+        checkpoint: where an interrupted run left off, and goes on from; removed when it is done.
+    """
     model = SASRec(sequences, seed=seed, loss=name.removeprefix("sasrec_")).to(pick_device(device))
-    history = train_next(model, sequences, n_epochs=epochs, patience=patience, seed=seed)
+    history = train_next(model, sequences, n_epochs=epochs, patience=patience, seed=seed, checkpoint=checkpoint)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
 
 
@@ -135,7 +143,9 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             if name in COUNTED:
                 model = counted(name, sequences)
             else:
-                model, more = trained(name, sequences, seed, options.device, options.epochs, options.patience)
+                left_off = options.json.with_suffix(f".running-{name}-{seed}-{about['input']}")
+                training = options.device, options.epochs, options.patience, left_off
+                model, more = trained(name, sequences, seed, *training)
                 more["device"] = options.device
             more["cpu_seconds_to_build"] = round(time.process_time() - start, 1)
             rows = [{**made_of, **more, **figures} for figures in judge(model, sequences)]
