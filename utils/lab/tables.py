@@ -167,6 +167,28 @@ def patience() -> str:
     return f"{markdown(pd.DataFrame(cells), 'Patience, checks')}\n\n{commands}"
 
 
+def closed_forms() -> str:
+    """Return where the settings of closed forms travel, and what their content adds, with the commands."""
+    from utils.studies import closed_forms as study
+
+    result, parts = load("closed_forms"), []
+    for name in study.GRIDS:
+        frame = study.travelled(result["rows"], name)
+        settings = [study.chosen(result["rows"], log, name)["settings"] for log in frame.index]
+        shown = frame.map("{:.4f}".format)
+        shown.insert(0, "its choice", [", ".join(f"{k} {v:g}" for k, v in one.items()) for one in settings])
+        parts.append(markdown(shown, f"{MODEL_NAMES[name]}, chosen on the validation part of"))
+    frame = study.gains(result["rows"]).map(lambda value: f"{value:.4f}" if value == value else "-")
+    names = {
+        key: MODEL_NAMES[key.partition(",")[0]] + key.partition(",")[1] + key.partition(",")[2]
+        for key in study.WITH_CONTENT
+    }
+    frame.index = [f"{log}: {names[model]}" for log, model in frame.index]
+    frame.columns = ["without content", "its own content", "content dealt out to other items"]
+    parts.append(markdown(frame, "Test Recall@20"))
+    return "\n\n".join([*parts, *(f"`{command}`" for command in result["meta"]["commands"])])
+
+
 def ladder() -> str:
     """Return how hard the Sticker Shop is, with the tables of its card."""
     from utils.lab.shop_card import cold_table, difference_table, ladder_table
@@ -204,6 +226,8 @@ def blocks() -> dict[str, str]:
         found["grcn-parts"] = grcn_parts()
     if (RESULTS / "patience.json").exists():
         found["patience"] = patience()
+    if (RESULTS / "closed_forms.json").exists():
+        found["closed-forms"] = closed_forms()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
     return found | measured.blocks()

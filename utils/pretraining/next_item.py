@@ -112,6 +112,34 @@ def hit_rate_among(
     return float(np.concatenate(hits).mean())
 
 
+def hit_rate_within(
+    model: NextItemModel, sequences: Sequences, item_ids: np.ndarray, top_k: int = 10, part: str = "test"
+) -> float:
+    """HR@k of those users whose held-out item is one of ``item_ids``, when only these items compete.
+
+    For items that are new to the model: among all items they lose to those that training pushed up. Equal scores are drawn
+    by lot, in expectation, so that a model that gives all of them the same score has k / len(item_ids).
+
+    Raises:
+        CourseError: nobody's held-out item is one of them.
+    """
+    pairs, item_ids = sequences.split.part(part), np.unique(item_ids)
+    pairs = pairs[np.isin(pairs[:, 1], item_ids)]
+    if not len(pairs):
+        raise CourseError(
+            f"No item of the {part} part is one of the {len(item_ids)} given; give items that are asked for."
+        )
+    score, hits = _by_user(model, sequences, part), []
+    for start in range(0, len(pairs), BLOCK):
+        users, items = pairs[start : start + BLOCK].T
+        with judged(model):
+            scores = score(users).cpu().numpy()
+        own, rivals = np.take_along_axis(scores, items[:, None], 1), scores[:, item_ids]
+        above, level = (rivals > own).sum(1), (rivals == own).sum(1)  # level: itself is one of them
+        hits.append(np.clip((top_k - above) / level, 0, 1))
+    return float(np.concatenate(hits).mean())
+
+
 @contextmanager
 def judged(model: NextItemModel) -> Iterator[None]:
     """Context without dropout and without gradients; a network's mode is put back afterwards."""
