@@ -37,15 +37,23 @@ def test_content_stands_beside_none_and_beside_dealt_out_content():
     assert found.loc[("a", "ease_content")].to_dict() == {"without": 0.12, "own": 0.14, "shuffled": 0.15}
 
 
+def test_a_penalty_by_clicks_is_that_of_the_recommended_settings():
+    split = load("sticker_shop", None, None)[1]
+    reg = 0.1 * (6.25 * split.n_users / len(split.train)) ** 0.5
+    small = {"dim": 4, "n_iterations": 2, "unobserved": 1.0}
+    by_clicks = study.judge("ials, reg by clicks", split, {}, {}, {**small, "reg_of_6_clicks": 0.1})
+    assert by_clicks == study.judge("ials", split, {}, {}, {**small, "reg": reg})
+    assert by_clicks != study.judge("ials", split, {}, {}, {**small, "reg": 3 * reg})
+
+
 def test_the_study_runs_resumes_and_judges_as_evaluate_does(tmp_path, monkeypatch):
-    monkeypatch.setitem(study.GRIDS, "ease", {"reg": [10.0]})
-    monkeypatch.setitem(study.GRIDS, "ials", {"unobserved": [1.0], "reg": [0.1]})
+    monkeypatch.setattr(study, "GRIDS", {"ease": {"reg": [10.0]}})
     monkeypatch.setattr(study, "WITH_CONTENT", {"ease_content": ("ease", [{"weight": 1.0}])})
     file = tmp_path / "closed.json"
     assert study.main(["sticker_shop", "--json", str(file)]) == 0
     stored = json.loads(file.read_text(encoding="utf-8"))
     assert [(r["model"], r["content"]) for r in stored["rows"]] == [
-        ("ease", "own"), ("ials", "own"), ("ease_content", "own"), ("ease_content", "shuffled")
+        ("ease", "own"), ("ease_content", "own"), ("ease_content", "shuffled")
     ]  # fmt: skip
     split = load("sticker_shop", None, None)[1]
     test = evaluate(MODELS["ease"](split, reg=10.0), split, "test", 20, ("recall",)).mean()["recall@20"]

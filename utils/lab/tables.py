@@ -176,8 +176,11 @@ def closed_forms() -> str:
         frame = study.travelled(result["rows"], name)
         settings = [study.chosen(result["rows"], log, name)["settings"] for log in frame.index]
         shown = frame.map("{:.4f}".format)
-        shown.insert(0, "its choice", [", ".join(f"{k} {v:g}" for k, v in one.items()) for one in settings])
-        parts.append(markdown(shown, f"{MODEL_NAMES[name]}, chosen on the validation part of"))
+        shown.insert(
+            0, "its choice", [", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in one.items()) for one in settings]
+        )
+        title = MODEL_NAMES[name.partition(",")[0]] + name[len(name.partition(",")[0]) :]
+        parts.append(markdown(shown, f"{title}; chosen on the validation part of"))
     frame = study.gains(result["rows"]).map(lambda value: f"{value:.4f}" if value == value else "-")
     names = {
         key: MODEL_NAMES[key.partition(",")[0]] + key.partition(",")[1] + key.partition(",")[2]

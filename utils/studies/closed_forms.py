@@ -29,6 +29,7 @@ from utils.studies.inputs import load
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "ease": {"reg": [0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0]},
     "ials": {"unobserved": [0.5, 1.0, 2.0, 4.0, 10.0], "reg": [0.01, 0.03, 0.1, 0.3]},
+    "ials, reg by clicks": {"unobserved": [1.0, 2.0, 4.0], "reg_of_6_clicks": [0.03, 0.1, 0.3]},
 }
 WITH_CONTENT: dict[str, tuple[str, list[dict[str, Any]]]] = {  # model -> (the one without, what is tried on top of its best)
     "ease_content": ("ease", [{"weight": weight} for weight in (0.1, 0.3, 1.0, 3.0, 10.0)]),
@@ -50,6 +51,9 @@ def judge(
 ) -> dict[str, float]:
     """Solve once: Recall@20 on validation and on test."""
     kind = MODELS[name.partition(",")[0]]
+    if "reg_of_6_clicks" in settings:  # the rule of ials.py: the penalty falls with the root of the clicks of a user
+        settings = dict(settings)
+        settings["reg"] = settings.pop("reg_of_6_clicks") * (6.25 * split.n_users / len(split.train)) ** 0.5
     more = {"item_graphs": dict(graphs)} if graphs and kind.uses_features else {}
     model = kind(split, content if kind.uses_features else None, seed=0, **settings, **more)
     means = {part: evaluate(model, split, part, 20, ("recall",)).mean()["recall@20"] for part in ("valid", "test")}
