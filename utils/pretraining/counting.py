@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from utils.errors import CourseError
+from utils.graphs import knn_graph, to_scipy
 from utils.models.itemknn import ItemKNN
 from utils.pretraining.sequences import Sequences
 
@@ -84,6 +85,18 @@ def transitions(
     values = found.data / (np.sqrt(taken[found.row] * taken[found.col]) + shrink)
     other = found.row != found.col  # who took an item again says nothing of what comes next
     return sp.csr_matrix((values[other], (found.row[other], found.col[other])), shape=found.shape)
+
+
+def content_neighbours(vectors: np.ndarray, k: int = 100) -> sp.csr_matrix:
+    """The ``k`` items nearest to each by the cosine of its content: (n_items, n_items), row = item of a history.
+
+    It needs no training at all, and finds items that nobody took: ``PairCounts`` of it is what pretraining has to beat.
+
+    Args:
+        vectors: (n_items, dim), for example the features of several modalities, each scaled to length 1, side by side.
+            A row of zeros has no content and no neighbours.
+    """
+    return to_scipy(knn_graph(vectors, k, weighted=True, include_self=False))
 
 
 def opponents(sequences: Sequences, **settings: float) -> dict[str, Popularity | PairCounts]:

@@ -12,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from utils.errors import CourseError
+from utils.pretraining.mp4sr import MP4SR
 from utils.pretraining.next_item import evaluate_next
 from utils.pretraining.sasrec import SASRec
 from utils.pretraining.sequences import Sequences
@@ -21,7 +22,7 @@ PIECES = 4  # of a batch; more of them cost more calls than they save padding
 
 
 def train_next(
-    model: SASRec,
+    model: SASRec | MP4SR,
     sequences: Sequences,
     *,
     n_epochs: int = 200,
@@ -39,6 +40,9 @@ def train_next(
     An epoch walks the training part of every user with two items or more once, in a new order; of a long history the
     newest ``model.length`` steps. All chance comes from ``seed`` and the epoch's number: the same call gives the same
     numbers twice on one machine, and so does a run that was interrupted and goes on from its checkpoint.
+
+    A budget that no clock decides: ``n_epochs`` of ``n_batches`` steps each are walked to the end where ``patience`` is
+    ``n_epochs``, too. With ``eval_every`` = ``n_epochs`` nothing is chosen, and the last weights stay.
 
     Args:
         patience: stop after so many evaluations without a new best.
@@ -92,8 +96,13 @@ def train_next(
     return history
 
 
+def n_batches(sequences: Sequences, batch_size: int = 256) -> int:
+    """Count the steps of one epoch of ``train_next``."""
+    return math.ceil(int((sequences.lengths() >= 2).sum()) / batch_size)
+
+
 def _epoch(
-    model: SASRec, histories: torch.Tensor, optimiser: torch.optim.Optimizer, batch_size: int, seed: int
+    model: SASRec | MP4SR, histories: torch.Tensor, optimiser: torch.optim.Optimizer, batch_size: int, seed: int
 ) -> float:
     """Walk through the histories (n, length + 1) once; return the mean loss of the batches."""
     generator, device = torch.Generator().manual_seed(seed), histories.device
@@ -108,7 +117,8 @@ def _epoch(
             optimiser.zero_grad(set_to_none=True)
             n_steps = (lengths[rows] - 1).sum()
             # few histories are long: a batch in pieces of like length has the same gradient without their padding
-            for piece in rows[lengths[rows].argsort(stable=True)].chunk(PIECES):
+            pieces = 1 if getattr(model, "in_one_piece", False) else PIECES
+            for piece in rows[lengths[rows].argsort(stable=True)].chunk(pieces):
                 longest, share = int(lengths[piece].max()), (lengths[piece] - 1).sum() / n_steps
                 loss = model.batch_loss(histories[piece, -longest:], generator) * share
                 loss.backward()
@@ -117,7 +127,7 @@ def _epoch(
     return float(total) / len(batches)
 
 
-def _run_key(model: SASRec, sequences: Sequences, *loop: object) -> str:
+def _run_key(model: SASRec | MP4SR, sequences: Sequences, *loop: object) -> str:
     """Say which run this is: settings, loop, what it learns from; a checkpoint of another is refused."""
     digest = hashlib.sha256()
     content = [value.cpu().numpy() for name, value in model.named_buffers() if name.startswith("content_")]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data import Split
 from utils.errors import CourseError
-from utils.pretraining.sequences import Sequences, in_parts
+from utils.pretraining.sequences import Sequences
+from utils.pretraining.subsets import from_lists
 
 
 def read_sequences(path: str | Path) -> Sequences:
@@ -38,16 +38,7 @@ def read_sequences(path: str | Path) -> Sequences:
             )
     items = np.array([int(word) - 1 for words in lines for word in words[1:]], dtype=np.int64)
     counts = np.array([len(words) - 1 for words in lines], dtype=np.int64)
-    users = np.repeat(np.arange(len(counts)), counts)
-    from_end = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(items))
-    n_items = int(items.max(initial=-1)) + 1
-    held = np.repeat(counts, counts)
-    test, valid = (from_end == 0) & (held > 1), (from_end == 1) & (held > 2)
-    pairs = np.stack([users, items], axis=1)
-    rows = [pairs[chosen] for chosen in (~test & ~valid, valid, test)]
-    cold = np.setdiff1d(np.arange(n_items), rows[0][:, 1])
-    split = Split(len(counts), n_items, *(part[np.lexsort(part.T[::-1])] for part in rows), "leave_one_out", cold)
-    return in_parts(split, items, counts, path.name)
+    return from_lists(items, counts, int(items.max(initial=-1)) + 1, path.name)
 
 
 def read_item_names(folder: str | Path, n_items: int) -> np.ndarray:
