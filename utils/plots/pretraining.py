@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from utils.data import Dataset
 from utils.errors import CourseError
@@ -63,9 +64,11 @@ def beside_printed(
         face, hatch = (GREY, "") if here else ("#FFFFFF", "///")
         ax.barh(place, value, 0.66, color=face, edgecolor=GREY, hatch=hatch, linewidth=1.5)
         ax.text(value + 0.01 * rows[0][0], place, f"{value:.4f}", va="center", fontsize=12)
-    ax.set_yticks(range(len(rows)), [name if here else f"{name} (printed)" for _, name, here in rows])
+    ax.set_yticks(range(len(rows)), [name for _, name, _ in rows])
     ax.invert_yaxis()
-    ax.set(xlabel=f"{metric_label(metric)}; filled: measured here, hatched: printed by others", title=title)
+    ax.set(xlabel=metric_label(metric), title=title)
+    kinds = (Patch(facecolor=GREY), Patch(facecolor="#FFFFFF", edgecolor=GREY, hatch="///"))
+    ax.legend(kinds, ("measured here", "printed by others"), loc="lower right")
     ax.set_xlim(0, 1.15 * rows[0][0])
     return fig
 
