@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from exercise_helpers import table_tests
 
 from utils import checks
+from utils.pretraining.adapt import trap
 from utils.pretraining.attention import attendable
 
 # ---- who may look at whom ----
@@ -245,44 +246,45 @@ def returns_the_weight(x, weight, a, b, alpha):
     return weight + alpha / len(a) * b @ a
 
 
-# ---- bytes ----
+# ---- a layer that is judged ----
 
 
-def stored(shapes, rank, n_tasks):
-    base = sum(out * into for out, into in shapes)
-    return 4 * n_tasks * base, 4 * (base + n_tasks * sum(rank * (out + into) for out, into in shapes))
+def fast_path_off(layer, x):
+    layer.eval()
+    with torch.no_grad(), trap.without_fast_path():
+        return layer(x)
 
 
-def stored_by_loop(shapes, rank, n_tasks):
-    whole = low = 0
-    for out, into in shapes:
-        whole += n_tasks * out * into * 4
-        low += out * into * 4 + n_tasks * (out * rank + rank * into) * 4
-    return [whole, low]
+def by_parts(layer, x):
+    layer.eval()
+    with torch.no_grad():
+        x = layer.norm1(x + layer.self_attn(x, x, x, need_weights=False)[0])
+        return layer.norm2(x + layer.linear2(torch.relu(layer.linear1(x))))
 
 
-def numbers_not_bytes(*given):
-    return tuple(value // 4 for value in stored(*given))
+def judges_the_frozen(layer, x):
+    layer.eval()
+    with torch.no_grad():
+        return layer(x)
 
 
-def as_doubles(*given):
-    return tuple(value * 2 for value in stored(*given))
+def still_training(layer, x):
+    return layer(x)
 
 
-def without_base(shapes, rank, n_tasks):
-    return stored(shapes, rank, n_tasks)[0], 4 * n_tasks * sum(rank * (out + into) for out, into in shapes)
+def first_word_only(layer, x):
+    return fast_path_off(layer, x)[:, 0]
 
 
-def base_for_each(shapes, rank, n_tasks):
-    return stored(shapes, rank, n_tasks)[0], n_tasks * stored(shapes, rank, 1)[1]
+def stays_off(layer, x):
+    layer.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    with torch.no_grad():
+        return layer(x)
 
 
-def one_task(shapes, rank, n_tasks):
-    return stored(shapes, rank, n_tasks)[0], stored(shapes, rank, 1)[1]
-
-
-def exchanged_answers(*given):
-    return stored(*given)[::-1]
+def twice(layer, x):
+    return fast_path_off(layer, fast_path_off(layer, x))
 
 
 RIGHT = {
@@ -291,7 +293,7 @@ RIGHT = {
     checks.contrast_loss: [contrast, contrast_by_loop],
     checks.mixed_streams: [mixed, mixed_by_loop],
     checks.low_rank: [low_rank, low_rank_by_loop],
-    checks.stored_bytes: [stored, stored_by_loop],
+    checks.judged_with_lora: [fast_path_off, by_parts],
 }
 WRONG = {
     checks.causal_mask: {
@@ -342,13 +344,12 @@ WRONG = {
         base_alone: "before it was tuned",
         returns_the_weight: "apply it to x",
     },
-    checks.stored_bytes: {
-        numbers_not_bytes: "not bytes",
-        as_doubles: "not 8",
-        without_base: "frozen model is missing",
-        base_for_each: "stored once",
-        one_task: "for each task",
-        exchanged_answers: "exchanged",
+    checks.judged_with_lora: {
+        judges_the_frozen: "judges the frozen model",
+        still_training: "dropout is still on",
+        first_word_only: "shape",
+        stays_off: "put it back",
+        twice: "something else",
     },
 }
 test_right_answers_pass, test_the_mistake_is_named, test_five_mistakes_at_least_for_every_check = table_tests(

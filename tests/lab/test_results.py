@@ -9,7 +9,7 @@ from utils.evaluation.published import split_table
 from utils.files import ROOT
 from utils.lab import shop_card
 from utils.lab import tables as results
-from utils.studies import fair_evaluation, patience
+from utils.studies import closed_forms, fair_evaluation, patience
 
 
 def means(name, metric, part="test"):
@@ -64,6 +64,23 @@ def test_what_readme_says_of_models_with_content_and_the_closed_forms():
     assert len(found) == 22 and not counted["ahead"].any()  # eleven models that are trained with content, twice
     assert counted.loc["ials", "behind"] == 9
     assert set(found[(found["b"] == "ials") & ~found["behind"]]["a"]) == {"lattice", "lgmrec"}
+
+
+def test_what_readme_says_of_closed_forms_with_settings_found_elsewhere():
+    rows = results.load("closed_forms")["rows"]
+    plain, ruled = (closed_forms.travelled(rows, name) for name in ("ials", "ials, reg by clicks"))
+    best = means("movielens_budget", "recall@20").drop(["ials", "ials_content"]).max()
+    assert (ruled["movielens"] > best).all() and ruled["movielens"].min() > plain.loc["movielens", "movielens"] - 0.005
+    assert (ruled["tiktok"] > plain.loc["tiktok", "tiktok"] - 0.002).all()
+    assert plain["movielens"].drop("movielens").max() < 0.8 * plain.loc["movielens", "movielens"]
+    regs = [closed_forms.chosen(rows, log, "ease")["settings"]["reg"] for log in plain.index]
+    assert max(regs) / min(regs) > 30
+    gains = closed_forms.gains(rows)
+    own, dealt = gains["own"] - gains["without"], gains["shuffled"] - gains["without"]
+    assert own["sticker_shop", "ease_content"] > 0.01 > dealt["sticker_shop", "ease_content"]
+    assert own["tiktok", "ease_content"] > 0.003 > dealt["tiktok", "ease_content"]
+    assert own["sticker_shop", "ials_content"] > 0 > dealt["sticker_shop", "ials_content"]
+    assert (own - dealt)["movielens"].max() < 0.005
 
 
 def test_what_readme_says_of_the_search_on_movielens():

@@ -1,17 +1,17 @@
-"""Checks of notebook 12: who may look at whom, the last state, contrast, mixing two streams, LoRA, stored bytes."""
+"""Checks of notebook 12: who may look at whom, the last state, contrast, mixing two streams, LoRA and its trap."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from utils.checks.base import exercise, first_named, numbers
+from utils.pretraining.adapt import trap
 from utils.pretraining.attention import attendable
 
-__all__ = ["causal_mask", "last_state", "contrast_loss", "mixed_streams", "low_rank", "stored_bytes"]
+__all__ = ["causal_mask", "last_state", "contrast_loss", "mixed_streams", "low_rank", "judged_with_lora"]
 
 
 def _uniform(*shape: int, seed: int) -> torch.Tensor:
@@ -230,7 +230,7 @@ def low_rank(mine: Callable[..., torch.Tensor]) -> str | None:
         "the low-rank part replaces a part of the frozen output instead of being added.": base - alpha / 2 * more,
         "everything is scaled: only the low-rank part is.": alpha / 2 * (base + more),
         "the frozen weight is not transposed: a layer computes x W^T.": x @ weight + alpha / 2 * more,
-        "the scale is alpha / sqrt(r), the variant called rsLoRA: here it is alpha / r.": base + alpha / math.sqrt(2) * more,
+        "the scale is alpha / sqrt(r), the variant called rsLoRA: here it is alpha / r.": base + alpha / 2**0.5 * more,
         "the low-rank part is transposed: B A x is x A^T B^T for rows.": base + alpha / 2 * (x @ b @ a),
     }  # fmt: skip
     return _named(answer, base + alpha / 2 * more, mistakes, "row")
@@ -240,33 +240,9 @@ def low_rank(mine: Callable[..., torch.Tensor]) -> str | None:
 
 
 @exercise(bonus=True)
-def stored_bytes(mine: Callable[..., int]) -> str | None:
-    """mine(shapes, rank, n_tasks) -> (whole, low_rank): bytes of n tasks as whole models, and as one model with LoRAs."""
-    shapes, rank, n_tasks = [(8, 6), (10, 8)], 2, 5
-    answer = numbers(mine(list(shapes), rank, n_tasks), "bytes")
-    if answer.shape != (2,):
-        return "return two numbers: all tasks as whole models, and all tasks as one model with LoRAs."
-    base = sum(out * into for out, into in shapes)
-    extra = sum(rank * (out + into) for out, into in shapes)
-    right = np.array([4 * n_tasks * base, 4 * (base + n_tasks * extra)])
-    mistakes = {
-        "these are numbers, not bytes: a float32 has four.": right / 4,
-        "a float32 has 4 bytes, not 8.": right * 2,
-        "the frozen model is missing beside the LoRAs: without it they are no model.": np.array(
-            [right[0], 4 * n_tasks * extra]
-        ),
-        "the frozen model is stored once, not once for each task.": np.array([right[0], 4 * n_tasks * (base + extra)]),
-        "there is a LoRA for each task: multiply by the number of tasks.": np.array([right[0], 4 * (base + extra)]),
-        "whole models are stored once for each task.": np.array([4 * base, right[1]]),
-        "A and B have r * in and out * r numbers: their sum, not their product.": np.array(
-            [right[0], 4 * (base + n_tasks * sum(rank * out * into for out, into in shapes))]
-        ),
-        "the rank is missing: A has r rows, and B has r columns.": np.array([right[0], 4 * (base + n_tasks * extra / rank)]),
-        "the two answers are exchanged: whole models come first.": right[::-1],
-    }  # fmt: skip
-    if np.array_equal(answer, right):
-        return None
-    return first_named(answer, mistakes) or f"you return {answer.tolist()}; for this model it is {right.tolist()}."
+def judged_with_lora(mine: Callable[..., torch.Tensor]) -> str | None:
+    """mine(layer, x) -> (b, L, dim): the output by which a layer with LoRA is judged; see ``trap``."""
+    return trap.named_mistake(mine)
 
 
 def _named(answer: np.ndarray, right: object, mistakes: dict[str, object], what: str) -> str | None:

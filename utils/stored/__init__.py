@@ -22,6 +22,7 @@ from utils.stored.tables import (
     epochs_overview,
     failures,
     load,
+    made_by_older_code,
     markdown,
     markdown_rows,
     overview,

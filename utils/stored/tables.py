@@ -11,6 +11,7 @@ import pandas as pd
 from utils.evaluation.published import split_table
 from utils.models import MODELS
 from utils.stored.result_file import RESULTS
+from utils.stored.sources import code_hash
 
 # Result file -> how tables call the dataset; every model that a dataset's content allows is run on each. Whether the models
 # were searched there says the file's budget.
@@ -41,6 +42,12 @@ def failures(result: dict[str, Any]) -> list[str]:
     """Return a sentence for each seed that failed: model, seed, and what it reached on validation beside its siblings."""
     runs = [run for run in result["meta"]["runs"] if "failed" in run]
     return [f"{MODEL_NAMES.get(run['model'], run['model'])}, seed {run['seed']}: {run['failed']}" for run in runs]
+
+
+def made_by_older_code(result: dict[str, Any]) -> set[str]:
+    """Return the models of a benchmark of which a run was made by other code than today's, as its stored hash says."""
+    runs = [run for run in result["meta"]["runs"] if run["model"] in MODELS]
+    return {run["model"] for run in runs if run.get("code") != code_hash(run["model"])}
 
 
 def best_epochs(result: dict[str, Any]) -> dict[str, str]:
@@ -113,19 +120,19 @@ def epochs_overview() -> pd.DataFrame:
 def overview(metric: str = "recall@20") -> pd.DataFrame:
     """Return models x datasets as text: mean and spread over seeds with their number; "not run" where nothing is stored.
 
-    A dash stands where a model needs features that are not at hand. The heads of the columns say whether every model was
-    searched on this dataset with the same budget, or has the recommended settings.
+    A dash stands where a model needs features that are not at hand, a dagger where a run was made by older code. The heads
+    of the columns say whether every model was searched on this dataset with the same budget, or has the recommended settings.
     """
     columns = {}
     for title, result in available().items():
-        rows = sound_rows(result)
+        rows, older = sound_rows(result), made_by_older_code(result)
         rows = rows[rows["metric"] == metric]
         column = {}
         for name in MODEL_NAMES:
             values = rows.loc[rows["model"] == name, "value"]
             if len(values):
                 spread = f" ± {values.std():.4f}" if len(values) > 1 and values.std() > 5e-5 else ""
-                column[name] = f"{values.mean():.4f}{spread} ({len(values)})"
+                column[name] = f"{values.mean():.4f}{spread} ({len(values)}){' †' * (name in older)}"
             else:
                 column[name] = absent(name, title)
         columns[f"{title}, {settings_of(result)}"] = column

@@ -27,14 +27,13 @@ from utils.stored.sources import code_hash
 from utils.studies.inputs import load
 
 GRIDS: dict[str, dict[str, list[Any]]] = {
-    "ease": {"reg": [0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0]},
+    "ease": {"reg": [0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, 200.0]},
     "ials": {"unobserved": [0.5, 1.0, 2.0, 4.0, 10.0], "reg": [0.01, 0.03, 0.1, 0.3]},
     "ials, reg by clicks": {"unobserved": [1.0, 2.0, 4.0], "reg_of_6_clicks": [0.03, 0.1, 0.3]},
 }
 WITH_CONTENT: dict[str, tuple[str, list[dict[str, Any]]]] = {  # model -> (the one without, what is tried on top of its best)
     "ease_content": ("ease", [{"weight": weight} for weight in (0.1, 0.3, 1.0, 3.0, 10.0)]),
-    "ease_content, added": ("ease", [{"fusion": "added", "share": share, "reg_content": reg}
-                                     for share, reg in product((0.1, 0.3, 0.5), (0.3, 1.0, 3.0))]),
+    "ease_content, added": ("ease", [{"fusion": "added", "share": share} for share in (0.1, 0.3, 0.5)]),
     "ials_content": ("ials", [{"weight": weight} for weight in (0.03, 0.1, 0.3, 1.0)]),
 }  # fmt: skip
 OWN, SHUFFLED = "own", "shuffled"

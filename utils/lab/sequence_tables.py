@@ -1,0 +1,100 @@
+"""Tables of the next item (notebooks 12 and 13) for data/results/README.md, rendered from their result files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from utils.stored import RESULTS, load, markdown
+
+WAYS = {
+    "popularity": "popularity",
+    "itemknn": "ItemKNN",
+    "content_knn": "content kNN",
+    "frozen": "frozen encoder, trained head",
+    "random_frozen": "the same, random encoder",
+    "frozen_long": "frozen encoder, head trained longer",
+    "prompt": "prompt",
+    "adapter": "adapter",
+    "lora": "LoRA",
+    "last_block": "last block",
+    "full": "full",
+}
+
+
+def mean_spread(values: pd.Series, digits: int = 4) -> str:
+    """Return mean and, over several seeds, standard deviation; a dash where there is nothing."""
+    values = values.dropna()
+    if not len(values):
+        return "-"
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread} ({len(values)})"
+
+
+def commands(result: dict[str, Any]) -> str:
+    """Return the commands that made a file, one under another."""
+    found = result["meta"].get("commands") or [result["meta"]["command"]]
+    return "\n\n".join(f"`{command}`" for command in dict.fromkeys(found))
+
+
+def next_item() -> str:
+    """Return what was measured on Beauty beside what others printed: full ranking, one held-out item a user."""
+    result = load("next_item_beauty")
+    rows = pd.DataFrame(result["rows"])
+    columns = {"hr@5": "HR@5", "ndcg@5": "nDCG@5", "hr@10": "HR@10", "ndcg@10": "nDCG@10"}
+    lines = {}
+    for name, own in rows.groupby("model", sort=False):
+        plain, masked = own[~own["masked"]], own[own["masked"]]
+        line = [mean_spread(plain[column]) for column in columns]
+        lines[name] = [*line, *(mean_spread(masked[c]) for c in ("hr@10", "among_99", "permuted"))]
+    for name, figures in result["printed"].items():
+        lines[f"*{name}*"] = [*(f"{figure:.4f}" for figure in figures), "", "", ""]
+    heads = [*columns.values(), "HR@10, history masked", "HR@10 among 100", "HR@10, targets dealt out"]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=heads)
+    return f"{markdown(frame, 'Beauty, 5-core')}\n\n{commands(result)}"
+
+
+def pretraining(name: str) -> str:
+    """Return every row of a study of pretraining: HR@10 of all, of new items, of short histories, nDCG@10 and best steps."""
+    result = load(name)
+    rows, lines = pd.DataFrame(result["rows"]), []
+    for (row, share), own in rows.groupby(["row", "share"], sort=False):
+        users = "-" if share == 0 else f"{share:.0%}"
+        cells = [mean_spread(own[c], 3) for c in ("hr@10", "hr@10 cold", "hr@10 short", "ndcg@10")]
+        steps = own["best_step"].dropna() if "best_step" in own else []
+        lines.append([row, users, *cells, ", ".join(f"{step:.0f}" for step in steps)])
+    heads = ["Row", "users to tune on", "HR@10", "new items", "short histories", "nDCG@10", "best steps"]
+    frame = pd.DataFrame(lines, columns=heads).set_index("Row")
+    return f"{markdown(frame, result['meta']['dataset'])}\n\n{commands(result)}"
+
+
+def adaptation() -> str:
+    """Return the ways to adapt an encoder side by side: what each finds, costs, stores and still knows."""
+    result = load("adaptation_shop")
+    rows, lines = pd.DataFrame(result["rows"]), {}
+    for way, own in rows.groupby("way", sort=False):
+        line = [mean_spread(own[c], 3) for c in ("hr@10", "warm_hr@10", "cold_hr@10", "among_cold_hr@10")]
+        if own["trained"].notna().any():
+            first = own.iloc[0]
+            line += [f"{first['trained']:,.0f}", f"{own['cpu_seconds_a_step'].mean():.2g}"]
+            line += [f"{(first['memory'] + first['optimiser']) / 2**20:.1f}", f"{first['stored'] / 2**10:,.0f}"]
+            line += [mean_spread(own["same_category_elsewhere"], 3)]
+        else:
+            line += ["", "", "", "", ""]
+        lines[WAYS.get(way, way)] = line
+    heads = ["HR@10", "known items", "new items", "new, among themselves", "weights of the encoder that learn", "CPU s a step",
+             "MB of a step", "KB to store", "same category, other texts"]  # fmt: skip
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=heads)
+    return f"{markdown(frame, 'Way')}\n\n{commands(result)}"
+
+
+def blocks() -> dict[str, str]:
+    """Return every generated block of this module whose result file is there, by its name."""
+    makers = {
+        "next_item_beauty": ("next-item", next_item),
+        "pretraining_shop": ("pretraining-shop", lambda: pretraining("pretraining_shop")),
+        "pretraining_movielens": ("pretraining-movielens", lambda: pretraining("pretraining_movielens")),
+        "adaptation_shop": ("adaptation", adaptation),
+    }
+    return {name: make() for file, (name, make) in makers.items() if (RESULTS / f"{file}.json").exists()}
