@@ -55,7 +55,7 @@ OPPONENTS = ("popularity", "itemknn", "content_knn")  # nothing in them is train
 TRAINED = ("frozen", "random_frozen", "frozen_long", "prompt", "adapter", "lora", "last_block", "full")
 RATES = (1e-4, 1e-3, 1e-2)
 LONG = 1000  # steps of "frozen_long", whose vectors are computed once: what the frozen encoder gives when time is no matter
-MAX_TOKENS, ELSEWHERE = 24, 300  # words of a text; texts of the other dataset
+MAX_TOKENS, ELSEWHERE = 24, 150  # words of a text; texts of the other dataset
 KEY = ("dataset", "way", "seed", "steps")
 CODE = ("trained", "judge", "forgotten", "opponent", "inputs")
 
@@ -134,7 +134,7 @@ def forgotten(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: see the head of this file."""
-    defaults = {"dataset": "sticker_shop", "seeds": "0,1,2", "ways": ",".join([*OPPONENTS, *TRAINED]), "steps": 60}
+    defaults = {"dataset": "sticker_shop", "seeds": "0,1,2", "ways": ",".join([*OPPONENTS, *TRAINED]), "steps": 40}
     return run_study("utils.lab study adaptation", _study, arguments, about=__doc__.splitlines()[0], elsewhere="", **defaults)  # fmt: skip
 
 
