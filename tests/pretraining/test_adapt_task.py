@@ -24,8 +24,8 @@ from utils.pretraining.adapt import (
 
 
 def texts(n):
-    """One text for each item of a ring; no two are alike."""
-    return Texts([f"w{n % 7} w{7 + n // 7}" for n in range(n)], tokenizer)
+    """A word of its own for each item, at most 36 of them."""
+    return Texts([f"w{n}" for n in range(n)], tokenizer)
 
 
 def make(way="lora", sequences=None, stirred=True, **settings):
@@ -82,8 +82,8 @@ def tastes(n_users=200, n_items=24, seed=0):
     return make_sequences([rng.permutation(np.arange(u % 2, n_items, 2))[:6].tolist() for u in range(n_users)], n_items)
 
 
-@pytest.mark.parametrize("way, gain", [("frozen", 0.03), ("full", 0.15)])
-def test_it_learns_a_taste_and_gives_the_same_numbers_twice(way, gain):
+@pytest.mark.parametrize("way", ["last_block", "full"])
+def test_it_learns_a_taste_and_gives_the_same_numbers_twice(way):
     sequences, runs = tastes(), []
     for _ in range(2):
         model, _ = make(way, sequences, stirred=False)
@@ -92,8 +92,17 @@ def test_it_learns_a_taste_and_gives_the_same_numbers_twice(way, gain):
         runs.append((history["loss"].tolist(), evaluate_next(model, sequences, top_k=6).mean()["hr@6"], before))
     assert runs[0] == runs[1]
     losses, after, before = runs[0]
-    assert np.mean(losses[-9:]) < np.mean(losses[:9]) - 0.1 and after > before + gain, (losses, after, before)
+    assert np.mean(losses[-9:]) < np.mean(losses[:9]) - 0.1 and after > before + 0.3, (losses, after, before)
     assert history.index.tolist() == list(range(1, 61)) and not model.training
+
+
+def test_with_a_frozen_encoder_the_heads_learn_alone():
+    sequences = tastes()
+    model, _ = make("frozen", sequences, stirred=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train_steps(model, sequences, 3, 0.01)
+    moved = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"item_head", "query_head"}
 
 
 def test_what_is_kept_between_two_questions_is_dropped_when_a_parameter_changes(tmp_path):
@@ -148,7 +157,8 @@ def test_withheld_items_are_in_no_training_history_and_are_tested():
 
 
 def test_a_user_who_has_only_a_withheld_item_left_is_not_learned_from():
-    sequences, emptied = make_sequences([[n, (n + 1) % 6, (n + 2) % 6] for n in range(6)]), 0
+    lists = [[n, (n + 1) % 6, (n + 2) % 6] for n in range(6)] + [[*range(6), *range(6)]]  # the last one is never empty
+    sequences, emptied = make_sequences(lists), 0
     for seed in range(6):
         found = withhold_items(sequences, 0.67, seed=seed)
         drawn = set(np.random.default_rng(seed).choice(6, 4, replace=False).tolist())

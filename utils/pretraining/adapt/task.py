@@ -104,10 +104,14 @@ class NextFromContent(nn.Module):
             return self.encoder.vectors(self.contents, torch.arange(self.n_items))
 
     def _all_vectors(self) -> torch.Tensor:
-        """The vectors of all items; without gradients they are kept until a parameter changes."""
+        """The vectors of all items; without gradients they are kept until a parameter changes.
+
+        Whether one changed is read off its numbers: torch counts changes in ``_version``, but a fused Adam goes uncounted, and
+        the run would judge the model as it was before.
+        """
         if torch.is_grad_enabled():
             return self.item_vectors(torch.arange(self.n_items))
-        key = [(id(parameter), parameter._version) for parameter in self.parameters()]
+        key = [int(parameter.detach().view(torch.int32).sum()) for parameter in self.parameters()]
         if self._known is None or self._known[0] != key:
             self._known = key, self.item_vectors(torch.arange(self.n_items))
         return self._known[1]
