@@ -71,20 +71,23 @@ def pretraining(name: str) -> str:
 
 def adaptation() -> str:
     """Return the ways to adapt an encoder side by side: what each finds, costs, stores and still knows."""
+    from utils.studies.adaptation import LONG, table
+
     result = load("adaptation_shop")
     rows, lines = pd.DataFrame(result["rows"]), {}
-    for way, own in rows.groupby("way", sort=False):
+    steps = next(row["steps"] for row in result["rows"] if row["steps"] not in (0, LONG))
+    for way, about in table(result, steps).iterrows():
+        own = rows[(rows["way"] == way) & rows["steps"].isin((0, steps, LONG))]
         line = [mean_spread(own[c], 3) for c in ("hr@10", "warm_hr@10", "cold_hr@10", "among_cold_hr@10")]
-        if own["trained"].notna().any():
-            first = own.iloc[0]
-            line += [f"{first['trained']:,.0f}", f"{own['cpu_seconds_a_step'].mean():.2g}"]
-            line += [f"{(first['memory'] + first['optimiser']) / 2**20:.1f}", f"{first['stored'] / 2**10:,.0f}"]
-            line += [mean_spread(own["same_category_elsewhere"], 3)]
+        if about["trained"] == about["trained"]:
+            line += [f"{about['steps']:.0f}", f"{about['trained']:,.0f}", f"{about['cpu_seconds_a_step']:.2g}"]
+            line += [f"{(about['memory'] + about['optimiser']) / 2**20:.1f}", f"{about['stored_tasks'] / 2**20:.0f}"]
+            line += [f"{about['same_category_warm']:.3f}", f"{about['same_category_elsewhere']:.3f}"]
         else:
-            line += ["", "", "", "", ""]
+            line += [""] * 7
         lines[WAYS.get(way, way)] = line
-    heads = ["HR@10", "known items", "new items", "new, among themselves", "weights of the encoder that learn", "CPU s a step",
-             "MB of a step", "KB to store", "same category, other texts"]  # fmt: skip
+    heads = ["HR@10", "known items", "new items", "new, among themselves", "steps", "weights of the encoder that learn",
+             "CPU s a step", "MB of a step", "MB for ten tasks", "same category, own texts", "other texts"]  # fmt: skip
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=heads)
     return f"{markdown(frame, 'Way')}\n\n{commands(result)}"
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from utils.data import Dataset
 from utils.errors import CourseError
@@ -95,9 +96,10 @@ def panels(frame: pd.DataFrame, columns: Iterable[str], labels: Mapping[str, str
         ax.errorbar(values[known], np.flatnonzero(known), xerr=spread[known], fmt="none", ecolor=DARK, capsize=4)
         if log:
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(_wrap(labels[name], 22, 3))
         ax.grid(axis="x")
-    axes[0].set_yticks(range(len(frame)), [str(name) for name in frame.index])
+    axes[0].set_yticks(range(len(frame)), [str(name).replace("_", " ") for name in frame.index])
     axes[0].invert_yaxis()
     fig.suptitle(title, x=0.01, ha="left", fontsize=16)
     return fig

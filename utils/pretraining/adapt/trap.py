@@ -115,7 +115,7 @@ def named_mistake(mine: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> st
 
 def peft_moves() -> dict[str, Any] | None:
     """Ask the library peft for the same: how far eval() moves with and without the fast path; None if it is not installed."""
-    if find_spec("peft") is None:
+    if getattr(find_spec("peft"), "origin", None) is None:  # not there, or a folder of this name that is no package
         return None
     import peft
 
