@@ -66,3 +66,10 @@ def without_items(sequences: Sequences, item_ids: np.ndarray) -> Sequences:
     users = np.repeat(np.arange(sequences.n_users), counts)
     left = np.bincount(users[keep], minlength=sequences.n_users)
     return from_lists(sequences.items[keep], left, sequences.n_items, "the histories without late items")
+
+
+def only_taken(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
+    """Cut the catalogue to the items that somebody took, numbered anew; return their old item_ids, too."""
+    kept, items = np.unique(sequences.items, return_inverse=True)
+    found = from_lists(items.astype(np.int64), np.diff(sequences.starts), len(kept), f"{len(kept)} items")
+    return found, kept
