@@ -16,7 +16,7 @@ from utils.pretraining.bags import Bags
 from utils.pretraining.counting import Popularity
 from utils.pretraining.loop import n_batches
 from utils.pretraining.next_item import evaluate_next
-from utils.pretraining.subsets import without_items
+from utils.pretraining.subsets import busiest, without_items
 from utils.studies import judged, transfer
 from utils.studies import pretraining as study
 
@@ -68,7 +68,7 @@ def test_seeds_are_averaged_and_pairs_compared_user_by_user():
     assert means[0]["hr@10"] == 0.375 and means[0]["sd hr@10"] == pytest.approx(0.17678, abs=1e-5)
     assert means[1]["sd hr@10"] is None and means[0]["seeds"] == 2
     groups = {"all": "1111", "short": "1100", "cold": "1000"}
-    found = judged.paired(rows, groups, [({"row": "a"}, {"row": "b"}), ({"row": "a"}, {"row": "c"})], "hr@10")
+    found = judged.paired(rows, groups, [({"row": "a"}, {"row": "b"}), ({"row": "a"}, {"row": "c"})], "hr@10", 2)
     assert [(one["group"], one["n_users"], one["difference"]) for one in found] == [
         ("all", 4, 0.125),
         ("short", 2, 0.75),
@@ -181,7 +181,7 @@ def test_what_is_carried_over_is_what_the_source_taught():
 def test_the_command_asks_both_ways(tmp_path, monkeypatch):
     gift, beauty = two_domains()
     monkeypatch.setattr(transfer, "gift_cards", lambda folder: gift)
-    monkeypatch.setattr(transfer, "beauty", lambda folder, users: beauty)
+    monkeypatch.setattr(transfer, "beauty", lambda folder, items, users: beauty)
     words = ["x", "--json", str(tmp_path / "o.json"), "--steps", "2", "--adapt", "2", "--seeds", "0,"]
     assert transfer.main(words) == 0
     text = (tmp_path / "o.json").read_text(encoding="utf-8")
@@ -218,12 +218,15 @@ def test_both_shops_are_read_with_their_words(tmp_path, monkeypatch):
     assert asked.pop() == ["Card A", "", "Card C"] and found.features["textual"].mask.tolist() == [True, False, True]
     assert found.sequences.sequence(0, "end").tolist() == [1, 2, 0]
     with gzip.open(tmp_path / "sequences.txt.gz", "wt") as stream:
-        stream.write("1 2 1 3\n2 3 2 1\n")
+        stream.write("1 2 1 3 2\n2 1 2 1\n")
     for name, content in (
         ("item2attributes", {"1": [2], "2": [1, 2]}),
         ("names", {"id2attribute": {"1": "Coka", "2": "Hair"}}),
     ):
         with gzip.open(tmp_path / f"{name}.json.gz", "wt") as stream:
             json.dump(content, stream)
-    transfer.beauty(tmp_path, 2)
-    assert asked.pop() == ["Hair", "Coka, Hair", ""]
+    with pytest.raises(transfer.CourseError, match="Nobody took 5 of the 3 most taken items"):
+        transfer.beauty(tmp_path, 3, 2)
+    monkeypatch.setattr(transfer, "busiest", lambda sequences, n_items: busiest(sequences, n_items, 2))
+    found = transfer.beauty(tmp_path, 2, 2)
+    assert asked.pop() == ["Hair", "Coka, Hair"] and found.sequences.n_items == 2

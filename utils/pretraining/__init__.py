@@ -16,4 +16,4 @@ from utils.pretraining.next_item import evaluate_next, hit_rate_among, next_item
 from utils.pretraining.published import read_item_attributes, read_item_names, read_sequences, rising_share
 from utils.pretraining.sasrec import SASRec
 from utils.pretraining.sequences import Sequences, sequences_of
-from utils.pretraining.subsets import from_lists, of_users, only_taken, some_users, without_items
+from utils.pretraining.subsets import busiest, from_lists, of_users, some_users, without_items

@@ -68,8 +68,25 @@ def without_items(sequences: Sequences, item_ids: np.ndarray) -> Sequences:
     return from_lists(sequences.items[keep], left, sequences.n_items, "the histories without late items")
 
 
-def only_taken(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
-    """Cut the catalogue to the items that somebody took, numbered anew; return their old item_ids, too."""
-    kept, items = np.unique(sequences.items, return_inverse=True)
-    found = from_lists(items.astype(np.int64), np.diff(sequences.starts), len(kept), f"{len(kept)} items")
-    return found, kept
+def busiest(sequences: Sequences, n_items: int, at_least: int = 5) -> tuple[Sequences, np.ndarray]:
+    """Cut a log to its most taken items and to the users who took ``at_least`` of them; numbers begin anew.
+
+    Of items that were taken equally often those with the smaller item_id stay. Histories keep their order.
+
+    Returns:
+        The sequences, and the old item_ids: (n_items,), row = new item_id.
+
+    Raises:
+        CourseError: nobody took so many of these items.
+    """
+    taken = np.bincount(sequences.items, minlength=sequences.n_items)
+    kept = np.sort(np.argsort(-taken, kind="stable")[:n_items])
+    keep = np.isin(sequences.items, kept)
+    users = np.repeat(np.arange(sequences.n_users), np.diff(sequences.starts))
+    counts = np.bincount(users[keep], minlength=sequences.n_users)
+    keep &= counts[users] >= at_least
+    counts = counts[counts >= at_least]
+    if not len(counts):
+        raise CourseError(f"Nobody took {at_least} of the {len(kept)} most taken items; ask for more items.")
+    items = np.searchsorted(kept, sequences.items[keep])
+    return from_lists(items, counts, len(kept), f"the {len(kept)} most taken items"), kept

@@ -88,12 +88,14 @@ def paired(
     groups: Mapping[str, str],
     pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
     metric: str = "ndcg@10",
+    at_least: int = 20,
 ) -> list[dict[str, Any]]:
     """Compare pairs of rows user by user, each user's value averaged over the seeds; p values are corrected by Holm.
 
     Args:
         pairs: (a, b) of what picks the rows, for example ({"row": "pretrained", "share": 1.0}, {...}); a positive
             difference means that a is better. A pair of which one side is not there is left out.
+        at_least: users of a group that is tested; of fewer a test says nothing.
     """
     found = []
     for a, b in pairs:
@@ -103,7 +105,7 @@ def paired(
         means = [np.mean([values(row["places"], metric) for row in side], axis=0) for side in sides]
         for name, group in groups.items():
             who = members(group)
-            if who.sum() < 2:
+            if who.sum() < at_least:
                 continue
             test = compare(*(pd.Series(mean[who]) for mean in means), metric=metric)
             kept = {key: round(float(test[key]), 5) for key in ("difference", "low", "high", "t_p", "wilcoxon_p")}

@@ -7,7 +7,7 @@ Two domains that share no item and no user, and only the encoder of their words:
 and Gift Cards (its title). Each is once the source and once the target. For 0, 5, 30 and 100 % of the target's users:
 pretrained on the source, pretrained on the source with its texts shuffled over the items (what is then carried over is not
 meaning), from scratch, and ids alone; beside them what only counts, and the untrained network. Everybody is asked, whoever
-learned. A row from scratch has as many steps as pretraining and adapting together. The claim that these rows can end is
+learned, and a tenth of the items comes late, as in the study of pretraining. A row from scratch has as many steps as pretraining and adapting together. The claim that these rows can end is
 that pretraining elsewhere helps at all.
 """
 
@@ -35,7 +35,7 @@ from utils.pretraining.next_item import NextItemModel
 from utils.pretraining.published import read_item_attributes, read_sequences
 from utils.pretraining.sasrec import SASRec
 from utils.pretraining.sequences import Sequences, sequences_of
-from utils.pretraining.subsets import of_users, only_taken, some_users
+from utils.pretraining.subsets import busiest, of_users, some_users, without_items
 from utils.publishers.amazon import parse_line, plain
 from utils.publishers.amazon_reviews import read_amazon_reviews
 from utils.stored import ResultFile
@@ -43,6 +43,7 @@ from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
 from utils.studies.judged import Rows, groups_of, paired
 
+LATE = 0.1  # share of the items that stand in no history but as its last item, so that some are cold
 SHARES = (0.0, 0.05, 0.3, 1.0)
 TRAINED = ("pretrained", "pretrained on shuffled texts", "from scratch", "ids only")
 KEY = ("target", "row", "share", "seed")
@@ -64,18 +65,21 @@ class Domain:
 
 
 def domain(name: str, sequences: Sequences, texts: Sequence[str], encoder: str = "minilm") -> Domain:
-    """Encode the texts of a shop; an item without a text has no content."""
+    """Encode the texts of a shop, and hold its late items back; an item without a text has no content."""
+    drawn = np.random.default_rng(0).permutation(sequences.n_items)[: round(LATE * sequences.n_items)]
+    sequences = without_items(sequences, drawn)
     mask = np.array([bool(text.strip()) for text in texts])
     names = np.arange(len(texts)).astype(str)
     matrix = encode_texts([text.strip() for text in texts], encoder)
     return Domain(name, sequences, {"textual": Features("textual", matrix, names, mask, {"encoder": encoder})})
 
 
-def beauty(folder: str | Path, n_users: int) -> Domain:
-    """Part of the published Beauty sequences: users drawn once, the items that they took, brand and categories as text."""
+def beauty(folder: str | Path, n_items: int, n_users: int) -> Domain:
+    """Part of the published Beauty sequences: the most taken items and, of the users who took five of them, some."""
     whole = read_sequences(folder)
-    few = whole if n_users >= whole.n_users else of_users(whole, some_users(whole, n_users / whole.n_users))
-    sequences, items = only_taken(few)
+    sequences, items = busiest(whole, n_items)
+    if sequences.n_users > n_users:
+        sequences = of_users(sequences, some_users(sequences, n_users / sequences.n_users))
     texts = read_item_attributes(folder, whole.n_items)
     return domain("Beauty", sequences, [texts[item] for item in items])
 
@@ -166,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_study(
         "utils.lab study transfer", lambda options: _study(options, words), words, about=__doc__.splitlines()[0],
-        seeds="0,1", other="../shared/data/amazon-raw-2018", users=1500, steps=200, adapt=200, length=20, batch=128,
+        seeds="0,1", other="../shared/data/amazon-raw-2018", items=1000, users=1000, steps=120, adapt=120, length=12, batch=128,
     )  # fmt: skip
 
 
@@ -175,7 +179,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     rows = Rows(file, KEY, f"python -m utils.lab study transfer {' '.join(words)}", {"dataset": "Beauty, Gift Cards"})
     groups_by: dict[str, dict[str, str]] = {}
     about_by: dict[str, dict[str, Any]] = {}
-    domains = [gift_cards(options.other), beauty(options.dataset, options.users)]
+    domains = [gift_cards(options.other), beauty(options.dataset, options.items, options.users)]
     asked = {name: getattr(options, name) for name in ("steps", "adapt", "length", "batch")}
     for target, source in (domains, domains[::-1]):
         groups, short = groups_of(target.sequences)
@@ -196,8 +200,10 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             for name, share in plan():
                 made_of = {**base, "source": source.digest, "row": name, "share": share, "seed": seed, "code": code}
                 rows.add({**made_of, **asked}, lambda n=name, s=share, r=runs: r.run(n, s), target.sequences, groups)
-    rows.sum_up(
-        lambda found: [one for name, kept in groups_by.items() for one in paired(found, kept, comparisons(name))],
-        groups=groups_by,
-        about=about_by,
-    )
+            rows.sum_up(
+                lambda found: [
+                    one for name, kept in groups_by.items() for one in paired(found, kept, comparisons(name))
+                ],
+                groups=groups_by,
+                about=about_by,
+            )
