@@ -125,7 +125,7 @@ def run(tmp_path, *words):
 def test_the_command_stores_rows_groups_and_tests_and_goes_on(ring, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(study, "prepared", lambda folder: (None, ring))
-    monkeypatch.setattr(study, "course_bags", lambda dataset: bags_of(30))
+    monkeypatch.setattr(study, "course_bags", lambda dataset, top: bags_of(30))
     content = run(tmp_path, "--rows", "untrained,from scratch,pretrained")
     assert [row["row"] for row in content["rows"] if "lr" not in row] == list(study.counted(ring, bags_of(30)))
     made = [(row["row"], row["share"]) for row in content["rows"] if "lr" in row]

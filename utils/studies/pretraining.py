@@ -39,7 +39,8 @@ from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
 from utils.studies.judged import Rows, groups_of, paired
 
-SIZES = {"dim": 32, "n_experts": 4, "contrasted": 512}
+SIZES = {"dim": 32, "n_layers": 1, "n_experts": 4, "contrasted": 512}
+WORDS = 5  # of a picture
 LATE = 0.1  # share of the items that come late
 PRETRAINED: dict[str, dict[str, Any]] = {
     "pretrained": {},
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_study(
         "utils.lab study pretraining", lambda options: _study(options, words), words,
-        about=__doc__.splitlines()[0], seeds="0", epochs=40, shares="1,0.1", length=12, batch=256, lr=3e-3,
+        about=__doc__.splitlines()[0], seeds="0", epochs=32, shares="1,0.1", length=12, batch=64, lr=3e-3,
         rows=",".join((*FLOORS, *TRAINED)),
     )  # fmt: skip
 
@@ -164,7 +165,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         raise suggest(unknown[0], {*FLOORS, *TRAINED}, "row of this study")
     file = ResultFile(options.json, {"dataset": Path(options.dataset).name}, {"rows": []})
     dataset, sequences = prepared(options.dataset)
-    bags = course_bags(dataset)
+    bags = course_bags(dataset, top=WORDS)
     groups, short = groups_of(sequences)
     parts = (sequences.items, sequences.starts, *(bag.vectors for bag in bags.values()))
     digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
