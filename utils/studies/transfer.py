@@ -44,6 +44,7 @@ from utils.stored.sources import source_hash
 from utils.studies.judged import Rows, groups_of, paired
 
 LATE = 0.1  # share of the items that stand in no history but as its last item, so that some are cold
+SIZES = {"dim": 32, "n_layers": 1, "dropout": 0.2}
 SHARES = (0.0, 0.05, 0.3, 1.0)
 TRAINED = ("pretrained", "pretrained on shuffled texts", "from scratch", "ids only")
 KEY = ("target", "row", "share", "seed")
@@ -101,16 +102,17 @@ class Transfer:
 
     def __init__(self, source: Domain, target: Domain, options: argparse.Namespace, seed: int) -> None:
         self.source, self.target, self.options, self.seed = source, target, options, seed
-        self.learned: dict[str, SASRec] = {}
+        self.learned: dict[str, tuple[SASRec, dict[str, Any]]] = {}
 
     def model(self, sequences: Sequences, features: Mapping[str, Features], inputs: str = "content") -> SASRec:
-        return SASRec(sequences, features, self.seed, inputs=inputs, length=self.options.length)
+        return SASRec(sequences, features, self.seed, inputs=inputs, length=self.options.length, **SIZES)
 
     def train(self, model: SASRec, sequences: Sequences, steps: int) -> dict[str, Any]:
         """Walk about ``steps`` steps; the best of ten checks on these users' validation items counts."""
         each = n_batches(sequences, self.options.batch)
         epochs = max(1, steps // each)
-        loop = {"patience": epochs, "eval_every": max(1, epochs // 10), "batch_size": self.options.batch}
+        loop = {"patience": epochs, "eval_every": max(1, epochs // 10), "lr": self.options.lr}
+        loop["batch_size"] = self.options.batch
         history = train_next(model, sequences, n_epochs=epochs, seed=self.seed, progress=False, **loop)
         return {
             "steps_here": epochs * each,
@@ -118,14 +120,15 @@ class Transfer:
             "valid": round(history.best_value, 5),
         }
 
-    def first(self, row: str) -> SASRec:
-        """Learn the source, with its texts on their items or shuffled over them."""
+    def first(self, row: str) -> tuple[SASRec, dict[str, Any]]:
+        """Learn the source, with its texts on their items or shuffled over them; return what its training was, too."""
         if row not in self.learned:
             features = self.source.features
             if row == "pretrained on shuffled texts":
                 features = {name: one.shuffled(self.seed) for name, one in features.items()}
-            self.learned[row] = self.model(self.source.sequences, features)
-            self.train(self.learned[row], self.source.sequences, self.options.steps)
+            model = self.model(self.source.sequences, features)
+            found = self.train(model, self.source.sequences, self.options.steps)
+            self.learned[row] = model, {f"source_{name}": value for name, value in found.items()}
         return self.learned[row]
 
     def run(self, row: str, share: float) -> tuple[SASRec, dict[str, Any]]:
@@ -134,14 +137,15 @@ class Transfer:
         if 0 < share < 1:
             few = of_users(few, some_users(few, share, self.seed))
         model = self.model(few, self.target.features, "ids" if row == "ids only" else "content")
-        steps = self.options.adapt
+        steps, before = self.options.adapt, {}
         if row.startswith("pretrained"):
-            own, given = shared_weights(model), shared_weights(self.first(row))
+            learned, before = self.first(row)
+            own, given = shared_weights(model), shared_weights(learned)
             for name, weight in own.items():
                 weight.copy_(given[name])
         else:
             steps += self.options.steps
-        return model, self.train(model, few, steps) if share else {}
+        return model, before | (self.train(model, few, steps) if share else {})
 
 
 def counted(target: Domain) -> dict[str, NextItemModel]:
@@ -170,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_study(
         "utils.lab study transfer", lambda options: _study(options, words), words, about=__doc__.splitlines()[0],
-        seeds="0,1", other="../shared/data/amazon-raw-2018", items=1000, users=1000, steps=120, adapt=120, length=12, batch=128,
+        seeds="0,1", other="../shared/data/amazon-raw-2018", items=1000, users=1000, steps=240, adapt=240, length=12, batch=64, lr=3e-3,
     )  # fmt: skip
 
 
@@ -180,7 +184,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     groups_by: dict[str, dict[str, str]] = {}
     about_by: dict[str, dict[str, Any]] = {}
     domains = [gift_cards(options.other), beauty(options.dataset, options.items, options.users)]
-    asked = {name: getattr(options, name) for name in ("steps", "adapt", "length", "batch")}
+    asked = {name: getattr(options, name) for name in ("steps", "adapt", "length", "batch", "lr")}
     for target, source in (domains, domains[::-1]):
         groups, short = groups_of(target.sequences)
         with_texts = target.features["textual"].mask
