@@ -39,6 +39,13 @@ def test_the_vocabulary_of_imagenet():
     assert len(words) == 1000 and words[0] == "tench" and words[309] == "bee"
 
 
+def test_centred_bags_have_the_mean_zero_where_something_is():
+    mask = np.array([[True, True], [True, False], [False, False]])
+    found = Bags(np.arange(12, dtype=np.float32).reshape(3, 2, 2), mask).centred()
+    assert found.vectors[0].tolist() == [[-2, -2], [0, 0]] and found.vectors[1].tolist() == [[2, 2], [0, 0]]
+    assert not found.vectors[2].any() and np.array_equal(found.mask, mask)
+
+
 def test_shuffled_bags_change_owners_and_stay_whole():
     mask = np.ones((6, 2), dtype=bool)
     mask[2] = False

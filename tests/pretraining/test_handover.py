@@ -15,7 +15,7 @@ from utils.pretraining.counting import PairCounts, content_neighbours
 from utils.pretraining.handover import keep_weights, shared_weights, start_from
 from utils.pretraining.mp4sr import MP4SR
 from utils.pretraining.sasrec import SASRec
-from utils.pretraining.subsets import from_lists, of_users, some_users, without_items
+from utils.pretraining.subsets import busiest, from_lists, of_users, some_users, without_items
 
 SMALL = {"dim": 8, "length": 6, "n_experts": 2}
 
@@ -109,6 +109,13 @@ def test_late_items_are_nowhere_but_at_the_end():
     assert [found.sequence(user, "end").tolist() for user in range(3)] == [[0, 1, 2, 3, 4], [3, 2, 1, 0], [1, 2, 0, 3]]
     assert 4 in found.split.cold_items and 4 not in found.split.valid[:, 1]
     assert found.split.test[:, 1].tolist() == [4, 0, 3]
+
+
+def test_the_busiest_part_of_a_log_by_hand():
+    sequences = make_sequences([[5, 2, 3, 2], [3, 5, 2], [0, 1, 2, 4], [5, 3, 0, 2]])  # 2: 5 times, 3 and 5: 3, 0: 2
+    found, items = busiest(sequences, 4, at_least=3)
+    assert items.tolist() == [0, 2, 3, 5] and found.n_users == 3 and found.n_items == 4
+    assert [found.sequence(user, "end").tolist() for user in range(3)] == [[3, 1, 2, 1], [2, 3, 1], [3, 2, 0, 1]]
 
 
 def test_neighbours_by_content_against_all_cosines():

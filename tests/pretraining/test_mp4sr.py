@@ -256,6 +256,13 @@ def test_both_stages_begin_alike_and_the_seed_decides():
     assert not torch.equal(one.positions.weight, other.positions.weight)
 
 
+def test_items_do_not_begin_alike_where_their_vectors_share_a_direction():
+    bags = {name: Bags(one.vectors / 10 + 1, one.mask) for name, one in bags_of(30, dim=40).items()}
+    for z in MP4SR(walks(), bags, **{**SMALL, "dim": 32}).item_vectors():
+        unit = torch.nn.functional.normalize(z, dim=1)
+        assert (unit @ unit.T).mean() < 0.2
+
+
 def test_the_loop_of_sasrec_trains_it_with_a_fixed_number_of_steps_and_the_same_numbers_twice():
     sequences = walks(200, 30)
     frames = []

@@ -55,6 +55,11 @@ class Bags:
         """Length of one vector."""
         return self.vectors.shape[2]
 
+    def centred(self) -> Bags:
+        """Subtract the mean of all vectors that are there, so that a cosine compares what differs between items."""
+        mean = self.vectors[self.mask].mean(axis=0) if self.mask.any() else np.float32(0)
+        return replace(self, vectors=self.vectors - mean, provenance={**self.provenance, "centred": True})
+
     def shuffled(self, seed: int = 0) -> Bags:
         """The control: bags change owners among the items that have one, so that content is as good and the pairing wrong."""
         rows = np.flatnonzero(self.mask.any(axis=1))

@@ -30,6 +30,10 @@ class MP4SR(nn.Module):
     stage "tune": an id vector e_i is added to both streams, at the input and where items are compared;
         loss = cross-entropy over all warm items of (cos(h^t, z^t_i + e_i) + cos(h^v, z^v_i + e_i)) / tau
 
+    Bags are centred on the catalogue, and the experts begin without biases: raw vectors of texts share a direction, and all
+    items would begin alike. With few steps the first stage still ends with nearly one vector for all items, which costs no
+    more than chance; look at ``item_vectors`` and at what stage one alone scores before you trust it.
+
     ``score_histories`` gives these sums of cosines; before tuning e is 0. What an item lacks adds nothing to it. The id of a
     cold item is 0, as in SASRec.
 
@@ -50,6 +54,7 @@ class MP4SR(nn.Module):
     """
 
     name = "mp4sr"
+    in_one_piece = True  # the loop may not cut a batch whose steps are compared
     DEFAULTS = {
         "dim": 64,
         "n_layers": 2,
@@ -81,7 +86,7 @@ class MP4SR(nn.Module):
         warm[torch.as_tensor(sequences.split.cold_items)] = False
         self.register_buffer("warm", warm)
         for name in self.modalities:
-            self.register_buffer(f"content_{name}", torch.from_numpy(bags[name].vectors))
+            self.register_buffer(f"content_{name}", torch.from_numpy(bags[name].centred().vectors))
             self.register_buffer(f"content_mask_{name}", torch.from_numpy(bags[name].mask))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

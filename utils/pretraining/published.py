@@ -68,3 +68,25 @@ def rising_share(sequences: Sequences, names: np.ndarray | None = None) -> float
     inside = np.ones(len(sequences.items) - 1, dtype=bool)
     inside[sequences.starts[1:-1] - 1] = False  # from the last item of a user to the first of the next
     return float((np.diff(place[sequences.items]) > 0)[inside].mean())
+
+
+def read_item_attributes(folder: str | Path, n_items: int) -> list[str]:
+    """Read brand and categories of each item beside such a file, as one line of text: n_items strings, row = item_id.
+
+    These are all the words there are: the publisher's sequences come without titles.
+
+    Raises:
+        CourseError: ``item2attributes.json.gz`` or ``names.json.gz`` is not there.
+    """
+    found = {}
+    for name in ("item2attributes.json.gz", "names.json.gz"):
+        path = Path(folder) / name
+        if not path.is_file():
+            raise CourseError(
+                f"There is no file {path}, which says what the items are; put it beside sequences.txt.gz."
+            )
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            found[name] = json.load(stream)
+    words = found["names.json.gz"]["id2attribute"]
+    numbers = (found["item2attributes.json.gz"].get(str(item + 1), []) for item in range(n_items))
+    return [", ".join(words[str(number)] for number in one) for one in numbers]

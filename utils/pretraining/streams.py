@@ -37,6 +37,7 @@ class Experts(nn.Module):
         super().__init__()
         self.gate = nn.Linear(dim_in, n_experts, bias=False)
         self.experts = nn.Linear(dim_in, n_experts * dim)
+        nn.init.zeros_(self.experts.bias)  # as large as what is said of an item, it would make all items alike
         self.scale, self.shift = nn.Parameter(torch.ones(n_experts, dim)), nn.Parameter(torch.zeros(n_experts, dim))
         self.dropout = nn.Dropout(dropout)
 

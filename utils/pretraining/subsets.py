@@ -66,3 +66,27 @@ def without_items(sequences: Sequences, item_ids: np.ndarray) -> Sequences:
     users = np.repeat(np.arange(sequences.n_users), counts)
     left = np.bincount(users[keep], minlength=sequences.n_users)
     return from_lists(sequences.items[keep], left, sequences.n_items, "the histories without late items")
+
+
+def busiest(sequences: Sequences, n_items: int, at_least: int = 5) -> tuple[Sequences, np.ndarray]:
+    """Cut a log to its most taken items and to the users who took ``at_least`` of them; numbers begin anew.
+
+    Of items that were taken equally often those with the smaller item_id stay. Histories keep their order.
+
+    Returns:
+        The sequences, and the old item_ids: (n_items,), row = new item_id.
+
+    Raises:
+        CourseError: nobody took so many of these items.
+    """
+    taken = np.bincount(sequences.items, minlength=sequences.n_items)
+    kept = np.sort(np.argsort(-taken, kind="stable")[:n_items])
+    keep = np.isin(sequences.items, kept)
+    users = np.repeat(np.arange(sequences.n_users), np.diff(sequences.starts))
+    counts = np.bincount(users[keep], minlength=sequences.n_users)
+    keep &= counts[users] >= at_least
+    counts = counts[counts >= at_least]
+    if not len(counts):
+        raise CourseError(f"Nobody took {at_least} of the {len(kept)} most taken items; ask for more items.")
+    items = np.searchsorted(kept, sequences.items[keep])
+    return from_lists(items, counts, len(kept), f"the {len(kept)} most taken items"), kept

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from utils.evaluation import compare, holm
 from utils.pretraining.next_item import NextItemModel, evaluate_next
 from utils.pretraining.sequences import Sequences
+from utils.stored import ResultFile, merge_rows, meta
 
 PLACES = ".123456789A"  # of the held-out item in a list of ten, one letter for each user; a point = not in the list
 METRICS = ("hr@10", "ndcg@10")
@@ -86,12 +88,14 @@ def paired(
     groups: Mapping[str, str],
     pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
     metric: str = "ndcg@10",
+    at_least: int = 20,
 ) -> list[dict[str, Any]]:
     """Compare pairs of rows user by user, each user's value averaged over the seeds; p values are corrected by Holm.
 
     Args:
         pairs: (a, b) of what picks the rows, for example ({"row": "pretrained", "share": 1.0}, {...}); a positive
             difference means that a is better. A pair of which one side is not there is left out.
+        at_least: users of a group that is tested; of fewer a test says nothing.
     """
     found = []
     for a, b in pairs:
@@ -101,7 +105,7 @@ def paired(
         means = [np.mean([values(row["places"], metric) for row in side], axis=0) for side in sides]
         for name, group in groups.items():
             who = members(group)
-            if who.sum() < 2:
+            if who.sum() < at_least:
                 continue
             test = compare(*(pd.Series(mean[who]) for mean in means), metric=metric)
             kept = {key: round(float(test[key]), 5) for key in ("difference", "low", "high", "t_p", "wilcoxon_p")}
@@ -109,3 +113,43 @@ def paired(
             found.append({**labels, "group": name, "n_users": int(who.sum()), "metric": metric, **kept})
     corrected = holm([row["t_p"] for row in found]) if found else []
     return [{**row, "t_holm": round(float(p), 5)} for row, p in zip(found, corrected)]
+
+
+class Rows:
+    """The rows of a study in its result file; what is stored for the same input, code and options is not made again.
+
+    Args:
+        file: holds "rows"; each has its places, figures, and what it was made of.
+        key: the columns that tell one row from another.
+        command: what made them, for the file.
+        about: what else the file says of itself.
+    """
+
+    def __init__(self, file: ResultFile, key: Sequence[str], command: str, about: Mapping[str, Any]) -> None:
+        self.file, self.key, self.command, self.about = file, key, command, about
+
+    def add(
+        self,
+        made_of: Mapping[str, Any],
+        make: Callable[[], tuple[NextItemModel, dict[str, Any]]],
+        sequences: Sequences,
+        groups: Mapping[str, str],
+    ) -> None:
+        """Make a model, ask it for everybody's next item, and store the row, unless it is there."""
+        if any(made_of.items() <= row.items() for row in self.file.content["rows"]):
+            return
+        start = time.process_time()
+        model, more = make()
+        places = placed(model, sequences)
+        more = {**more, "cpu_seconds": round(time.process_time() - start, 1)}
+        row = {**made_of, **more, **figures(places, groups), "places": places}
+        with self.file.update() as content:
+            content["rows"] = merge_rows(content["rows"], [row], self.key)
+            commands = [*content["meta"].get("commands", []), self.command]
+            content["meta"] = {**meta(), **self.about, "command": self.command}
+            content["meta"]["commands"] = list(dict.fromkeys(commands))
+
+    def sum_up(self, tests: Callable[[list[dict]], list[dict]], **more: Any) -> None:
+        """Write what follows from all rows: means over seeds, paired tests, and ``more``."""
+        with self.file.update() as content:
+            content |= {**more, "summary": summary(content["rows"], self.key[:-1]), "tests": tests(content["rows"])}

@@ -16,8 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,13 @@ from utils.pretraining.mp4sr import MP4SR
 from utils.pretraining.next_item import NextItemModel
 from utils.pretraining.sequences import Sequences, sequences_of
 from utils.pretraining.subsets import of_users, some_users, without_items
-from utils.stored import ResultFile, merge_rows, meta
+from utils.stored import ResultFile
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
-from utils.studies.judged import figures, groups_of, paired, placed, summary
+from utils.studies.judged import Rows, groups_of, paired
 
-SIZES = {"dim": 32, "n_experts": 4, "contrasted": 512}
+SIZES = {"dim": 32, "n_layers": 1, "n_experts": 4, "contrasted": 512}
+WORDS = 5  # of a picture
 LATE = 0.1  # share of the items that come late
 PRETRAINED: dict[str, dict[str, Any]] = {
     "pretrained": {},
@@ -110,7 +110,7 @@ class Runs:
     def run(self, row: str, share: float, folder: Path) -> tuple[MP4SR, dict[str, Any]]:
         """Make the model of one row; return it and what its training was."""
         few = self.sequences
-        if share < 1:
+        if 0 < share < 1:
             few = of_users(few, some_users(few, share, self.seed))
         if row == "stage one only":
             path, steps = self.first("pretrained", self.sequences, folder)
@@ -143,7 +143,9 @@ def comparisons(shares: Sequence[float]) -> list[tuple[dict, dict]]:
         rows = {name: {"row": name, "share": share} for name in TRAINED}
         found += [(rows[name], rows["from scratch"]) for name in PRETRAINED]
         found += [(rows["pretrained"], rows[name]) for name in ("no mixup", "no contrast", "shuffled", "own users")]
-        found += [(rows["pretrained"], {"row": name, "share": 1.0}) for name in ("Content kNN", "ItemKNN, recency")]
+        found += [
+            (rows["pretrained"], {"row": name, "share": 1.0}) for name in ("Content kNN", "Popularity", "ItemKNN")
+        ]
     return found
 
 
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_study(
         "utils.lab study pretraining", lambda options: _study(options, words), words,
-        about=__doc__.splitlines()[0], seeds="0", epochs=40, shares="1,0.1", length=12, batch=256, lr=3e-3,
+        about=__doc__.splitlines()[0], seeds="0", epochs=32, shares="1,0.1", length=12, batch=64, lr=3e-3,
         rows=",".join((*FLOORS, *TRAINED)),
     )  # fmt: skip
 
@@ -163,7 +165,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         raise suggest(unknown[0], {*FLOORS, *TRAINED}, "row of this study")
     file = ResultFile(options.json, {"dataset": Path(options.dataset).name}, {"rows": []})
     dataset, sequences = prepared(options.dataset)
-    bags = course_bags(dataset)
+    bags = course_bags(dataset, top=WORDS)
     groups, short = groups_of(sequences)
     parts = (sequences.items, sequences.starts, *(bag.vectors for bag in bags.values()))
     digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
@@ -172,35 +174,18 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
              "group_sizes": {name: group.count("1") for name, group in groups.items()},
              "bags": {name: repr(bag) for name, bag in bags.items()}, "notes": list(sequences.notes)}  # fmt: skip
 
-    def store(made_of: dict[str, Any], make: Callable[[], tuple[NextItemModel, dict[str, Any]]]) -> None:
-        if any(made_of.items() <= row.items() for row in file.content["rows"]):
-            return
-        start = time.process_time()
-        model, more = make()
-        places = placed(model, sequences)
-        more["cpu_seconds"] = round(time.process_time() - start, 1)
-        row = {**made_of, **more, **figures(places, groups), "places": places}
-        with file.update() as content:
-            content["rows"] = merge_rows(content["rows"], [row], KEY)
-            commands = [
-                *content["meta"].get("commands", []),
-                f"python -m utils.lab study pretraining {' '.join(words)}",
-            ]
-            content["meta"] = meta() | {"command": commands[-1], "commands": list(dict.fromkeys(commands))}
-            content["meta"]["dataset"] = Path(options.dataset).name
-            content |= {"about": about, "groups": groups, "summary": summary(content["rows"], KEY[:2])}
-            content["tests"] = paired(content["rows"], groups, comparisons(shares))
-
-    base = {"input": digest}
+    command = f"python -m utils.lab study pretraining {' '.join(words)}"
+    rows = Rows(file, KEY, command, {"dataset": Path(options.dataset).name})
     code = source_hash([(__name__, "counted"), ("utils.studies.judged", "placed")])
     for title, model in counted(sequences, bags).items():
-        made_of = {"row": title, "share": 1.0, "seed": 0, "code": code, **base}
-        store(made_of, lambda model=model: (model, {}))
+        made_of = {"row": title, "share": 1.0, "seed": 0, "code": code, "input": digest}
+        rows.add(made_of, lambda model=model: (model, {}), sequences, groups)
     code = source_hash([(__name__, "Runs"), (__name__, "PRETRAINED"), ("utils.studies.judged", "placed")])
-    trained = {"code": code, **base, **{name: getattr(options, name) for name in ("epochs", "length", "batch", "lr")}}
+    trained = {"code": code, "input": digest, **{name: getattr(options, name) for name in ("epochs", "length", "batch", "lr")}}  # fmt: skip
     folder = cache_root() / "stage_one" / hashlib.sha256(repr(trained).encode()).hexdigest()[:24]
     for seed in tqdm(options.seeds, desc="seeds"):
         runs = Runs(sequences, bags, options, seed)
         for name, share in tqdm(list(plan(shares, names)), desc="rows", leave=False):
             made_of = {"row": name, "share": share, "seed": seed, **trained}
-            store(made_of, lambda n=name, s=share, r=runs: r.run(n, s, folder))
+            rows.add(made_of, lambda n=name, s=share, r=runs: r.run(n, s, folder), sequences, groups)
+        rows.sum_up(lambda found: paired(found, groups, comparisons(shares)), about=about, groups=groups)
