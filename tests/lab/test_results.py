@@ -9,7 +9,7 @@ from utils.evaluation.published import split_table
 from utils.files import ROOT
 from utils.lab import shop_card
 from utils.lab import tables as results
-from utils.studies import closed_forms, fair_evaluation, patience
+from utils.studies import adaptation, closed_forms, fair_evaluation, patience
 
 
 def means(name, metric, part="test"):
@@ -81,6 +81,31 @@ def test_what_readme_says_of_closed_forms_with_settings_found_elsewhere():
     assert own["tiktok", "ease_content"] > 0.003 > dealt["tiktok", "ease_content"]
     assert own["sticker_shop", "ials_content"] > 0 > dealt["sticker_shop", "ials_content"]
     assert (own - dealt)["movielens"].max() < 0.005
+
+
+def test_what_readme_says_of_the_next_item():
+    result = results.load("next_item_beauty")
+    rows, printed = pd.DataFrame(result["rows"]), [figures[2] for figures in result["printed"].values()]
+    counted = rows[rows["model"].isin(["ItemKNN, directed transitions", "ItemKNN, recency"])]
+    assert len(counted) == 4 and counted["hr@10"].min() > max(printed)
+    assert rows.loc[rows["model"] != "Popularity", "permuted"].max() < 0.003
+    plain = rows[~rows["masked"]].set_index("model")
+    assert plain["hr@10"].idxmax() != plain["among_99"].idxmax()
+    assert plain.loc["Popularity", "among_99"] > plain.loc["ItemKNN, directed transitions", "among_99"]
+    assert round(result["about"]["amazon-beauty-sequences, ties as published"]["rising"], 2) == 0.69
+
+
+def test_what_readme_says_of_adaptation():
+    found = adaptation.table(results.load("adaptation_shop"), steps=40)
+    hits, tuned = found["hr@10"], ["prompt", "adapter", "lora", "last_block", "full"]
+    assert min(hits["last_block"], hits["full"]) > hits["frozen"] + 0.015
+    assert abs(hits["lora"] - hits["frozen"]) < 0.005 and hits["prompt"] < hits["frozen"]
+    assert hits["frozen_long"] > hits[tuned].max() and hits["itemknn"] > 1.3 * hits[[*tuned, "frozen_long"]].max()
+    steps, seconds = found["steps"], found["cpu_seconds_a_step"]
+    assert steps["frozen_long"] == 1000 and 1000 * seconds["frozen_long"] < 20 * seconds[tuned].min()
+    near = found["same_category_warm"]
+    assert near["full"] < near["frozen"] - 0.05 and abs(near["lora"] - near["frozen"]) < 0.02
+    assert (found["seeds"] == 3).all()
 
 
 def test_what_readme_says_of_the_search_on_movielens():
