@@ -1,4 +1,4 @@
-"""Write files atomically: to a temporary name first, then renamed, so that no half-written file is ever left; and hash them."""
+"""Write files atomically (under a temporary name first, so that no half-written one is ever left), hash them, read JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,35 @@ def sha256(path: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, size: int, changed: int) -> str:
+    """SHA-256 of a file, computed once per path, size and time of change."""
+    return sha256(path)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; a file unchanged since the last call is not read again."""
+    found = path.stat()
+    return _digest(str(path), found.st_size, found.st_mtime_ns)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        ValueError: it cannot be read, is no JSON or no object, or is nested too deeply; the message is the bare reason.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__}, not names and values")
+    return found
 
 
 def why_unreadable(error: Exception) -> str:

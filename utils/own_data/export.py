@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from utils.arrays import write_array
 from utils.data.dataset import Dataset
 from utils.data.folders import build_aside, check_empty
 from utils.data.split import Split, split_dataset
@@ -121,8 +122,7 @@ def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = T
 
 def _save(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array.astype(np.float32) if array.dtype.kind == "f" else array, allow_pickle=False)
+    write_array(path, array.astype(np.float32) if array.dtype.kind == "f" else array)
 
 
 def mask_file(modality: str) -> str:

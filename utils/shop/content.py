@@ -44,7 +44,7 @@ class Stamp:
     @property
     def item(self) -> str:
         """Id made of a hash of the path: says nothing about the category, the name or the order of the files."""
-        number = int(hashlib.sha1(self.path.encode()).hexdigest(), 16)
+        number = int(hashlib.sha1(self.path.encode(), usedforsecurity=False).hexdigest(), 16)
         letters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
         return "".join(letters[(number >> (5 * k)) % 32] for k in range(6))
 

@@ -7,14 +7,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from utils.errors import CourseError
 from utils.features.registry import Encoder, Network, named, needs_network
-from utils.files import sha256
+from utils.files import file_digest
 
 # What a model folder needs here; weights only as safetensors, which cannot run code.
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", "*/config.json", "*/*.safetensors"]
@@ -23,18 +22,6 @@ PLAIN = {"local_files_only": True, "trust_remote_code": False}  # how every load
 # Keys by which sentence-transformers names a class to import, and the classes that may be named: its own, and torch's.
 CLASS_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 KNOWN_CLASS = re.compile(r"(sentence_transformers|torch\.nn)(\.\w+)*\.[A-Z]\w*")
-
-
-@lru_cache(maxsize=64)
-def _digest(path: str, size: int, changed: int) -> str:
-    """SHA-256 of a file, computed once per path, size and time of change."""
-    return sha256(path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file; a file unchanged since the last call is not read again."""
-    found = path.stat()
-    return _digest(str(path), found.st_size, found.st_mtime_ns)
 
 
 def package_path(package: str, inside: str, digest: str = "") -> Path:
@@ -169,7 +156,7 @@ def _hub_copy(name: str, encoder: str, modality: str) -> Path:
         return Path(snapshot_download(**wanted, local_files_only=True))
     except HFValidationError:
         raise CourseError(f"Encoder {encoder!r}: {name!r} is no folder and no OWNER/MODEL name; correct it.") from None
-    except Exception:  # not downloaded before
+    except Exception:  # noqa: S110 - not downloaded before; the lines below do it
         pass
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise needs_network(encoder, modality, "HF_HUB_OFFLINE is set")
