@@ -1,10 +1,13 @@
 """A model folder of a stranger is data: what it names to be imported is refused in one sentence, and never runs."""
 
 import json
+import os
 import shutil
 import sys
+import types
 
 import pytest
+import torch
 from features_helpers import make_tiny_audio, make_tiny_bert, make_tiny_clip, make_tiny_vit
 
 from utils.errors import CourseError
@@ -190,3 +193,47 @@ def test_settings_that_are_no_json_are_named(bad, text):
     folder = bad("hf")
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
     refused("hf", folder, r"tokenizer_config\.json is no JSON")
+
+
+class Marked:
+    """What a pickle of a stranger is: a file that does something when it is opened."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
+def test_a_bundle_of_torchaudio_reads_tensors_only(tmp_path, monkeypatch):
+    """torchaudio is no requirement: a stand-in loads its weights as torch's hub does, which lets a file run code."""
+    marker, file = tmp_path / "marker", tmp_path / "bundle.pth"
+    torch.save({"weight": Marked(marker)}, file)
+
+    class Bundle:
+        sample_rate = 16_000
+
+        def get_model(self):
+            return torch.load(file, weights_only=False)
+
+    pipelines = types.SimpleNamespace(EVIL=Bundle(), os=os)
+    monkeypatch.setitem(sys.modules, "torchaudio", types.SimpleNamespace(pipelines=pipelines, __version__="1"))
+    monkeypatch.setitem(sys.modules, "torchaudio.pipelines", pipelines)
+    before = dict(os.environ)
+    encoder = find("torchaudio:EVIL", "audio")
+    with pytest.raises(CourseError, match="torchaudio:EVIL.*no plain tensors.*runs no code of a model"):
+        encoder.network("mean", encoder.settle({}))
+    assert not marker.exists() and dict(os.environ) == before
+    Bundle.get_model(None)
+    assert marker.exists(), "this pickle does nothing, so that the test could not fail"
+    with pytest.raises(CourseError, match="Unknown torchaudio bundle 'os'"):
+        find("torchaudio:os", "audio").network("mean", {"max_seconds": 1.0})
+
+
+def test_own_says_that_it_runs_code(tmp_path, monkeypatch):
+    from utils.features.encoders import custom
+
+    assert "runs that module" in custom.dotted.__doc__
+    (tmp_path / "mine.py").write_text("ran = True\ndef make(): return lambda texts: [[0.0] for _ in texts]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find("own:mine:make", "textual").name and custom.dotted("mine:make")(), "the user's own code does run"

@@ -21,7 +21,7 @@ from utils.files import read_json, write_json, write_text
 def _items_of(folder: Path) -> np.ndarray | None:
     """The ids in items.txt, one a line, or None without that file."""
     path = folder / "items.txt"
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         return np.array(path.read_text(encoding="utf-8").splitlines(), dtype=str)
@@ -116,7 +116,7 @@ def prepared(dataset: Dataset, modality: str) -> Features | None:
         )
     about = path.with_suffix(".json")
     try:
-        provenance = read_json(about) if about.exists() else {"encoder": f"{path.name} as given"}
+        provenance = read_json(about) if about.is_file() else {"encoder": f"{path.name} as given"}
     except ValueError as error:
         raise CourseError(
             f"{about} is not JSON that says what features are ({error}); correct it or delete it."

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from utils.environment import stack
 from utils.errors import CourseError
 from utils.files import ROOT, write_json, write_text
 
@@ -36,6 +37,8 @@ def meta(arguments: Sequence[str] = ()) -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "stack": stack(),
+        "threads": torch.get_num_threads(),  # with more than one, the last digits of some models differ
     }
 
 

