@@ -84,7 +84,9 @@ def at_rows(file: str, column: pd.Series, wrong: ArrayLike, words: str, lenient:
     bad = column[np.asarray(wrong, dtype=bool)]
     if bad.empty:
         return []
-    return [Finding("error", file, f": {words.format(bad.iloc[0])}.", tuple(bad.index.tolist()), lenient)]
+    first = bad.iloc[0]
+    first = f"{first[:60]}..." if isinstance(first, str) and len(first) > 80 else first
+    return [Finding("error", file, f": {words.format(first)}.", tuple(bad.index.tolist()), lenient)]
 
 
 def raise_first(found: Iterable[Finding], folder: Path, strict: bool = True) -> None:

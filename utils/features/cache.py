@@ -16,7 +16,7 @@ import numpy as np
 
 from utils.arrays import read_arrays
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, atomic_path, sweep
 
 
 def cache_root() -> Path:
@@ -47,6 +47,7 @@ class Store:
         wanted, found = set(digests), {}
         if not self.enabled or not self.folder.is_dir():
             return found
+        sweep(self.folder)
         for path in sorted(self.folder.glob("*.npz")):
             if path.name.startswith("."):
                 continue

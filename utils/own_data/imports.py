@@ -16,6 +16,7 @@ import yaml
 from utils.data.dataset import MODALITIES
 from utils.data.tables import SPLIT_NAMES, at_rows, raise_first, some
 from utils.errors import CourseError
+from utils.files import check_yaml, why_unreadable
 from utils.own_data.export import FEATURE_FILES
 from utils.own_data.foreign import (
     Vectors,
@@ -125,10 +126,12 @@ def _data_config(path: Path) -> dict:
     """The part of an Elliot config that names the files of a fixed split."""
     usual = "or remove it: then train.tsv, val.tsv and test.tsv are read"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         place = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or type(error).__name__
+        reason = getattr(error, "problem", None) or why_unreadable(error)
         row = f", row {place.line + 1}," if place else ""
         raise CourseError(f"{path}{row} cannot be read as YAML ({reason}); correct it, {usual}.") from error
     for key in ("experiment", "data_config"):

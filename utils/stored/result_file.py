@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from utils.environment import stack
 from utils.errors import CourseError
-from utils.files import ROOT, write_json, write_text
+from utils.files import ROOT, sweep, write_json, write_text
 
 RESULTS = ROOT / "data" / "results"
 
@@ -106,6 +106,7 @@ class ResultFile:
         self.empty = {"meta": {}, **(empty or {})}
         self.content = self.empty
         with locked(path):
+            sweep(path.parent)
             self.content = self._read()
 
     @contextmanager
@@ -118,9 +119,9 @@ class ResultFile:
             content = self._read()
             yield content
             if self.flat:
-                write_text(self.path, flat_text(content))
+                write_text(self.path, flat_text(content), durable=True)
             else:
-                write_json(self.path, content)
+                write_json(self.path, content, durable=True)
             self.content = content
 
     def _read(self) -> dict[str, Any]:

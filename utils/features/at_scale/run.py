@@ -15,7 +15,7 @@ from utils.features.at_scale.blocks import SIDES, parts_folder
 from utils.features.at_scale.job import PAIR, Job, Runner, claim, plan
 from utils.features.at_scale.shards import merge
 from utils.features.extraction import warn_unreadable
-from utils.files import write_json
+from utils.files import sweep, write_json
 
 
 def shard_of_environment() -> tuple[int, int]:
@@ -78,6 +78,8 @@ def run_side(
             "without --shard."
         )
     claim(settled)
+    for folder in (job.out, parts_folder(job.out)):
+        sweep(folder)
     runner, parts, unreadable = Runner(settled), {}, []
     bar = tqdm(
         total=len(range(index, settled.n_blocks, count)) * settled.block,
