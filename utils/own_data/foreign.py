@@ -11,7 +11,16 @@ import numpy as np
 import pandas as pd
 
 from utils.arrays import read_array, write_array, write_sums
-from utils.data.rules import bad_ids, check_ids, check_items, check_numbers, dates_to_seconds, path_problem, time_unit
+from utils.data.rules import (
+    bad_ids,
+    check_ids,
+    check_items,
+    check_numbers,
+    dates_to_seconds,
+    path_problem,
+    seconds_of,
+    time_unit,
+)
 from utils.data.tables import SPLIT_NAMES, Finding, at_rows, decode, raise_first, some, write_table
 from utils.errors import CourseError
 from utils.files import atomic_path, read_json, write_text
@@ -158,16 +167,38 @@ def untyped(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns=lambda name: name.split(":")[0])
 
 
-def checked(path: Path, log: pd.DataFrame) -> pd.DataFrame:
-    """Return a log whose ids, ratings and times can be used; the error names the row of the foreign file."""
+def checked(path: Path, log: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Return a log whose ids, ratings and times can be used; the error names the row of the foreign file.
+
+    Dates become seconds, and ``notes`` gets a sentence about it.
+    """
     found = check_ids(path.name, log["user"]) + check_ids(path.name, log["item"])
     found += check_numbers(path.name, log["rating"])[1] if "rating" in log else []
-    if "timestamp" in log:
-        times = pd.to_numeric(log["timestamp"], errors="coerce").to_numpy(dtype=np.float64)
-        words = "timestamp {!r} is no number; write seconds since 1970"
-        found += at_rows(path.name, log["timestamp"], ~np.isfinite(times), words)
     raise_first(found, path.parent)
+    if "timestamp" in log and len(log):
+        log, more = dated(path, log)
+        notes += more
     return log
+
+
+def dated(path: Path, log: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Make numbers of dates; a time that is neither is named with its row."""
+    text = log["timestamp"].str.strip()
+    if (text == "").all():
+        return log.drop(columns="timestamp"), [f"{path.name}: no row has a time; the column is left out."]
+    days = None if about(path.parent) else dates_to_seconds(text)  # an export of ours: seconds, whatever they look like
+    if days is None:
+        numbers = np.isfinite(pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64))
+        if numbers.all():
+            return log.assign(timestamp=text), []
+        dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+        words = "timestamp {!r} is neither seconds since 1970 nor a date as in 2014-05-31 or 2014-05-31T18:00:00Z; correct it"
+        # numbers among dates, and dates among numbers, are of an unknown unit: the rarer kind is named
+        wrong = ~numbers if 2 * numbers.sum() > len(numbers) else dates.isna().to_numpy() | numbers
+        raise_first(at_rows(path.name, log["timestamp"], wrong, words), path.parent)
+        days = seconds_of(dates)
+    told = f"{path.name}: dates became seconds since 1970; those without a time zone were read as UTC."
+    return log.assign(timestamp=days.astype(str).astype(object)), [told]
 
 
 def about(folder: Path) -> dict:
@@ -200,11 +231,6 @@ def with_seconds(file: str, log: pd.DataFrame, folder: Path) -> tuple[pd.DataFra
     if not times.any():
         text = f"{file}: every timestamp is 0, which is no time; the column is left out."
         return log.drop(columns="timestamp"), [text]
-    if dates_to_seconds(log["timestamp"]) is not None:
-        raise CourseError(
-            f"{file}: timestamps such as {log['timestamp'].iloc[0]} look like dates, year month day, and not like seconds "
-            "since 1970; convert them with pandas.to_datetime(column, format='%Y%m%d')."
-        )
     unit, size = time_unit(times)
     if size == 1:
         return log.assign(timestamp=np.floor(times).astype(np.int64)), []

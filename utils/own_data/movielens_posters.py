@@ -20,6 +20,7 @@ from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path, write_text
 from utils.own_data.csv_tables import from_csv
+from utils.own_data.hugging_face import from_hugging_face
 from utils.own_data.imports import READERS
 
 STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
@@ -243,6 +244,7 @@ CONVERTERS: dict[str, Callable[..., list[str] | None]] = {
     "movielens-posters": movielens_posters,
     **READERS,
     "csv": from_csv,
+    "hf": from_hugging_face,
 }
 OPTIONS = {"min_rating": "movielens-posters", "columns": "csv"}  # of one converter only
 
