@@ -149,7 +149,7 @@ class ResultFile:
             why = f"belongs to another {' and another '.join(other)}"
         except CourseError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
             why = "cannot be read"
         set_aside(self.path, why)
         return copy.deepcopy(self.content)
