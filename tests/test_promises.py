@@ -45,8 +45,8 @@ def lax(trees=TREES):
                 and ("**PLAIN" not in given or "use_safetensors" not in given.get("model_kwargs", ""))
             )
             or (loader == "snapshot_download" and "**wanted" not in given)
-            or loader in ("extractall", "system", "popen", "unpack_archive")
-            or call in ("eval", "exec", "__import__", "compile")
+            or loader in ("extractall", "unpack_archive")
+            or call in ("eval", "exec", "__import__", "compile", "os.system", "os.popen")
             or given.get("shell", "False") != "False"
             or given.get("trust_remote_code", "False") != "False"
         )
@@ -118,13 +118,15 @@ def test_nothing_is_pickled_and_archives_and_the_web_are_opened_in_one_place_eac
 
 
 def test_code_is_imported_by_name_only_where_the_reader_gives_his_own():
-    found = {name for _where, call, _given, name in calls() if call.endswith("import_module")}
-    assert found <= {
-        "utils/features/encoders/custom.py",
+    own_files = {  # these go through the files of their own room
+        "utils/checks/__init__.py",
+        "utils/checks/progress_view.py",
         "utils/lab/__main__.py",
-        "utils/lab/speed.py",
-        "utils/lab/peers.py",
+        "utils/models/__init__.py",
+        "utils/press/decks/figures.py",
     }
+    found = {name for _where, call, _given, name in calls() if call.endswith("import_module")}
+    assert found - own_files == {"utils/features/encoders/custom.py", "utils/lab/peers.py"}
 
 
 def test_weights_of_a_hub_are_asked_for_as_safetensors_only():
