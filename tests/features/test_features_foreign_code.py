@@ -167,6 +167,19 @@ def test_a_module_names_no_foreign_class_in_its_own_settings(bad, module, name, 
     refused("st", folder, rf"{name} names evil_package.Evil \((tokenizer_class|activation_function)\)")
 
 
+@pytest.mark.parametrize("family", ["st", "hf", "hf-audio"])
+def test_a_setting_that_asks_for_trust_and_an_adapter_are_refused(bad, family):
+    folder = bad(family)
+    change(folder / "sentence_bert_config.json", model_args={"trust_remote_code": True})
+    refused(family, folder, r"sentence_bert_config\.json names True \(trust_remote_code\)")
+    change(folder / "sentence_bert_config.json", model_args={"trust_remote_code": False})
+    put(
+        folder / "adapter_config.json",
+        {"base_model_name_or_path": "x", "auto_mapping": {"parent_library": "evil_package"}},
+    )
+    refused(family, folder, "makes it an adapter, which names another model")
+
+
 def test_a_module_lies_inside_the_folder(bad, tmp_path):
     folder = bad("st")
     put(tmp_path / "outside" / "router_config.json", {"types": {"0": "evil_mod.Evil"}, "structure": {}})

@@ -229,6 +229,36 @@ def test_a_bad_elliot_config_is_one_sentence(tmp_path, kind):
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
 
 
+@pytest.mark.parametrize("place", ["../outside.tsv", "{}/outside.tsv"])
+def test_an_elliot_config_names_nothing_outside_of_its_folder(tmp_path, place):
+    (tmp_path / "outside.tsv").write_text("1\t2\t3\n", encoding="utf-8")
+    place = place.format(tmp_path.as_posix())
+    source = elliot(tmp_path / "source", FIXED + f"    train_path: {place}\n")
+    with pytest.raises(CourseError, match="lies outside of .*copy it into that folder"):
+        convert("elliot", source, tmp_path / "made")
+    source = elliot(tmp_path / "other", FIXED + f"    side_information: [{{visual_features: {place}}}]\n")
+    with pytest.raises(CourseError, match="lies outside of"):
+        convert("elliot", source, tmp_path / "made")
+
+
+@pytest.mark.parametrize("layout", ["mmrec", "elliot", "recbole", "cornac", "csv"])
+def test_no_import_follows_a_link_out_of_the_folder(shop, layout, tmp_path):
+    dataset, split, features = shop
+    out = export(dataset, layout, tmp_path / "out", split=split, features=features)
+    assert load_dataset(convert(layout, out, tmp_path / "fine", say=lambda text: None)).n_interactions
+    file = max(
+        (path for path in out.rglob("*") if path.suffix in (".inter", ".tsv", ".csv", ".npy")),
+        key=lambda p: p.stat().st_size,
+    )
+    file.rename(tmp_path / "outside")
+    try:
+        file.symlink_to(tmp_path / "outside")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    with pytest.raises(CourseError, match="is a link that leaves the folder"):
+        convert(layout, out, tmp_path / "made", say=lambda text: None)
+
+
 def test_an_elliot_config_may_name_other_files_and_leave_out_the_usual_ones(tmp_path):
     source = elliot(tmp_path / "source", FIXED + "    train_path: mine.tsv\n    side_information: [words, {}]\n")
     (source / "train.tsv").rename(source / "mine.tsv")

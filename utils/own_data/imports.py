@@ -91,6 +91,9 @@ def from_elliot(source: Path, target: Path, **_: object) -> list[str]:
         for side in sides if isinstance(sides, list) else []:
             found = {m: side[f"{m}_features"] for m in MODALITIES if isinstance(side, dict) and f"{m}_features" in side}
             folders |= {modality: source / str(folder) for modality, folder in found.items()}
+        for path in (*(source / file for file in files.values()), *folders.values()):
+            if not path.resolve().is_relative_to(source.resolve()):
+                raise CourseError(f"{config} names {path}, which lies outside of {source}; copy it into that folder.")
     parts, told = [], []
     for part, file in files.items():
         path = source / file

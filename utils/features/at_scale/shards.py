@@ -20,6 +20,17 @@ AGAIN = "run that shard again"
 
 
 def merge(out: str | Path) -> list[Path]:
+    """Merge the shards of a job; see :func:`_merge`, whose errors it gives, also where a file of the job is no such file."""
+    try:
+        return _merge(Path(out))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CourseError(
+            f"{parts_folder(Path(out))} holds a job or shard that is none ({type(error).__name__}: {error}); delete that folder "
+            "and run the extraction again."
+        ) from error
+
+
+def _merge(out: Path) -> list[Path]:
     """Write the matrices of a job whose shards are all there.
 
     For ``npy``: <modality>.npy, <modality>_mask.npy when a row lacks the modality, <modality>.json (provenance), and
@@ -32,7 +43,6 @@ def merge(out: str | Path) -> list[Path]:
     Raises:
         CourseError: no job there; a shard that is missing, doubled or of another job; a part that is lost or torn.
     """
-    out = Path(out)
     pair = parts_folder(out) / "sides.json"
     if pair.exists():
         folders = {side: merge(out / side) for side in SIDES}

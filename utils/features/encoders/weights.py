@@ -40,12 +40,18 @@ def refuse_code(folder: Path, encoder: str) -> None:
     any depth, and only classes of sentence_transformers and torch.nn may be named.
 
     Raises:
-        CourseError: a class from elsewhere, a settings file that is no JSON, a path or link that leaves the folder.
+        CourseError: a class from elsewhere, trust in such, an adapter, a settings file that is no JSON, a path or link
+            that leaves the folder.
     """
     for here, folders, files in os.walk(folder):
         links = [name for name in folders if Path(here, name).is_symlink()]
         if links:
             raise CourseError(f"Encoder {encoder!r}: {Path(here, links[0])} is a link to a folder; put a copy there.")
+        if "adapter_config.json" in map(str.lower, files):
+            raise CourseError(
+                f"Encoder {encoder!r}: {Path(here, 'adapter_config.json')} makes it an adapter, which names another model and "
+                "a library to import; merge it into its model and save that."
+            )
         for path in (Path(here, name) for name in sorted(files)):
             if path.name.lower() == "modules.json" or re.search(r"config.*\.json$", path.name.lower()):
                 _check_settings(path, folder, encoder)
@@ -72,7 +78,7 @@ def _check_settings(path: Path, folder: Path, encoder: str) -> None:
 def _foreign(key: str, value: Any, modules: bool) -> list[str]:
     """Classes that an entry names and that are neither of sentence_transformers nor of torch.nn."""
     named = [str(each) for each in (value.values() if isinstance(value, dict) else [value])]
-    if key == "auto_map":
+    if key in ("auto_map", "trust_remote_code"):
         return named if value else []
     # Outside of modules.json these keys also have plain values, for example "gelu".
     named = [each for each in named if modules or "." in each]
