@@ -164,9 +164,11 @@ def test_a_list_keeps_other_lines_forgets_lost_files_and_is_named_when_it_is_non
 
 
 def test_every_shipped_matrix_is_listed_and_as_it_was():
-    for path in sorted((ROOT / "data").glob("*/features/*.npy")):
-        if path.parts[-3] == "sticker_shop":
-            assert f"{sha256(path)}  {path.name}" in (path.parent / SUMS).read_text(encoding="utf-8").splitlines()
+    shop = ROOT / "data" / "sticker_shop"
+    shipped = [path for path in sorted(shop.rglob("*.np[yz]"))]
+    assert len(shipped) == 7
+    for path in shipped:
+        assert f"{sha256(path)}  {path.name}" in (path.parent / SUMS).read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize(
