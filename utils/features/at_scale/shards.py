@@ -23,7 +23,9 @@ def merge(out: str | Path) -> list[Path]:
     """Merge the shards of a job; see :func:`_merge`, whose errors it gives, also where a file of the job is no such file."""
     try:
         return _merge(Path(out))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except CourseError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise CourseError(
             f"{parts_folder(Path(out))} holds a job or shard that is none ({type(error).__name__}: {error}); delete that folder "
             "and run the extraction again."
