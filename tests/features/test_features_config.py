@@ -112,6 +112,16 @@ HOSTILE = {
 }
 
 
+WHY = {
+    "a nest": "nested more than 40 levels deep",
+    "a nest of blocks": "nested more than 40 levels deep",
+    "aliases": "stands for more than 10,000 values",
+    "an alias of itself": "stands for more than 10,000 values",
+    "many values": "stands for more than 10,000 values",
+    "a book": "1,100,010 letters are too many",
+}
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_nest_or_a_bomb_of_aliases_is_one_short_sentence(tmp_path, kind):
     """Before anything is built of it: a nest takes seconds and ends in a traceback, a bomb fills the memory when printed."""
@@ -120,6 +130,7 @@ def test_a_nest_or_a_bomb_of_aliases_is_one_short_sentence(tmp_path, kind):
     with pytest.raises(CourseError) as caught:
         jobs_of(read_yaml(path), str(path))
     assert len(str(caught.value)) <= 2100 and "\n" not in str(caught.value)
+    assert WHY.get(kind, "job.yml") in str(caught.value)
 
 
 def test_a_typed_option_may_be_a_nest_too(tmp_path, capsys):
