@@ -67,7 +67,8 @@ def read_shape(path: str | Path) -> tuple[int, ...]:
         CourseError: another file, a damaged header, a single number in place of rows, or nothing in it.
     """
     try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        with np.errstate(over="ignore"):  # a shape beyond all bounds is said below
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except Exception as error:  # noqa: BLE001  damaged headers raise many kinds of errors
         raise CourseError(f"{path} is not a numpy array file ({why_unreadable(error)}); make it again.") from error
     if not shape:
