@@ -1,6 +1,6 @@
 # make course   set up, run every notebook, write build/index.html      make test    set up, run all tests
 # make quick    lint and the unit tests, without notebooks and browsers (JOBS=2 processes; make test takes it, too)
-# make env      the environment alone (.venv)                           make lab     JupyterLab in the course
+# make env      the environment alone (.venv; LOCKED=1: versions of records)  make lab     JupyterLab in the course
 # make record   rewrite tests/records (FAST and full)                   make live    check the room, then the lecture
 # make slides   the decks: build/slides/<part>.html, .pdf and _notes.pdf (ONLY=1.3)     make quiz     build/quiz/<part>.html
 # make site     build/site: all pages for the web (links checked)          make handouts cheat sheet, glossary, reading list
@@ -33,7 +33,7 @@ processors: env
 	@$(BIN)/python tests/processors.py $(if $(ONLY),--notebooks "$(ONLY)") $(ARGS)
 
 env:
-	@"$(PYTHON)" -m utils.environment
+	@"$(PYTHON)" -m utils.environment $(if $(LOCKED),--locked)
 
 lab: env
 	@$(BIN)/python -m jupyterlab notebooks

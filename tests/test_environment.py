@@ -13,6 +13,9 @@ import zipfile
 from pathlib import PurePath
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from utils import environment
 from utils.files import ROOT
@@ -34,10 +37,50 @@ def test_conda_and_pip_ask_for_the_same_versions():
     assert {CONDA_NAMES.get(name, name): bound for name, bound in pip.items()} == conda
 
 
+def test_the_locked_versions_are_whole_and_allowed_on_every_tested_python_and_system():
+    lines = (ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert all(len(pin.specifier) == 1 and str(pin.specifier).startswith("==") and not pin.url for pin in pins)
+    wanted = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    matrix = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]
+    for minor in matrix["python"]:
+        for system, platform in (("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows")):
+            where = {"python_version": minor, "python_full_version": f"{minor}.5", "sys_platform": system}
+            where |= {"platform_system": platform, "platform_machine": "arm64" if system == "darwin" else "x86_64"}
+            here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(where)]
+            versions = {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in here}
+            assert len(versions) == len(here), "a package has two versions"
+            for line in wanted:
+                one = Requirement(line)
+                assert one.specifier.contains(versions[canonicalize_name(one.name)]), (minor, system, line)
+    assert ".".join(map(str, environment.TESTED[1])) == max(matrix["python"], key=lambda v: int(v.split(".")[1]))
+
+
+def test_a_record_says_which_stack_it_was_made_with(monkeypatch):
+    from importlib import metadata
+
+    real = metadata.version
+    environment.stack.cache_clear()
+    monkeypatch.setattr(
+        metadata, "version", lambda name: {"numpy": "1.0", "torch": "2.14.1+cpu"}.get(name) or real(name)
+    )
+    said = environment.stack()
+    environment.stack.cache_clear()
+    assert re.match(r"constraints [0-9a-f]{12}, but .*numpy 1\.0", said) and "torch 2.14.1" not in said
+
+
+def test_where_torch_has_no_wheel_the_failure_says_what_to_take(monkeypatch):
+    monkeypatch.setattr(environment.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(environment.platform, "machine", lambda: "x86_64")
+    assert "Macs with an Intel processor" in environment._no_torch() and "environment.yml" in environment._no_torch()
+    monkeypatch.setattr(environment.platform, "machine", lambda: "arm64")
+    assert environment._no_torch() == ""
+
+
 # What an import is called where its package is called otherwise.
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4", "IPython": "ipython"}
 # Imported only where they are there: peers to compare with, encoders by name, GitHub's schema (with check-jsonschema).
-OPTIONAL = {"implicit", "recbole", "torchaudio", "jsonschema"}
+OPTIONAL = {"implicit", "recbole", "torchaudio", "jsonschema", "pyarrow"}
 
 
 def imports(source: str) -> set[str]:
@@ -120,6 +163,8 @@ import os, pathlib, sys, time
 if sys.argv[1] == "install":
     site = pathlib.Path(__file__).parents[1]
     (site / "asked.txt").write_text(pathlib.Path(sys.argv[-1]).read_text())
+    locked = pathlib.Path(sys.argv[sys.argv.index("-c") + 1]).read_text() if "-c" in sys.argv else "not locked"
+    (site / "locked.txt").write_text(locked)
     root = pathlib.Path(sys.argv[-1]).parent
     (root / "at-pip").touch()
     while (root / "hold").exists():
@@ -147,6 +192,8 @@ class Course:
         for name in ("__init__.py", "environment.py"):
             shutil.copy(ROOT / "utils" / name, root / "utils" / name)
         self.require("one==1")
+        (root / ".ci").mkdir()
+        (root / ".ci" / "constraints.txt").write_text("one==1.0.7\n")
         (root / "fake_pip.py").write_text(FAKE_PIP)
         self.lib = f"python{sys.version_info[0]}.{sys.version_info[1]}"
         for minor in ("3.11", "3.12"):
@@ -157,11 +204,13 @@ class Course:
     def require(self, text):
         (self.root / "requirements.txt").write_text(text)
 
-    def command(self, python):
-        return [sys.executable, "-m", "utils.environment", "--python", str(self.root / python)]
+    def command(self, python, *options):
+        return [sys.executable, "-m", "utils.environment", "--python", str(self.root / python), *options]
 
-    def make(self, python="3.11", code=0):
-        answer = subprocess.run(self.command(python), cwd=self.root, capture_output=True, text=True, timeout=60)
+    def make(self, python="3.11", *options, code=0):
+        answer = subprocess.run(
+            self.command(python, *options), cwd=self.root, capture_output=True, text=True, timeout=60
+        )
         assert answer.returncode == code and "Traceback" not in answer.stderr, answer.stdout + answer.stderr
         return answer.stdout + answer.stderr
 
@@ -209,6 +258,27 @@ def test_make_env_makes_and_then_calls_nothing(course):
     assert "Making .venv" in course.make() and course.works()
     (course.site() / "asked.txt").write_text("untouched")
     assert course.make() == "" and (course.site() / "asked.txt").read_text() == "untouched"
+
+
+@posix
+def test_locked_asks_for_the_versions_of_the_records_and_fits_later_calls_either_way(course):
+    course.make()
+    assert (course.site() / "locked.txt").read_text() == "not locked"
+    assert "Making .venv" in course.make("3.11", "--locked") and course.works()
+    assert (course.site() / "locked.txt").read_text() == "one==1.0.7\n"
+    assert course.make("3.11", "--locked") == "" and course.make() == ""
+    (course.root / ".ci" / "constraints.txt").write_text("one==1.0.8\n")
+    assert course.make() == "" and "Making .venv" in course.make("3.11", "--locked")
+    assert (course.site() / "locked.txt").read_text() == "one==1.0.8\n"
+
+
+@posix
+def test_a_python_newer_than_the_tested_ones_is_said(course):
+    text = (course.root / "3.12").read_text().replace("3.12", "3.15")
+    (course.root / "3.15").write_text(text)
+    (course.root / "3.15").chmod(0o755)
+    assert "Python 3.15 is newer than those that the course is tested on (up to 3.13)" in course.make("3.15")
+    assert "newer" not in course.make("3.11")
 
 
 @posix

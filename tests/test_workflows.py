@@ -119,6 +119,26 @@ def test_the_matrix_has_three_systems_and_the_pythons_of_pyproject():
     assert min((python for _, python in pairs), key=lambda v: int(v.split(".")[1])) == lowest
 
 
+def test_a_push_takes_the_locked_versions_and_the_week_tries_the_others():
+    for name, locked in (("tests", True), ("site", True), ("weekly", False)):
+        for job, content in load(FOLDER / f"{name}.yml")["jobs"].items():
+            if any("make" in step.get("run", "") for step in content["steps"]):
+                assert (content.get("env", {}).get("LOCKED") == "1") == locked, f"{name}: {job}"
+    weekly = load(FOLDER / "weekly.yml")["jobs"]
+    runs = {name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in weekly.items()}
+    assert "LOCKED" not in runs["freshest"] and "--resolution lowest-direct" in runs["lowest"]
+    assert (
+        "test_data_export.py -k framework" in runs["peers"] and "recbole" in runs["peers"] and "cornac" in runs["peers"]
+    )
+    tested = (ROOT / "tests" / "own_data" / "test_data_export.py").read_text(encoding="utf-8")
+    assert "def test_the_framework_reads_the_export" in tested
+
+
+def test_the_pinned_actions_are_kept_up_to_date():
+    found = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))
+    assert [entry["package-ecosystem"] for entry in found["updates"]] == ["github-actions"]
+
+
 def test_every_push_tries_the_instruction_sets():
     runs = [step["run"] for step in load(FOLDER / "tests.yml")["jobs"]["processors"]["steps"] if "run" in step]
     assert runs == ["make processors PYTHON=python"]

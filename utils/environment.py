@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -20,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 KEPT = ROOT / ".venv-old"  # the environment that worked, while its successor is made under the final name
 STAMP = VENV / "requirements.sha256"
+LOCK = ROOT / ".ci" / "constraints.txt"  # every package's version, as the stored records were made with
+TESTED = ((3, 10), (3, 13))  # the first and the last minor version of Python that the tests run on
+NO_TORCH = {("Darwin", "x86_64"): "Macs with an Intel processor", ("Windows", "ARM64"): "Windows on ARM"}
 
 
 def venv_python() -> Path:
@@ -27,28 +32,39 @@ def venv_python() -> Path:
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def wanted_stamp(python: str) -> str:
-    """Return what the stamp of a fitting environment says: Python's minor version and the hash of requirements.txt."""
+def wanted_stamp(python: str, locked: bool = False) -> str:
+    """Return what the stamp of a fitting environment says: Python's minor version and the hash of requirements.txt.
+
+    With ``locked`` also the hash of the versions that it must have.
+    """
     version = subprocess.run(
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], check=True, capture_output=True, text=True
     ).stdout.strip()
     if tuple(map(int, version.split("."))) < (3, 10):
         sys.exit(f"The course needs Python 3.10 or newer and {python} is {version}: run `make env PYTHON=python3.12`.")
-    return f"{version} {hashlib.sha256((ROOT / 'requirements.txt').read_bytes()).hexdigest()}\n"
+    lock = f" locked {_sha256(LOCK)}" if locked else ""
+    return f"{version} {_sha256(ROOT / 'requirements.txt')}{lock}\n"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def is_ready(stamp: str) -> bool:
-    """Tell whether `.venv` was made from these requirements with this Python; calls nothing."""
-    return venv_python().exists() and STAMP.exists() and STAMP.read_text(errors="replace") == stamp
+    """Tell whether `.venv` was made from these requirements with this Python; a locked one fits either way."""
+    found = STAMP.read_text(errors="replace") if venv_python().exists() and STAMP.exists() else ""
+    return found == stamp or found.startswith(stamp.rstrip("\n") + " locked ")
 
 
-def make(python: str) -> None:
+def make(python: str, locked: bool = False) -> None:
     """Create `.venv` when it does not match requirements.txt; a second call returns at once, without pip or network.
+
+    With ``locked`` every package gets the version that .ci/constraints.txt names.
 
     An environment of the same Python is brought up to date in place. Any other is moved aside and comes back unless its
     successor is complete: at once when pip fails or on Ctrl-C, at the next call when this one was killed.
     """
-    stamp = wanted_stamp(python)
+    stamp = wanted_stamp(python, locked)
     if is_ready(stamp) and not _left_overs():
         return
     with _alone():
@@ -56,7 +72,7 @@ def make(python: str) -> None:
         if is_ready(stamp):
             return
         size = "about 6 GB with the CUDA build of torch; README says how to take CPU"
-        print(f"Making .venv from requirements.txt ({size}).", flush=True)
+        print(f"Making .venv from requirements.txt ({size}).{_untested(stamp.split()[0])}", flush=True)
         if _has_pip(python, stamp.split()[0]):
             if not is_ready(stamp):  # else only its link to Python was broken
                 _update(stamp)
@@ -71,8 +87,11 @@ def _update(stamp: str) -> None:
         for folder in VENV.glob(pattern):
             if not (folder / "RECORD").exists():  # pip writes it last: a killed pip believes that this one is there
                 shutil.rmtree(folder)
-    if _pip():
-        _fail("pip could not install requirements.txt", ".venv keeps what it has; the next call goes on from there")
+    if _pip(stamp):
+        _fail(
+            "pip could not install requirements.txt",
+            f".venv keeps what it has; the next call goes on from there{_no_torch()}",
+        )
     _write_stamp(stamp)
 
 
@@ -88,8 +107,8 @@ def _replace(python: str, stamp: str) -> None:
         unchanged = ".venv is what it was" if had_one else "there is no .venv yet"
         if _create(python):
             _fail(f"{python} could not make a venv", f"{unchanged}; Debian and Ubuntu have it in python3-venv")
-        if _pip():
-            _fail("pip could not install requirements.txt", unchanged)
+        if _pip(stamp):
+            _fail("pip could not install requirements.txt", unchanged + _no_torch())
         _write_stamp(stamp)
     finally:  # Ctrl-C included
         _tidy(keep_unfinished=False)
@@ -124,8 +143,23 @@ def _create(python: str) -> int:
     return subprocess.run([python, "-m", "venv", str(VENV)], close_fds=False).returncode
 
 
-def _pip() -> int:
+def _untested(minor: str) -> str:
+    """What to know about a Python that is newer than the tested ones, "" for those."""
+    if tuple(map(int, minor.split("."))) <= TESTED[1]:
+        return ""
+    newest = ".".join(map(str, TESTED[1]))
+    return f" Python {minor} is newer than those that the course is tested on (up to {newest}); if pip fails, run `make env PYTHON=python{newest}`."  # fmt: skip
+
+
+def _no_torch() -> str:
+    """What to know where no torch is published as a wheel, "" elsewhere."""
+    who = NO_TORCH.get((platform.system(), platform.machine()))
+    return f"; for {who} torch publishes no wheel that the course can use: take environment.yml with conda, or Colab" if who else ""  # fmt: skip
+
+
+def _pip(stamp: str) -> int:
     quiet = ["-q"] if os.environ.get("CI") else []
+    quiet += ["-c", str(LOCK)] if " locked " in stamp else []
     command = [str(venv_python()), "-m", "pip", "install", "--disable-pip-version-check", *quiet]
     return subprocess.run([*command, "-r", str(ROOT / "requirements.txt")], close_fds=False).returncode
 
@@ -189,12 +223,32 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
+@functools.cache
+def stack() -> str:
+    """Say for a record which set of packages is installed: that of .ci/constraints.txt, or how many are others."""
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    lines = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    pins = [pin for pin in map(Requirement, lines) if pin.marker is None or pin.marker.evaluate()]
+    others = []
+    for pin in pins:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed = metadata.version(pin.name).partition("+")[0]  # 2.14.1+cpu is 2.14.1
+            others += [] if pin.specifier.contains(installed, prereleases=True) else [f"{pin.name} {installed}"]
+    named = f"constraints {_sha256(LOCK)[:12]}"
+    return f"{named}, but {', '.join(others[:5])}{' and more' if len(others) > 5 else ''}" if others else named
+
+
 def main() -> None:
     """The command line: every failure is one sentence."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="the Python that .venv is made from")
+    parser.add_argument("--locked", action="store_true", help="the versions of .ci/constraints.txt (make env LOCKED=1)")
+    options = parser.parse_args()
     try:
-        make(parser.parse_args().python)
+        make(options.python, options.locked)
     except KeyboardInterrupt:
         sys.exit("Interrupted: the next call makes .venv.")
     except (OSError, subprocess.SubprocessError) as error:

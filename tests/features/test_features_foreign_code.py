@@ -1,10 +1,13 @@
 """A model folder of a stranger is data: what it names to be imported is refused in one sentence, and never runs."""
 
 import json
+import os
 import shutil
 import sys
+import types
 
 import pytest
+import torch
 from features_helpers import make_tiny_audio, make_tiny_bert, make_tiny_clip, make_tiny_vit
 
 from utils.errors import CourseError
@@ -164,6 +167,19 @@ def test_a_module_names_no_foreign_class_in_its_own_settings(bad, module, name, 
     refused("st", folder, rf"{name} names evil_package.Evil \((tokenizer_class|activation_function)\)")
 
 
+@pytest.mark.parametrize("family", ["st", "hf", "hf-audio"])
+def test_a_setting_that_asks_for_trust_and_an_adapter_are_refused(bad, family):
+    folder = bad(family)
+    change(folder / "sentence_bert_config.json", model_args={"trust_remote_code": True})
+    refused(family, folder, r"sentence_bert_config\.json names True \(trust_remote_code\)")
+    change(folder / "sentence_bert_config.json", model_args={"trust_remote_code": False})
+    put(
+        folder / "adapter_config.json",
+        {"base_model_name_or_path": "x", "auto_mapping": {"parent_library": "evil_package"}},
+    )
+    refused(family, folder, "makes it an adapter, which names another model")
+
+
 def test_a_module_lies_inside_the_folder(bad, tmp_path):
     folder = bad("st")
     put(tmp_path / "outside" / "router_config.json", {"types": {"0": "evil_mod.Evil"}, "structure": {}})
@@ -190,3 +206,47 @@ def test_settings_that_are_no_json_are_named(bad, text):
     folder = bad("hf")
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
     refused("hf", folder, r"tokenizer_config\.json is no JSON")
+
+
+class Marked:
+    """What a pickle of a stranger is: a file that does something when it is opened."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
+def test_a_bundle_of_torchaudio_reads_tensors_only(tmp_path, monkeypatch):
+    """torchaudio is no requirement: a stand-in loads its weights as torch's hub does, which lets a file run code."""
+    marker, file = tmp_path / "marker", tmp_path / "bundle.pth"
+    torch.save({"weight": Marked(marker)}, file)
+
+    class Bundle:
+        sample_rate = 16_000
+
+        def get_model(self):
+            return torch.load(file, weights_only=False)
+
+    pipelines = types.SimpleNamespace(EVIL=Bundle(), os=os)
+    monkeypatch.setitem(sys.modules, "torchaudio", types.SimpleNamespace(pipelines=pipelines, __version__="1"))
+    monkeypatch.setitem(sys.modules, "torchaudio.pipelines", pipelines)
+    before = dict(os.environ)
+    encoder = find("torchaudio:EVIL", "audio")
+    with pytest.raises(CourseError, match="torchaudio:EVIL.*no plain tensors.*runs no code of a model"):
+        encoder.network("mean", encoder.settle({}))
+    assert not marker.exists() and dict(os.environ) == before
+    Bundle.get_model(None)
+    assert marker.exists(), "this pickle does nothing, so that the test could not fail"
+    with pytest.raises(CourseError, match="Unknown torchaudio bundle 'os'"):
+        find("torchaudio:os", "audio").network("mean", {"max_seconds": 1.0})
+
+
+def test_own_says_that_it_runs_code(tmp_path, monkeypatch):
+    from utils.features.encoders import custom
+
+    assert "runs that module" in custom.dotted.__doc__
+    (tmp_path / "mine.py").write_text("ran = True\ndef make(): return lambda texts: [[0.0] for _ in texts]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find("own:mine:make", "textual").name and custom.dotted("mine:make")(), "the user's own code does run"

@@ -338,7 +338,7 @@ def test_merges_that_do_not_fit_are_refused_with_one_sentence(dataset, tmp_path)
     with pytest.raises(CourseError, match="is missing, although its shard is finished; run that shard again"):
         merge(out)
     own.write_bytes(saved[:200])
-    with pytest.raises(CourseError, match="cannot be read"):
+    with pytest.raises(CourseError, match=r"is not a whole \.npz file .*delete it and run that shard again"):
         merge(out)
     own.write_bytes(saved)
     assert merge(out) == [out]
@@ -389,3 +389,22 @@ def test_reviews_have_a_row_each_named_by_position_or_pair(dataset, tmp_path):
 
 def lengths():
     return lambda texts: np.array([[len(text), text.count("x")] for text in texts], np.float32)
+
+
+@pytest.mark.parametrize("name", ["job.json", "shard-0-of-1.json"])
+def test_a_job_or_shard_that_is_none_is_one_sentence(dataset, tmp_path, name):
+    out = tmp_path / "out"
+    go(job(dataset, out), (0, 1))
+    path = next(out.rglob(name))
+    known = json.loads(path.read_text(encoding="utf-8"))
+    odd = [{}, [1], None, *({**known, key: value} for key in known for value in (None, 3, "x", [1], {"a": 1}))]
+    odd += [{key: value for key, value in known.items() if key != left_out} for left_out in known]
+    for content in odd:
+        path.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            merge(out)
+        except CourseError as error:
+            assert "\n" not in str(error)
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(CourseError, match="nested too deeply"):
+        merge(out)

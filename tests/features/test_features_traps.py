@@ -179,7 +179,7 @@ def test_h_one_matrix_with_ids_and_the_files_only_as_an_export(dataset, tmp_path
     (features,) = go(dataset, tmp_path / "out", encoder="pixels", format=kind, dtype=dtype)
     files = {p.name for p in (tmp_path / "out").iterdir() if p.is_file()}
     rest = {"items.txt", "visual.json", "visual_mask.npy"} if kind == "npy" else set()
-    assert files == {f"visual.{kind}"} | rest
+    assert files == {f"visual.{kind}", "SHA256SUMS"} | rest
     plain = extract(dataset, "visual", "pixels", cache=False, progress=False)
     np.testing.assert_allclose(features.matrix, plain.matrix, atol=1e-6 if dtype == "float32" else 1e-3)
     assert features.item_names.tolist() == plain.item_names.tolist() and (features.mask == plain.mask).all()

@@ -613,3 +613,16 @@ def test_a_damaged_checkpoint_of_a_trial_is_set_aside_and_the_trial_counts(folde
     assert run(folder, out, "bpr", "0", "--budget", "2") == 0
     trials = json.loads(out.read_text())["meta"]["trials"]
     assert len(trials) == 2 and all(trial["recall@20"] >= 0 and not trial["note"] for trial in trials)
+
+
+def test_the_benchmark_computes_on_one_thread_unless_it_is_told_otherwise(tmp_path, monkeypatch):
+    import torch
+
+    for told, threads in ((None, 1), ("2", 2)):
+        torch.set_num_threads(2)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if told:
+            monkeypatch.setenv("OMP_NUM_THREADS", told)
+        with pytest.raises(CourseError):
+            lab_accuracy.accuracy(str(tmp_path / "nowhere"), ["bpr"], [0], tmp_path / "r.json")
+        assert torch.get_num_threads() == threads

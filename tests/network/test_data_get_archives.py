@@ -299,3 +299,16 @@ def test_a_line_of_any_length_stays_small(tmp_path):
     path.write_bytes(b"first\n" + b"x" * (2 * archives.MAX_LINE + 5) + b"\nlast\n")
     numbered = [(number, len(line)) for number, line in lines_of(path)]
     assert numbered == [(1, 5), (2, archives.MAX_LINE), (3, 4)]
+
+
+def test_how_much_is_believed_can_be_less_for_what_is_held_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "FREE", 1 << 10)
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(b"u1\ti1\n" * 200_000))
+    size = 6 * 200_000
+    ratio = size // path.stat().st_size
+    assert ratio > 100
+    with archives.open_gzip(path, ratio + 1) as stream:
+        assert len(stream.read()) == size
+    with pytest.raises(CourseError, match="unpacks to more than"), archives.open_gzip(path, ratio // 2) as stream:
+        stream.read()

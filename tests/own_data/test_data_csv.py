@@ -164,7 +164,10 @@ NAMES = [
 
 
 def random_folder(folder, seed):
-    """A course folder by chance: odd ids, repeated pairs, missing columns and missing modalities."""
+    """A course folder by chance: odd ids, repeated pairs, missing columns and missing modalities.
+
+    By a seed, not by hypothesis: that would be one more package for one test, and a seed names a failing folder as well.
+    """
     rng = np.random.default_rng(seed)
     n_items, n_rows = int(rng.integers(3, len(NAMES))), int(rng.integers(20, 80))
     names = rng.permutation(NAMES)[:n_items]

@@ -229,6 +229,36 @@ def test_a_bad_elliot_config_is_one_sentence(tmp_path, kind):
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
 
 
+@pytest.mark.parametrize("place", ["../outside.tsv", "{}/outside.tsv"])
+def test_an_elliot_config_names_nothing_outside_of_its_folder(tmp_path, place):
+    (tmp_path / "outside.tsv").write_text("1\t2\t3\n", encoding="utf-8")
+    place = place.format(tmp_path.as_posix())
+    source = elliot(tmp_path / "source", FIXED + f"    train_path: {place}\n")
+    with pytest.raises(CourseError, match="lies outside of .*copy it into that folder"):
+        convert("elliot", source, tmp_path / "made")
+    source = elliot(tmp_path / "other", FIXED + f"    side_information: [{{visual_features: {place}}}]\n")
+    with pytest.raises(CourseError, match="lies outside of"):
+        convert("elliot", source, tmp_path / "made")
+
+
+@pytest.mark.parametrize("layout", ["mmrec", "elliot", "recbole", "cornac", "csv"])
+def test_no_import_follows_a_link_out_of_the_folder(shop, layout, tmp_path):
+    dataset, split, features = shop
+    out = export(dataset, layout, tmp_path / "out", split=split, features=features)
+    assert load_dataset(convert(layout, out, tmp_path / "fine", say=lambda text: None)).n_interactions
+    file = max(
+        (path for path in out.rglob("*") if path.suffix in (".inter", ".tsv", ".csv", ".npy")),
+        key=lambda p: p.stat().st_size,
+    )
+    file.rename(tmp_path / "outside")
+    try:
+        file.symlink_to(tmp_path / "outside")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    with pytest.raises(CourseError, match="is a link that leaves the folder"):
+        convert(layout, out, tmp_path / "made", say=lambda text: None)
+
+
 def test_an_elliot_config_may_name_other_files_and_leave_out_the_usual_ones(tmp_path):
     source = elliot(tmp_path / "source", FIXED + "    train_path: mine.tsv\n    side_information: [words, {}]\n")
     (source / "train.tsv").rename(source / "mine.tsv")
@@ -316,12 +346,67 @@ def test_a_bad_row_is_named_in_the_foreign_file(tmp_path, line, words):
 
 
 @pytest.mark.parametrize("time", ["2014-07-08T10:00:00", "", "inf"])
-def test_a_time_that_is_no_number_is_refused_instead_of_1970(tmp_path, time):
+def test_a_time_that_is_no_number_among_numbers_is_refused_instead_of_1970(tmp_path, time):
     (tmp_path / "source").mkdir()
-    rows = f"0\t0\t0\t1400000000\n0\t1\t0\t{time}\n"
+    rows = f"0\t0\t0\t1400000000\n0\t1\t0\t{time}\n0\t2\t0\t1400000009\n"
     (tmp_path / "source" / "toy.inter").write_text("userID\titemID\tx_label\ttimestamp\n" + rows)
-    with pytest.raises(CourseError, match=r"toy\.inter, row 3: timestamp '.*' is no number; write seconds since 1970"):
+    with pytest.raises(
+        CourseError, match=r"toy\.inter, row 3: timestamp '.*' is neither seconds since 1970 nor a date"
+    ):
         convert("mmrec", tmp_path / "source", tmp_path / "made")
+
+
+TIMES = {
+    "dates": (["2014-07-08", "2014-07-09"], [1404777600, 1404864000]),
+    "dates with a zone": (["2014-07-08T10:00:00+02:00", "2014-07-08T08:00:01Z"], [1404806400, 1404806401]),
+    "eight digits": (["20140708", "20140709"], [1404777600, 1404864000]),
+    "milliseconds": (["1404777600123", "1404864000999"], [1404777600, 1404864000]),
+    "as RecBole writes them": (["1404777600.0", "1.404864e9"], [1404777600, 1404864000]),
+}
+
+
+@pytest.mark.parametrize("layout", ["mmrec", "elliot", "recbole"])
+@pytest.mark.parametrize("kind", TIMES)
+def test_times_of_any_kind_become_seconds_in_every_layout_that_has_them(tmp_path, layout, kind):
+    times, seconds = TIMES[kind]
+    source = tmp_path / "source"
+    source.mkdir()
+    rows = [(f"{k}", f"{k + 3}", time) for k, time in enumerate(times)]
+    if layout == "mmrec":
+        lines = ["userID\titemID\tx_label\ttimestamp", *(f"{u}\t{i}\t0\t{t}" for u, i, t in rows)]
+        (source / "toy.inter").write_text("\n".join(lines) + "\n")
+    elif layout == "recbole":
+        lines = ["user_id:token\titem_id:token\ttimestamp:float", *(f"{u}\t{i}\t{t}" for u, i, t in rows)]
+        (source / "toy.inter").write_text("\n".join(lines) + "\n")
+    else:
+        for name in ("train", "val", "test"):
+            text = "".join(f"{u}\t{i}\t1\t{t}\n" for u, i, t in rows)
+            (source / f"{name}.tsv").write_text(text)
+    told = []
+    made = load_dataset(convert(layout, source, tmp_path / "made", say=told.append))
+    assert made.interactions["timestamp"].tolist()[:2] == seconds
+    assert any("seconds" in text or "divided by 1,000" in text for text in told) == (kind != "as RecBole writes them")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_export_says_what_goes_in_and_out_and_a_dry_run_writes_nothing(shop, layout, tmp_path, capsys):
+    dataset, split, features = shop
+    said = []
+    target = export(dataset, layout, tmp_path / "out", split=split, features=features, say=said.append, dry_run=True)
+    assert not target.exists()
+    assert (
+        said[0] == f"in: {dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions."
+    )
+    kept = sum(len(split.part(name)) for name in ("train", "valid", "test"))
+    items = len(np.unique(np.concatenate([split.part(name)[:, 1] for name in ("train", "valid", "test")])))
+    assert (
+        f"{items if layout == 'mmrec' else dataset.n_items:,} items, {kept:,} interactions (train {len(split.train):,}, "
+        in said[1]
+    )
+    assert any(text.startswith("visual: ") for text in said) == ("visual" in features)
+    again = []
+    export(dataset, layout, target, split=split, features=features, say=again.append)
+    assert again == said and target.is_dir()
 
 
 @pytest.mark.parametrize("items", ["item\ttitle\n1\tA\n", "item_id:token\ttitle:token\n1\tA\n1\tB\n"])

@@ -180,10 +180,13 @@ def test_times_in_two_units_are_refused_and_zeros_are_no_times(tmp_path):
     assert "timestamp" not in dataset.interactions and "every timestamp is 0" in said
 
 
-def test_eight_digits_that_are_dates_are_refused(tmp_path):
+def test_eight_digits_that_are_dates_are_read_as_such_but_not_in_an_export_of_ours(tmp_path):
     write(tmp_path / "source" / "x.inter", "user_id\titem_id\ttimestamp\n0\t1\t20140501\n0\t2\t20151231\n")
-    with pytest.raises(CourseError, match=r"20140501 look like dates.*format='%Y%m%d'"):
-        convert("recbole", tmp_path / "source", tmp_path / "made")
+    dataset, said = made("recbole", tmp_path / "source", tmp_path)
+    assert dataset.interactions["timestamp"].tolist() == [1398902400, 1451520000] and "dates became seconds" in said
+    write(tmp_path / "source" / "export.json", '{"made_up": []}')
+    dataset, said = made("recbole", tmp_path / "source", tmp_path / "again")
+    assert dataset.interactions["timestamp"].tolist() == [20140501, 20151231] and "dates" not in said
 
 
 def test_what_an_export_made_up_does_not_come_back(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from utils import plots
@@ -195,3 +196,19 @@ def test_bad_input_says_what_to_do(shop, call, message):
         return
     with pytest.raises(CourseError, match=message):
         call(shop)
+
+
+@pytest.mark.parametrize("title", ["$5 #1 $9", r"$\frac{1$", "$25 to $100", r"a \$ and $x^2$", "50% & _more_"])
+def test_a_title_is_no_formula(shop, title):
+    """Prices hold dollars: read as formulas they end the drawing, or become other words."""
+    shop.items = shop.items.assign(title=title, category=title)
+    fig = plots.gallery(shop, [1, 2, 3])
+    fig.canvas.draw()
+    assert plots.style.png(fig)[:4] == b"\x89PNG"
+    said = [text for text in fig.findobj(Text) if title.split()[0] in text.get_text()]
+    assert said and not any(text.get_parse_math() for text in said)
+    bare = Figure()
+    with plots.style.mpl.rc_context(plots.style.STYLE):
+        drawn = bare.text(0.5, 0.5, title)
+    assert not drawn.get_parse_math()
+    bare.canvas.draw()

@@ -81,6 +81,54 @@ def test_one_failing_notebook_does_not_stop_the_others(small_course, capsys):
     assert re.search(r"00_good +ok", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"stamp": 3}', "[" * 100_000, '{"stamp": "x", "modules": 4, "result": 1}']
+)
+def test_a_damaged_stamp_means_that_the_notebook_runs_again(small_course, monkeypatch, text):
+    build = small_course / "build"
+    for file in (build / "stamps" / "00_good.json", build / "00_good.html", build / "records" / "fast" / "00.json"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    ran = []
+    monkeypatch.setattr(runner, "execute", lambda path, *job, **more: ran.append(path.stem))
+    path, data = small_course / "notebooks" / "00_good.ipynb", str(small_course / "mine")
+    (build / "records" / "fast" / "00.json").write_text('{"modules": []}', encoding="utf-8")
+    assert runner.run_one(path, fast=True, dataset=data, force=False, extra={}).status == "ok" and ran == ["00_good"]
+
+
+def test_a_dead_kernel_says_its_memory_and_a_failed_notebook_has_a_peak(small_course, monkeypatch):
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    path, data = small_course / "notebooks" / "00_good.ipynb", str(small_course / "mine")
+
+    def dies(error):
+        def execute(path, out, parameters, peak):
+            peak.mb = 812.0
+            raise error
+
+        monkeypatch.setattr(runner, "execute", execute)
+        return runner.run_one(path, fast=True, dataset=data, force=True, extra={})
+
+    died = dies(DeadKernelError("Kernel died"))
+    assert died.status == "failed" and died.peak_mb == 812
+    assert re.search(r"the kernel died at 812 MB, on a machine of [\d,]+ MB.*memory.*FAST=1", died.reason)
+    assert "a cell took more than 3600 s" in dies(CellTimeoutError("x")).reason
+    assert "COURSE_CELL_SECONDS" in dies(CellTimeoutError("x")).reason
+
+
+def test_a_cell_that_hangs_is_stopped(small_course, monkeypatch):
+    import nbformat
+
+    path = small_course / "notebooks" / "00_good.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import time; time.sleep(600)"))
+    nbformat.write(notebook, path)
+    monkeypatch.setenv("COURSE_CELL_SECONDS", "2")
+    monkeypatch.setattr(runner, "check_parameters", lambda *_: None)
+    result = runner.run_one(path, fast=True, dataset=str(small_course / "mine"), force=True, extra={})
+    assert result.status == "failed" and "a cell took more than 2 s" in result.reason
+
+
 def test_a_copy_that_still_has_the_other_notebooks_name_writes_no_record(tmp_path, monkeypatch, capsys):
     cell = nbformat.v4.new_code_cell('course.start("01_why_multimedia", seed=SEED)')
     path = tmp_path / "12_topic.ipynb"

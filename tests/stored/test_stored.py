@@ -214,3 +214,20 @@ def test_a_study_of_your_own_data_does_not_move_the_courses_result(tmp_path, mon
         ResultFile(shipped, {"dataset": "mine"})
     assert shipped.read_bytes() == before and [path.name for path in tmp_path.glob("*.json")] == ["study.json"]
     ResultFile(shipped, {"dataset": "shop"})
+
+
+def test_a_result_says_its_stack_and_how_many_threads_computed():
+    import torch
+
+    from utils.environment import stack
+    from utils.stored import meta
+
+    said = meta(["x"])
+    assert said["threads"] == torch.get_num_threads() and said["stack"] == stack() != ""
+
+
+def test_a_result_nested_too_deeply_is_set_aside(tmp_path, capsys):
+    path = tmp_path / "r.json"
+    path.write_text("[" * 200_000, encoding="utf-8")
+    assert ResultFile(path, {}, {"rows": []}).content["rows"] == []
+    assert "cannot be read: kept as r.set-aside-1.json" in capsys.readouterr().err

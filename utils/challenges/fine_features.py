@@ -8,12 +8,14 @@ Idea: Deldjoo, Di Noia, Malitesta, Merra, "Leveraging Content-Style Item Represe
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from utils.arrays import read_arrays
 from utils.data import Dataset
 from utils.errors import CourseError, suggest
 from utils.features import Features, load_features
@@ -129,8 +131,9 @@ def _measured(dataset: Dataset, cache: bool) -> tuple[np.ndarray, np.ndarray, np
         digest.update(path.read_bytes() if path is not None and path.exists() else b"none")
     stored = cache_root() / f"fine-{digest.hexdigest()[:24]}.npz"
     if cache and stored.exists():
-        with np.load(stored) as file:
-            return file["colour"], file["shape"], file["seen"]
+        with suppress(CourseError):  # torn by a crash of the machine: compute again
+            found = read_arrays(stored, ("colour", "shape", "seen"))
+            return found["colour"], found["shape"], found["seen"]
     colour, shape = np.zeros((len(paths), BINS**3), np.float32), np.zeros((len(paths), MAP**2), np.float32)
     seen = np.zeros(len(paths), dtype=bool)
     for row, path in enumerate(paths):

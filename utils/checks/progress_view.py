@@ -150,7 +150,7 @@ def _read(path: Path) -> dict[str, Entry]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): Entry(bool(e["passed"]), int(e["tries"])) for name, e in found.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}  # no file, or not ours: nothing is known yet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from utils.course.address import set_home, write_badges
-from utils.errors import CourseError
+from utils.errors import CourseError, leave
 
 
 def main(arguments: list[str]) -> int:
@@ -28,4 +28,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(lambda: main(sys.argv[1:]))

@@ -38,21 +38,26 @@ def to_come() -> dict[str, str]:
 SETUP_CELL = """\
 # Finds the course, or fetches its pinned tag when this notebook stands alone (Colab, Kaggle).
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY, TAG = "{repository}", "{tag}"
 folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / f"multimodal-course-{{TAG}}"]
-root = next((folder for folder in folders if (folder / "utils" / "course" / "__init__.py").is_file()), folders[-1])
-if not root.exists():
+root = next((folder for folder in folders if (folder / "utils" / "course" / "__init__.py").is_file()), None)
+if root is None:
+    root, part = folders[-1], Path(f"{{folders[-1]}}.part")
+    for left in (root, part):  # by a fetch that was broken off
+        shutil.rmtree(left, ignore_errors=True)
     url = os.environ.get("COURSE_URL", f"https://github.com/{{REPOSITORY}}.git")
     git = ["git", "-c", "advice.detachedHead=false"]  # a tag is what is wanted here
-    command = [*git, "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(root)]
+    command = [*git, "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(part)]
     fetched = subprocess.run(command, capture_output=True, text=True)
     if fetched.returncode:
         hint = "Is the network on? On Kaggle it is a switch: Settings, Internet."
         raise RuntimeError(f"Could not fetch {{TAG}} of {{url}}. {{hint}} git said: {{fetched.stderr.strip()}}")
+    part.rename(root)
 sys.path.insert(0, str(root))
 
 from utils import course

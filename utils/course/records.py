@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.course.setup import installed
+from utils.environment import stack
 from utils.errors import CourseError
 from utils.files import ROOT, sha256
 
@@ -85,12 +86,13 @@ def entry_of(name: str, value: Any) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Return what a run depends on besides code and data: Python, system, cores, versions of the packages."""
+    """Return what a run depends on besides code and data: Python, system, cores, the stack, versions of the packages."""
     packages = ("numpy", "pandas", "torch", "torchvision", "transformers", "scikit-learn")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "cores": str(os.cpu_count()),
+        "stack": stack(),
         **{name: importlib.metadata.version(name) for name in packages if installed(name)},
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from utils.errors import CourseError
+from utils.errors import CourseError, leave
 from utils.own_data import commands as own_data
 from utils.publishers import commands as publishers
 
@@ -31,4 +31,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 
-from utils.data.dataset import Dataset, assemble
+from utils.data.dataset import Dataset, assemble, leaves
 from utils.data.pictures import image_problem, sound_problem
 from utils.data.rules import NO_TEXT
 from utils.errors import CourseError, suggest
@@ -138,7 +138,8 @@ def _first_copies(dataset: Dataset) -> np.ndarray:
     def content(value: str) -> str:
         path = dataset.path / value
         if value and value not in digests:
-            digests[value] = sha256(path) if path.is_file() else f"missing {value}"
+            known = path.is_file() and not any(leaves(dataset.path, [path]))
+            digests[value] = sha256(path) if known else f"missing {value}"
         return digests.get(value, "")
 
     # Media are hashed only where the texts agree, which few items do.
@@ -170,7 +171,9 @@ def drop_unreadable_sounds(dataset: Dataset, how: str = "mask") -> Dataset:
 def _without(dataset: Dataset, column: str, check: Callable[[object], str], how: str) -> Dataset:
     if how not in ("mask", "drop"):
         raise suggest(how, ("mask", "drop"), "treatment of unreadable media")
-    bad = np.array([bool(value) and bool(check(dataset.path / value)) for value in dataset.items[column]], dtype=bool)
+    paths = [dataset.path / value if value else None for value in dataset.items[column]]
+    outside = leaves(dataset.path, paths)  # never opened: a link of a stranger's folder may point at anything
+    bad = np.array([out or bool(path and check(path)) for path, out in zip(paths, outside)], dtype=bool)
     if how == "drop":
         return dataset.select(items=~bad)
     items = dataset.items.copy()

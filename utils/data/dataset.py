@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import html
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,10 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from utils.arrays import read_shape
 from utils.data import tables as tsv
 from utils.data.rules import ITEM_COLUMNS, KEY, check_interactions, check_items, seconds_of
 from utils.errors import CourseError, suggest
-from utils.files import why_unreadable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -122,12 +124,24 @@ class Dataset:
         return [description or title for description, title in pairs]
 
     def image_paths(self) -> list[Path | None]:
-        """Return one path per item, None = no picture named."""
-        return [self.path / value if value else None for value in self.items["image"]]
+        """Return one path per item, None = no picture named, or one behind a link that leaves the folder (a warning)."""
+        return self._paths("image")
 
     def audio_paths(self) -> list[Path | None]:
-        """Return one path per item, None = no sound named."""
-        return [self.path / value if value else None for value in self.items["audio"]]
+        """Return one path per item, None = no sound named, or one behind a link that leaves the folder (a warning)."""
+        return self._paths("audio")
+
+    def _paths(self, column: str) -> list[Path | None]:
+        paths = [self.path / value if value else None for value in self.items[column]]
+        outside = leaves(self.path, paths)
+        if any(outside):
+            first = next(path for path, out in zip(paths, outside) if out)
+            warnings.warn(
+                f"{sum(outside)} file(s) of column {column} are links that leave the folder of {self.name} and count as "
+                f"missing (first: {first}); copy the files into it.",
+                stacklevel=3,
+            )
+        return [None if out else path for path, out in zip(paths, outside)]
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -153,7 +167,7 @@ class Dataset:
                 f"Item {row['item']!r} of {self.name} has no image in items.tsv; choose an item that has."
             )
         path = self.path / row["image"]
-        if not path.resolve().is_relative_to(self.path.resolve()):
+        if any(leaves(self.path, [path])):
             raise CourseError(f"{path} is a link that leaves the dataset's folder; copy the file into it.")
         return open_image(path)
 
@@ -204,7 +218,7 @@ class Dataset:
         for modality in MODALITIES:
             path = self.path / "features" / f"{modality}.npy"
             if path.is_file():
-                found[modality] = npy_shape(path)
+                found[modality] = read_shape(path)
         return found
 
     def summary(self) -> dict[str, str]:
@@ -226,6 +240,21 @@ class Dataset:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         caption = f'<caption style="text-align:left"><b>Dataset {html.escape(self.name)}</b></caption>'
         return f"<table>{caption}<tbody>{rows}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def leaves(root: Path, paths: Iterable[Path | None]) -> list[bool]:
+    """Tell of each path below ``root`` whether a link on its way leads out of that folder; None does not."""
+    whole, inside = root.resolve(), {}
+    found = []
+    for path in paths:
+        if path is None:
+            found.append(False)
+            continue
+        if path.parent not in inside:
+            inside[path.parent] = path.parent.resolve().is_relative_to(whole)
+        stays = inside[path.parent] and (not path.is_symlink() or path.resolve().is_relative_to(whole))
+        found.append(not stays)
+    return found
 
 
 def assemble(
@@ -373,18 +402,3 @@ def _day(seconds: float) -> str:
         return datetime.fromtimestamp(float(seconds), tz=timezone.utc).strftime("%Y-%m-%d")
     except (OverflowError, ValueError, OSError):
         return str(seconds)
-
-
-def npy_shape(path: Path) -> tuple[int, ...]:
-    """Return the shape of a numpy array file from its header alone, one number at least.
-
-    Raises:
-        CourseError: another file, a damaged header, or a single number in place of rows.
-    """
-    try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except Exception as error:  # noqa: BLE001  damaged headers raise many kinds of errors
-        raise CourseError(f"{path} is not a numpy array file ({why_unreadable(error)}); make it again.") from error
-    if not shape:
-        raise CourseError(f"{path} is not a matrix but a single value; write one row per item.")
-    return shape

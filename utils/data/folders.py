@@ -7,7 +7,6 @@ since is refused.
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from utils.data.tables import some
 from utils.errors import CourseError
-from utils.files import sha256, write_json
+from utils.files import read_json, sha256, write_json
 
 
 def mark_of(command: str) -> str:
@@ -70,7 +69,7 @@ def check_target(target: str | Path, command: str, stale: tuple[str, ...] = ()) 
         check_empty(target)
         return []
     try:
-        made = json.loads(mark.read_text(encoding="utf-8")).get("files", {})
+        made = read_json(mark).get("files", {})
         changed = [name for name, digest in made.items() if _differs(target / name, digest)]
     except (OSError, ValueError, AttributeError) as error:
         raise CourseError(f"{mark} cannot be read ({error}); move away what you need, then delete {target}.") from error

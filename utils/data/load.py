@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from utils.data.dataset import MODALITIES, Dataset, assemble, npy_shape, with_item_columns
+from utils.arrays import read_arrays, read_shape
+from utils.data.dataset import MODALITIES, Dataset, assemble, with_item_columns
 from utils.data.rules import KEY, OPTIONAL, bad_ids, check_interactions, check_items
 from utils.data.tables import Finding, decode, find_table, raise_first, scan_table
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, why_unreadable
+from utils.files import ROOT
 
 
 def load_dataset(name_or_path: str | Path = "sticker_shop", tables: str = "", *, strict: bool = True) -> Dataset:
@@ -119,7 +120,7 @@ def _prepared_items(folder: Path, interactions: pd.DataFrame) -> tuple[pd.DataFr
     Without features and item graphs, the items are those of the interactions, whole numbers sorted as numbers.
     """
     sizes = {
-        p.name: npy_shape(p)[0] for p in sorted((folder / "features").glob("*.npy")) if not p.stem.endswith("_mask")
+        p.name: read_shape(p)[0] for p in sorted((folder / "features").glob("*.npy")) if not p.stem.endswith("_mask")
     }
     for path in sorted(folder.glob("item_knn_*.npz")):
         sizes[path.name] = int(_read_npz(path)["n_items"])
@@ -181,16 +182,17 @@ def item_graphs(dataset: Dataset) -> dict[str, sp.csr_matrix]:
     return found
 
 
+MAX_ITEMS = 20_000_000  # of a folder that says how many items it has and names none
+
+
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an item graph; its number of items is one whole number."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            graph = {name: archive[name] for name in archive.files}
-        n_items = graph["n_items"]
-    except Exception as error:  # noqa: BLE001  damaged archives raise many kinds of errors, each array on its own
-        raise CourseError(
-            f"{path} is not an item graph (row, col, value, n_items): {why_unreadable(error)}; make it again."
-        ) from error
+    graph = read_arrays(path, remedy="an item graph has row, col, value and n_items: make it again")
+    n_items = graph.get("n_items", np.zeros(0))
     if n_items.size != 1 or n_items.dtype.kind not in "iu":
         raise CourseError(f"{path} is not an item graph: n_items is not one whole number; make it again.")
+    if not 0 < int(n_items.item()) <= MAX_ITEMS:
+        raise CourseError(
+            f"{path} is a graph of {n_items.item():,} items, where 1 to {MAX_ITEMS:,} are read; make it again."
+        )
     return {**graph, "n_items": n_items.reshape(())}

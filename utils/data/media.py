@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from utils.data.dataset import Dataset
+from utils.data.dataset import Dataset, leaves
 from utils.data.pictures import image_problem, sound_problem
 
 
@@ -29,12 +29,12 @@ def check_media(dataset: Dataset) -> pd.DataFrame:
 
 def _media_rows(dataset: Dataset, modality: str, column: str, check) -> list[tuple[str, str, str, str]]:
     named = dataset.items.loc[dataset.items[column] != "", ["item", column]]
-    root = dataset.path.resolve()
+    outside = set(named[column][leaves(dataset.path, [dataset.path / value for value in named[column]])])
 
     def problem_of(value: str) -> str:
-        path = dataset.path / value
-        inside = path.resolve().is_relative_to(root)  # a symbolic link may lead out
-        return check(path) if inside else "the link leaves the dataset's folder; copy the file into it"
+        if value in outside:
+            return "the link leaves the dataset's folder; copy the file into it"
+        return check(dataset.path / value)
 
     # Decoding releases the interpreter lock, so threads help; the warning filter is set once, outside of them.
     with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool:

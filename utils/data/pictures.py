@@ -17,6 +17,10 @@ MAX_PIXELS = 50_000_000
 """A picture with more pixels than this (50 megapixels) is reported instead of decoded."""
 MAX_SHAPE = 100
 """A picture more than this many times as long as it is wide is reported too: scaled down, its short side would vanish."""
+MAX_RATE = 768_000
+"""Samples a second: a file that claims more is reported, because the filter that changes the rate grows with it."""
+MAX_HEARD = 600
+"""Seconds of a sound that are looked through for one that is not silent."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 """What is read whatever a file's name ends in; others, such as EPS, would start a program of the system."""
 # Pillow's own warning comes at another size than ours; a filter set around each call would not be safe in threads.
@@ -109,12 +113,19 @@ def sound_problem(path: str | Path) -> str:
     import soundfile
 
     try:
-        samples, _rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as sound:
+            rate, length = sound.samplerate, 0
+            if not 0 < rate <= MAX_RATE:
+                return f"{rate:,} samples a second are too many, at most {MAX_RATE:,} are read"
+            while length < MAX_HEARD * rate and len(part := sound.read(1 << 16, dtype="float32", always_2d=True)):
+                length += len(part)
+                if np.abs(part).max() > 0:
+                    break
     except Exception as error:  # noqa: BLE001  the library raises its own and the system's errors
         return f"not a readable sound ({error})"
-    if not len(samples):
+    if not length:
         return "a sound of zero length"
-    return "" if np.abs(samples).max() > 0 else "silent: every sample is zero"
+    return "" if np.abs(part).max(initial=0) > 0 else "silent: every sample is zero"
 
 
 def dominant_colour(picture: np.ndarray, mask: np.ndarray) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from utils.arrays import read_arrays
 from utils.data.dataset import Dataset
 
 FOLDER = "truth"
@@ -53,10 +54,10 @@ class Truth:
 def load_truth(folder: str | Path, users: np.ndarray, items: np.ndarray) -> Truth:
     """Read ``truth/`` of a dataset's folder, aligned to the names of users (n_users,) and items (n_items,)."""
     folder = Path(folder) / FOLDER
-    with np.load(folder / "utilities.npz") as stored:
-        rows = pd.Index(stored["users"]).get_indexer(list(users))
-        columns = pd.Index(stored["items"]).get_indexer(list(items))
-        matrices = [stored[name].astype(np.float32) for name in ("start", "end")]
+    stored = read_arrays(folder / "utilities.npz", ("users", "items", "start", "end"), "restore it with git checkout")
+    rows = pd.Index(stored["users"]).get_indexer(list(users))
+    columns = pd.Index(stored["items"]).get_indexer(list(items))
+    matrices = [stored[name].astype(np.float32) for name in ("start", "end")]
     known = np.where((rows >= 0)[:, None] & (columns >= 0)[None], np.float32(0), np.float32(np.nan))
     start, end = (matrix[np.ix_(rows, columns)] + known for matrix in matrices)
     tables = []

@@ -25,6 +25,7 @@ from utils.files import atomic_path
 SPLIT_NAMES = ("train", "valid", "test")
 _QUOTED = re.compile(r'"(?:[^"\t\n]|"")*""(?:[^"\t\n]|"")*"')  # a field as pandas and spreadsheets quote it
 _SEPARATORS = {";": "semicolons", ",": "commas", "|": "bars", "::": "two colons", " ": "blanks"}
+MAX_RATIO = 50  # of a gzipped table, which is held in memory as a whole: real logs shrink three to twelve times
 FEW = 3  # rows or files that a sentence names; the rest is counted
 
 
@@ -84,7 +85,9 @@ def at_rows(file: str, column: pd.Series, wrong: ArrayLike, words: str, lenient:
     bad = column[np.asarray(wrong, dtype=bool)]
     if bad.empty:
         return []
-    return [Finding("error", file, f": {words.format(bad.iloc[0])}.", tuple(bad.index.tolist()), lenient)]
+    first = bad.iloc[0]
+    first = f"{first[:60]}..." if isinstance(first, str) and len(first) > 80 else first
+    return [Finding("error", file, f": {words.format(first)}.", tuple(bad.index.tolist()), lenient)]
 
 
 def raise_first(found: Iterable[Finding], folder: Path, strict: bool = True) -> None:
@@ -223,7 +226,7 @@ def decode(path: Path) -> str:
     try:
         raw = path.read_bytes()
         if path.suffix == ".gz":
-            with open_gzip(path) as stream:  # which refuses to unpack without bound
+            with open_gzip(path, MAX_RATIO) as stream:  # which refuses to unpack without bound
                 raw = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         page = ": it is a web page, not the file" if raw.lstrip()[:1] == b"<" else f" ({error})"

@@ -8,13 +8,15 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from utils.arrays import read_arrays
 from utils.errors import CourseError
-from utils.files import ROOT, atomic_path
+from utils.files import ROOT, atomic_path, sweep
 
 
 def cache_root() -> Path:
@@ -45,15 +47,14 @@ class Store:
         wanted, found = set(digests), {}
         if not self.enabled or not self.folder.is_dir():
             return found
+        sweep(self.folder)
         for path in sorted(self.folder.glob("*.npz")):
             if path.name.startswith("."):
                 continue
-            try:
-                with np.load(path, allow_pickle=False) as chunk:
-                    names, vectors = chunk["digests"], chunk["vectors"]
-            except Exception:  # torn by a crash of the machine, or not ours: compute again
-                continue
-            found.update((name, vector) for name, vector in zip(names.tolist(), vectors) if name in wanted)
+            with suppress(CourseError, TypeError):  # torn by a crash of the machine, or not ours: compute again
+                chunk = read_arrays(path, ("digests", "vectors"))
+                pairs = zip(chunk["digests"].tolist(), chunk["vectors"])
+                found.update((name, vector) for name, vector in pairs if name in wanted)
         return found
 
     def add(self, digest: str, vector: np.ndarray, chunk: int = 64) -> None:

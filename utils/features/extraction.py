@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -45,6 +46,8 @@ def content_digest(value: Path | str | None) -> str:
     """
     if value is None:
         return ""
+    if isinstance(value, Path) and value.exists() and not value.is_file():  # a pipe would be waited for
+        raise OSError(errno.EINVAL, "it is no file")
     data = value.read_bytes() if isinstance(value, Path) else value.encode()
     return hashlib.sha256(data).hexdigest()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.arrays import read_arrays
 from utils.errors import CourseError
 from utils.files import atomic_path
 
@@ -21,6 +22,25 @@ def _three(values: Iterable[Any]) -> str:
     values = list(values)
     more = f" and {len(values) - 3} more" if len(values) > 3 else ""
     return ", ".join(repr(str(value)) for value in values[:3]) + more
+
+
+def _checked(what: str, provenance: Any, n_rows: int) -> dict[str, Any]:
+    """Return what features say about themselves; what is read out of it later must be of its kind."""
+    if not isinstance(provenance, Mapping):
+        raise CourseError(f"The {what} have a provenance that is a {type(provenance).__name__}; give names and values.")
+    for name, size in (("content_rows", n_rows), ("transforms", None), ("cleaning", None)):
+        value = provenance.get(name)
+        if value is None and name != "content_rows":
+            continue
+        if name in provenance and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
+            raise CourseError(f"The {what} have a provenance whose {name} is no list of words; extract them again.")
+        if name in provenance and size is not None and len(value) != size:
+            raise CourseError(
+                f"The {what} have {n_rows} rows but {len(value)} hashes of content (content_rows); extract them again."
+            )
+    if not isinstance(provenance.get("language") or "", str):
+        raise CourseError(f"The {what} have a provenance whose language is no word; extract them again.")
+    return dict(provenance)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -36,7 +56,8 @@ class Features:
             seconds, and the transforms applied since.
 
     Raises:
-        CourseError: shapes that do not fit together, an id given twice, NaN or infinity in a present row.
+        CourseError: shapes that do not fit together, an id given twice, NaN or infinity in a present row, a provenance
+            that is none.
     """
 
     modality: str
@@ -70,7 +91,7 @@ class Features:
             matrix = np.where(mask[:, None], matrix, np.float32(0))
         for name, value in (("matrix", matrix), ("item_names", names), ("mask", mask)):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "provenance", dict(self.provenance))
+        object.__setattr__(self, "provenance", _checked(what, self.provenance, len(matrix)))
 
     @property
     def n_items(self) -> int:
@@ -187,15 +208,15 @@ class Features:
         Raises:
             CourseError: the file is missing, or is no such file.
         """
+        if not Path(path).is_file():
+            raise CourseError(f"{path} does not exist; save features there first, or extract them.")
+        stored = read_arrays(path, ("matrix", "item_names", "mask", "meta"), "delete it and extract again")
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                meta = json.loads(str(stored["meta"]))
-                return cls(meta["modality"], stored["matrix"], stored["item_names"], stored["mask"], meta["provenance"])
-        except FileNotFoundError:
-            raise CourseError(f"{path} does not exist; save features there first, or extract them.") from None
+            meta = json.loads(str(stored["meta"]))
+            return cls(meta["modality"], stored["matrix"], stored["item_names"], stored["mask"], meta["provenance"])
         except CourseError:
             raise
-        except Exception as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise CourseError(
                 f"{path} cannot be read as saved features ({error}); delete it and extract again."
             ) from error

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from utils.arrays import read_array, write_array, write_sums
 from utils.data import Dataset
 from utils.errors import CourseError
 from utils.features.at_scale.cleaning import clean_text
 from utils.features.extraction import content_digest, contents, extract
 from utils.features.matrix import MODALITIES, Features
 from utils.features.registry import check_modality
-from utils.files import atomic_path, why_unreadable, write_json, write_text
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-
-
-def _load_array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except Exception as error:
-        raise CourseError(
-            f"{path} is not a plain NumPy array ({why_unreadable(error)}); write it with numpy.save, without pickle."
-        ) from None
+from utils.files import read_json, write_json, write_text
 
 
 def _items_of(folder: Path) -> np.ndarray | None:
     """The ids in items.txt, one a line, or None without that file."""
     path = folder / "items.txt"
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         return np.array(path.read_text(encoding="utf-8").splitlines(), dtype=str)
@@ -49,7 +35,7 @@ def save_prepared(features: Features, folder: str | Path, dtype: str = "float16"
     Args:
         features: all items of the dataset, in the same row order for every modality of the folder.
         folder: the dataset's folder; files go to ``folder/features/``: <modality>.npy, <modality>.json (provenance),
-            <modality>_mask.npy when an item lacks the modality, and items.txt (the id of each row).
+            <modality>_mask.npy when an item lacks the modality, items.txt (the id of each row) and SHA256SUMS.
         dtype: ``"float16"`` halves the size; ``"float32"`` keeps every bit.
 
     Returns:
@@ -69,12 +55,13 @@ def save_prepared(features: Features, folder: str | Path, dtype: str = "float16"
         )
     write_text(folder / "items.txt", "".join(f"{name}\n" for name in features.item_names))
     path = folder / f"{features.modality}.npy"
-    _save_array(path, features.matrix.astype(dtype))
+    write_array(path, features.matrix.astype(dtype))
     mask_path = folder / f"{features.modality}_mask.npy"
     if features.mask.all():
         mask_path.unlink(missing_ok=True)
     else:
-        _save_array(mask_path, features.mask)
+        write_array(mask_path, features.mask)
+    write_sums(folder, (path.name, mask_path.name))
     write_json(folder / f"{features.modality}.json", {**features.provenance, "dtype": dtype})
     return path
 
@@ -108,16 +95,19 @@ def prepared(dataset: Dataset, modality: str) -> Features | None:
     path = Path(dataset.path) / "features" / f"{check_modality(modality)}.npy"
     if not path.exists():
         return None
-    matrix = _load_array(path)
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+    matrix = read_array(path)
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.size:
         raise CourseError(f"{path} has shape {matrix.shape} and type {matrix.dtype}; give numbers (n_items, dim).")
     names = _row_names(dataset, len(matrix), path)
     mask_path = path.with_name(f"{modality}_mask.npy")
-    mask = _load_array(mask_path) if mask_path.exists() else np.ones(len(matrix), dtype=bool)
-    if mask.shape != (len(matrix),):
-        raise CourseError(f"{mask_path} has shape {mask.shape}; give one True or False per row of {path.name}.")
+    mask = read_array(mask_path) if mask_path.exists() else np.ones(len(matrix), dtype=bool)
+    if mask.shape != (len(matrix),) or mask.dtype.kind not in "biu":
+        raise CourseError(
+            f"{mask_path} has shape {mask.shape} and type {mask.dtype}; give one True or False per row of {path.name}."
+        )
     mask = mask.astype(bool)
-    matrix = matrix.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 does not hold is infinity, and named below
+        matrix = matrix.astype(np.float32)
     bad = np.flatnonzero(mask & ~np.isfinite(matrix).all(axis=1))
     if len(bad):
         raise CourseError(
@@ -126,14 +116,13 @@ def prepared(dataset: Dataset, modality: str) -> Features | None:
         )
     about = path.with_suffix(".json")
     try:
-        provenance = (
-            json.loads(about.read_text(encoding="utf-8")) if about.exists() else {"encoder": f"{path.name} as given"}
-        )
+        provenance = read_json(about) if about.is_file() else {"encoder": f"{path.name} as given"}
     except ValueError as error:
-        raise CourseError(f"{about} is not JSON ({error}); correct it or delete it.") from None
-    features = Features(modality, matrix, names, mask, provenance)
+        raise CourseError(
+            f"{about} is not JSON that says what features are ({error}); correct it or delete it."
+        ) from None
     try:
-        return features.align(dataset.item_names)
+        return Features(modality, matrix, names, mask, provenance).align(dataset.item_names)
     except CourseError as error:
         raise CourseError(f"{path}: {error}") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils import studies
-from utils.errors import CourseError, suggest
+from utils.errors import CourseError, leave, suggest
 from utils.stored.commands import named
 
 COMMANDS = {
@@ -59,4 +59,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

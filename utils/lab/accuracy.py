@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import sys
 import time
 import zipfile
@@ -213,6 +214,10 @@ def accuracy(
         raise CourseError(f"--budget {budget} must be 1 or more: the number of settings tried for each model.")
     if device and device.partition(":")[0] not in DEVICES:
         raise suggest(device, DEVICES, "device")
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:  # as in notebooks: with more, the last digits of some models differ
+        torch.set_num_threads(1)
     unknown = [name for name in models if name not in CLASSES]
     known = [name for name in dict.fromkeys(models) if name not in unknown]
     content_needed = any(CLASSES[name].uses_features for name in known)

@@ -123,7 +123,7 @@ def _loop_sampling():
             for key in self.keys.tolist():
                 self.taken.setdefault(key // self.n_items, set()).add(key % self.n_items)
             self.all_items = self.candidates.tolist()
-        choice = random.Random(int(torch.randint(2**31, (1,), generator=generator))).choice
+        choice = random.Random(int(torch.randint(2**31, (1,), generator=generator))).choice  # noqa: S311 - draws items, no secrets
         negatives, nobody = [], set()
         for user in user_ids.tolist():
             seen = self.taken.get(user, nobody)

@@ -35,9 +35,9 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 class _Counted(io.RawIOBase):
     """The unpacked bytes of a gzip file, counted; more than is believable is an error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ratio: int) -> None:
         self.path, self.total = path, 0
-        self.limit = max(FREE, MAX_RATIO * path.stat().st_size)
+        self.limit = max(FREE, ratio * path.stat().st_size)
         self.inner = gzip.open(path, "rb")
 
     def readable(self) -> bool:
@@ -56,9 +56,13 @@ class _Counted(io.RawIOBase):
         super().close()
 
 
-def open_gzip(path: str | Path) -> io.BufferedReader:
-    """Open a gzip file for reading bytes; reading raises CourseError when it unpacks to a believable size no more."""
-    return io.BufferedReader(_Counted(Path(path)), buffer_size=1 << 18)
+def open_gzip(path: str | Path, ratio: int = MAX_RATIO) -> io.BufferedReader:
+    """Open a gzip file for reading bytes; reading raises CourseError when it unpacks to a believable size no more.
+
+    Args:
+        ratio: how many times its own size is believed, beyond the size that always is.
+    """
+    return io.BufferedReader(_Counted(Path(path), ratio), buffer_size=1 << 18)
 
 
 def lines_of(path: str | Path) -> Iterator[tuple[int, bytes]]:

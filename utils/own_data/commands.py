@@ -37,6 +37,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--strategy", help="how to split a log without a split column (default: random)")
     command.add_argument("--seed", type=int, default=0, help="of that split")
     command.add_argument("--no-features", dest="features", action="store_false", help="the log and the ids alone")
+    command.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
     command.set_defaults(run=_export)
     command = commands.add_parser("check", help="say all that is wrong with a folder; exit status 1 on errors")
     command.add_argument("folder", help="a path, or the name of a folder in data/")
@@ -96,8 +97,11 @@ def _export(options: argparse.Namespace) -> int:
     dataset = load_dataset(options.folder)
     wanted = [m for m in modalities(dataset) if options.features]
     features = load_features(dataset, wanted) if wanted else None
-    choices = {"strategy": options.strategy, "seed": options.seed}
-    target = export(dataset, options.layout, options.target, features=features, **choices)
+    choices = {"strategy": options.strategy, "seed": options.seed, "dry_run": options.dry_run}
+    target = export(dataset, options.layout, options.target, features=features, say=print, **choices)
+    if options.dry_run:
+        print("a dry run: nothing was written")
+        return 0
     print(f"{dataset.name} in the layout of {options.layout}: {target}; users.tsv and items.tsv lead back to the ids")
     return 0
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from utils.data.rules import check_ids, check_numbers, dates_to_seconds, seconds_of
-from utils.data.tables import SPLIT_NAMES, at_rows, raise_first, some
+from utils.data.rules import check_ids, check_numbers
+from utils.data.tables import SPLIT_NAMES, raise_first, some
 from utils.errors import CourseError
 from utils.network.archives import open_gzip
 from utils.own_data.foreign import (
@@ -18,6 +17,7 @@ from utils.own_data.foreign import (
     SEPARATORS,
     about,
     checked_items,
+    dated,
     item_columns,
     plain_name,
     read_table,
@@ -57,7 +57,7 @@ def from_csv(source: Path, target: Path, *, columns: str = "", **_: object) -> l
     folder = source if source.is_dir() else source.parent
     files = [source] if source.is_file() else _files(source)
     given = [name.strip() for name in columns.split(",") if name.strip()]
-    if given and not {"user", "item"} <= set(_roles(given, LOG_NAMES)):
+    if given and not {"user", "item"} <= set(roles(given, LOG_NAMES)):
         raise CourseError(
             f"The columns {columns!r} name no user and item; write for example user,item,rating,timestamp."
         )
@@ -112,7 +112,7 @@ def _header(path: Path) -> tuple[list[str], str]:
     return [name.strip().strip('"').strip() for name in first.split(separator)], separator
 
 
-def _roles(names: list[str], known: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def roles(names: list[str], known: dict[str, tuple[str, ...]]) -> dict[str, str]:
     """Which column plays which part: our name -> theirs."""
     plain = {plain_name(name): name for name in reversed(names)}
     found = {role: next((plain[name] for name in theirs if name in plain), None) for role, theirs in known.items()}
@@ -125,9 +125,9 @@ def _log_file(source: Path, files: list[Path], given: list[str]) -> Path:
     if given:
         found = [path for path, names in heads.items() if len(names) == len(given)]
     else:
-        roles = {path: _roles(names, LOG_NAMES) for path, names in heads.items()}
-        found = [path for path in files if {"user", "item"} <= set(roles[path])]
-        found = [path for path in found if "rating" in roles[path]] or found
+        parts = {path: roles(names, LOG_NAMES) for path, names in heads.items()}
+        found = [path for path in files if {"user", "item"} <= set(parts[path])]
+        found = [path for path in found if "rating" in parts[path]] or found
     named = [path for path in found if path.name.split(".")[0].lower() in FIRST["log"]]
     found = named if len(found) > 1 and len(named) == 1 else found
     if len(found) == 1:
@@ -148,20 +148,20 @@ def _log_file(source: Path, files: list[Path], given: list[str]) -> Path:
 def _read_log(path: Path, given: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """The log with the names of the course, checked; times are numbers as text."""
     names, separator = _header(path)
-    headed = {"user", "item"} <= set(_roles(names, LOG_NAMES))
+    headed = {"user", "item"} <= set(roles(names, LOG_NAMES))
     table = read_table(path, None if headed or not given else given, separator)
     if headed and given:
         table.columns = given
     if not len(table):
         raise CourseError(f"{path} has no row below its header; a course folder needs interactions.")
-    roles = _roles(list(table.columns), LOG_NAMES)
-    if "split" in roles and not table[roles["split"]].isin(SPLIT_NAMES).all():
-        del roles["split"]
-    left_out = [name for name in table if name not in roles.values()]
-    log = table[list(roles.values())].set_axis(list(roles), axis=1)
+    named = roles(list(table.columns), LOG_NAMES)
+    if "split" in named and not table[named["split"]].isin(SPLIT_NAMES).all():
+        del named["split"]
+    left_out = [name for name in table if name not in named.values()]
+    log = table[list(named.values())].set_axis(list(named), axis=1)
     notes = [f"{path.name}: column {some(left_out)} left out."] if left_out else []
     if "timestamp" in log:
-        log, more = _dated(path, log)
+        log, more = dated(path, log)
         notes += more
     found = check_ids(path.name, log["user"]) + check_ids(path.name, log["item"])
     found += check_numbers(path.name, log["rating"])[1] if "rating" in log else []
@@ -169,31 +169,12 @@ def _read_log(path: Path, given: list[str]) -> tuple[pd.DataFrame, list[str]]:
     return log[[name for name in LOG_COLUMNS if name in log]], notes
 
 
-def _dated(path: Path, log: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Make numbers of dates; a time that is neither is named with its row."""
-    text = log["timestamp"].str.strip()
-    if (text == "").all():
-        return log.drop(columns="timestamp"), [f"{path.name}: no row has a time; the column is left out."]
-    days = dates_to_seconds(text)
-    if days is None:
-        numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
-        if np.isfinite(numbers).all():
-            return log.assign(timestamp=text), []
-        dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-        words = "timestamp {!r} is neither seconds since 1970 nor a date as in 2014-05-31 or 2014-05-31T18:00:00Z; correct it"
-        wrong = dates.isna().to_numpy() | np.isfinite(numbers)  # numbers among dates are of an unknown unit
-        raise_first(at_rows(path.name, log["timestamp"], wrong, words), path.parent)
-        days = seconds_of(dates)
-    told = f"{path.name}: dates became seconds since 1970; those without a time zone were read as UTC."
-    return log.assign(timestamp=days.astype(str).astype(object)), [told]
-
-
 def _items_file(files: list[Path]) -> Path | None:
     """The one table that has items with a title or other content and no users; None where no file is one."""
     found = []
     for path in files:
         names, _ = _header(path)
-        if _item_column(names) and "user" not in _roles(names, LOG_NAMES) and _roles(names, ITEM_NAMES):
+        if item_column(names) and "user" not in roles(names, LOG_NAMES) and roles(names, ITEM_NAMES):
             found.append(path)
     named = [path for path in found if path.name.split(".")[0].lower() in FIRST["items"]]
     found = named if len(found) > 1 and len(named) == 1 else found
@@ -204,14 +185,14 @@ def _items_file(files: list[Path]) -> Path | None:
     return found[0] if found else None
 
 
-def _item_column(names: list[str]) -> str:
+def item_column(names: list[str]) -> str:
     """The column with the ids of a table of items: as in a log, or plainly ``id``; "" when there is none."""
-    return _roles(names, LOG_NAMES).get("item") or _roles(names, {"item": ("id",)}).get("item", "")
+    return roles(names, LOG_NAMES).get("item") or roles(names, {"item": ("id",)}).get("item", "")
 
 
 def _read_items(path: Path, folder: Path, target: Path, strip: bool) -> tuple[pd.DataFrame, list[str]]:
     _names, separator = _header(path)
     table = read_table(path, separator=separator)
-    table = table.rename(columns={_item_column(list(table.columns)): "item"})
+    table = table.rename(columns={item_column(list(table.columns)): "item"})
     items = checked_items(path, table.assign(item=table["item"].str.strip()) if strip else table)
     return item_columns(path.name, items, folder, target)

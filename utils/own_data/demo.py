@@ -5,7 +5,6 @@ Appendix A1 walks through it. Nothing here is real: pictures are drawn, people a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from utils.arrays import read_array, write_array, write_sums
 from utils.errors import CourseError
-from utils.files import atomic_path, write_json, write_text
+from utils.files import atomic_path, read_json, write_json, write_text
 
 COLOURS = {
     "red": (214, 39, 40), "orange": (255, 140, 20), "yellow": (240, 214, 40), "green": (44, 150, 60),
@@ -191,10 +191,10 @@ def break_contents(folder: str | Path) -> dict[str, str]:
     for row in log[1:]:
         row[place] += "000"
     _write(folder / "interactions.tsv", ["\t".join(row) for row in log])
-    matrix = np.load(path, allow_pickle=False)
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, np.roll(matrix, 1, axis=0), allow_pickle=False)
-    about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    matrix = read_array(path)
+    write_array(path, np.roll(matrix, 1, axis=0))
+    write_sums(path.parent, (path.name,))
+    about = read_json(path.with_suffix(".json"))
     write_json(path.with_suffix(".json"), {**about, "content_rows": np.roll(about["content_rows"], 1).tolist()})
     return {
         "a picture that is none": images[3].name,

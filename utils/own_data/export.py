@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from utils.arrays import write_array
 from utils.data.dataset import Dataset
 from utils.data.folders import build_aside, check_empty
 from utils.data.split import Split, split_dataset
@@ -53,6 +54,8 @@ def export(
     features: Mapping[str, Features] | None = None,
     strategy: str | None = None,
     seed: int = 0,
+    say: Callable[[str], object] = lambda text: None,
+    dry_run: bool = False,
 ) -> Path:
     """Write a dataset in the layout of another framework.
 
@@ -64,6 +67,8 @@ def export(
         features: modality -> Features to write beside the log; None = none.
         strategy: for a dataset without a split column; default "random".
         seed: of that split.
+        say: takes the sentences about what goes in and what comes out.
+        dry_run: say it, and write nothing.
 
     Returns:
         The folder that the framework is pointed at.
@@ -79,11 +84,42 @@ def export(
         split = split_dataset(dataset, strategy or ("given" if given else "random"), seed=seed)
     parcel = _pack(dataset, split, features or {})
     ids = parcel.items[["item"]].assign(item_id=np.arange(len(parcel.items)))
+    for sentence in _counts(dataset, parcel, layout):
+        say(sentence)
+    if dry_run:
+        return target
     with build_aside(target) as new:
         write_table(new / "users.tsv", pd.DataFrame({"user_id": np.arange(len(parcel.users)), "user": parcel.users}))
         write_table(new / "items.tsv", ids[["item_id", "item"]])
         LAYOUTS[layout](parcel, new)
     return target
+
+
+def _counts(dataset: Dataset, parcel: ExportBundle, layout: str) -> list[str]:
+    """What goes in and what comes out, a sentence each."""
+    log, table = parcel.log, dataset.interactions
+    out = len(np.unique(log["item_id"])) if layout == "mmrec" else len(parcel.items)
+    parts = ", ".join(f"{name} {len(parcel.part(name)):,}" for name in SPLIT_NAMES)
+    lost = len(table) - len(log)
+    said = [
+        f"in: {dataset.n_users:,} users, {dataset.n_items:,} items, {len(table):,} interactions.",
+        f"out: {log['user_id'].nunique():,} users with interactions, {out:,} items, {len(log):,} interactions ({parts}).",
+    ]
+    if lost:
+        said.append(f"{lost:,} rows stay behind: repeated pairs, of which the latest counts, or rows that the split leaves out.")  # fmt: skip
+    if out < len(parcel.items):
+        said.append(
+            f"{len(parcel.items) - out:,} items without interaction stay behind: {layout} counts items from the log."
+        )
+    for modality, mask in parcel.masks.items():
+        carried = (
+            "is not carried by csv" if layout == "csv" else f"{parcel.features[modality].shape[1]} numbers an item"
+        )
+        said.append(f"{modality}: {int(mask.sum()):,} of {len(mask):,} items have it; {carried}.")
+    dropped = {"elliot": ["rating"], "cornac": ["rating", "timestamp"]}.get(layout, [])
+    dropped = [column for column in dropped if column in table]
+    said += [f"{layout} carries no {' and no '.join(dropped)}."] if dropped else []
+    return said
 
 
 def _pack(dataset: Dataset, split: Split, features: Mapping[str, Features]) -> ExportBundle:
@@ -121,8 +157,7 @@ def _csv(path: Path, table: pd.DataFrame, separator: str = ",", header: bool = T
 
 def _save(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array.astype(np.float32) if array.dtype.kind == "f" else array, allow_pickle=False)
+    write_array(path, array.astype(np.float32) if array.dtype.kind == "f" else array)
 
 
 def mask_file(modality: str) -> str:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from utils.data.rules import bad_ids, check_ids, check_items, check_numbers, dates_to_seconds, path_problem, time_unit
+from utils.arrays import read_array, write_array, write_sums
+from utils.data.rules import (
+    bad_ids,
+    check_ids,
+    check_items,
+    check_numbers,
+    dates_to_seconds,
+    path_problem,
+    seconds_of,
+    time_unit,
+)
 from utils.data.tables import SPLIT_NAMES, Finding, at_rows, decode, raise_first, some, write_table
 from utils.errors import CourseError
-from utils.files import atomic_path, why_unreadable, write_text
+from utils.files import atomic_path, read_json, write_text
 from utils.own_data.export import ABOUT, UNRATED, mask_file
 
 SEPARATORS = {"\t": "tabs", "::": "two colons", ";": "semicolons", ",": "commas", "|": "bars", " ": "blanks"}
@@ -158,26 +167,47 @@ def untyped(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns=lambda name: name.split(":")[0])
 
 
-def checked(path: Path, log: pd.DataFrame) -> pd.DataFrame:
-    """Return a log whose ids, ratings and times can be used; the error names the row of the foreign file."""
+def checked(path: Path, log: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Return a log whose ids, ratings and times can be used; the error names the row of the foreign file.
+
+    Dates become seconds, and ``notes`` gets a sentence about it.
+    """
     found = check_ids(path.name, log["user"]) + check_ids(path.name, log["item"])
     found += check_numbers(path.name, log["rating"])[1] if "rating" in log else []
-    if "timestamp" in log:
-        times = pd.to_numeric(log["timestamp"], errors="coerce").to_numpy(dtype=np.float64)
-        words = "timestamp {!r} is no number; write seconds since 1970"
-        found += at_rows(path.name, log["timestamp"], ~np.isfinite(times), words)
     raise_first(found, path.parent)
+    if "timestamp" in log and len(log):
+        log, more = dated(path, log)
+        notes += more
     return log
+
+
+def dated(path: Path, log: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Make numbers of dates; a time that is neither is named with its row."""
+    text = log["timestamp"].str.strip()
+    if (text == "").all():
+        return log.drop(columns="timestamp"), [f"{path.name}: no row has a time; the column is left out."]
+    days = None if about(path.parent) else dates_to_seconds(text)  # an export of ours: seconds, whatever they look like
+    if days is None:
+        numbers = np.isfinite(pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64))
+        if numbers.all():
+            return log.assign(timestamp=text), []
+        dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+        words = "timestamp {!r} is neither seconds since 1970 nor a date as in 2014-05-31 or 2014-05-31T18:00:00Z; correct it"
+        # numbers among dates, and dates among numbers, are of an unknown unit: the rarer kind is named
+        wrong = ~numbers if 2 * numbers.sum() > len(numbers) else dates.isna().to_numpy() | numbers
+        raise_first(at_rows(path.name, log["timestamp"], wrong, words), path.parent)
+        days = seconds_of(dates)
+    told = f"{path.name}: dates became seconds since 1970; those without a time zone were read as UTC."
+    return log.assign(timestamp=days.astype(str).astype(object)), [told]
 
 
 def about(folder: Path) -> dict:
     """What an export of the course says about itself, {} for a folder of others."""
     path = folder / ABOUT
     try:
-        said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path) if path.is_file() else {}
+    except ValueError as error:
         raise CourseError(f"{path} is not JSON ({error}); correct it or delete it.") from error
-    return said if isinstance(said, dict) else {}
 
 
 def with_seconds(file: str, log: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -192,7 +222,7 @@ def with_seconds(file: str, log: pd.DataFrame, folder: Path) -> tuple[pd.DataFra
     said = about(folder)
     log = log.drop(columns=[name for name in said.get("made_up", ()) if name in log and name in LOG_COLUMNS[2:4]])
     if said and "rating" in log and "split" in log and (folder / UNRATED).is_file():
-        log = _without_unrated(log, _load(folder / UNRATED), folder / UNRATED)
+        log = _without_unrated(log, read_array(folder / UNRATED), folder / UNRATED)
     if "timestamp" not in log or log.empty:
         return log, []
     times = pd.to_numeric(log["timestamp"]).to_numpy(dtype=np.float64)
@@ -201,11 +231,6 @@ def with_seconds(file: str, log: pd.DataFrame, folder: Path) -> tuple[pd.DataFra
     if not times.any():
         text = f"{file}: every timestamp is 0, which is no time; the column is left out."
         return log.drop(columns="timestamp"), [text]
-    if dates_to_seconds(log["timestamp"]) is not None:
-        raise CourseError(
-            f"{file}: timestamps such as {log['timestamp'].iloc[0]} look like dates, year month day, and not like seconds "
-            "since 1970; convert them with pandas.to_datetime(column, format='%Y%m%d')."
-        )
     unit, size = time_unit(times)
     if size == 1:
         return log.assign(timestamp=np.floor(times).astype(np.int64)), []
@@ -280,19 +305,10 @@ def _copy_media(names: pd.Series, source: Path, target: Path) -> None:
 
 def read_matrix(path: Path) -> np.ndarray:
     """Read an array of numbers, (n_items, dim), or (dim,) or (1, dim) for one item."""
-    array = _load(path)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
+    array = read_array(path)
+    if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
         raise CourseError(f"{path} is no array of numbers with one or two axes; write one vector per item.")
     return array
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except Exception as error:  # noqa: BLE001  damaged headers raise many kinds of errors
-        raise CourseError(
-            f"{path} is not a plain NumPy array ({why_unreadable(error)}); write it again without pickle."
-        ) from error
 
 
 def read_mask(folder: Path, modality: str, n_items: int) -> np.ndarray | None:
@@ -300,8 +316,8 @@ def read_mask(folder: Path, modality: str, n_items: int) -> np.ndarray | None:
     path = folder / mask_file(modality)
     if not path.is_file():
         return None
-    mask = _load(path)
-    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (n_items,):
+    mask = read_array(path)
+    if mask.dtype != bool or mask.shape != (n_items,):
         raise CourseError(f"{path} is no mask of {n_items} items; export again, or delete it.")
     return mask
 
@@ -372,8 +388,8 @@ def write_course_folder(
         where = [place[name] for name in vectors.names]
         full[where], mask[where] = vectors.matrix, present
         for stem, array in ((modality, full), (f"{modality}_mask", mask)):
-            with atomic_path(target / "features" / f"{stem}.npy") as temporary, open(temporary, "wb") as stream:
-                np.save(stream, array, allow_pickle=False)
+            write_array(target / "features" / f"{stem}.npy", array)
+        write_sums(target / "features", (f"{modality}.npy", f"{modality}_mask.npy"))
     card = CARD.format(name=target.resolve().name, framework=framework, layout=layout, kept=kept)
     write_text(target / "README.md", card + "".join(f"\n- {note}" for note in notes) + "\n" * bool(notes))
     return notes

@@ -16,6 +16,7 @@ import yaml
 from utils.data.dataset import MODALITIES
 from utils.data.tables import SPLIT_NAMES, at_rows, raise_first, some
 from utils.errors import CourseError
+from utils.files import check_yaml, why_unreadable
 from utils.own_data.export import FEATURE_FILES
 from utils.own_data.foreign import (
     Vectors,
@@ -42,7 +43,8 @@ def from_mmrec(source: Path, target: Path, **_: object) -> list[str]:
     parts = log["x_label"].map({str(i): name for i, name in enumerate(SPLIT_NAMES)})
     words = "x_label {!r} is unknown; write 0, 1 or 2"
     raise_first(at_rows(path.name, log["x_label"], parts.isna(), words), path.parent)
-    log = checked(path, log.rename(columns={"userID": "user", "itemID": "item"}).assign(split=parts))
+    told: list[str] = []
+    log = checked(path, log.rename(columns={"userID": "user", "itemID": "item"}).assign(split=parts), told)
     matrices = {}
     for modality, name in FEATURE_FILES.items():
         file = path.parent / name
@@ -54,7 +56,7 @@ def from_mmrec(source: Path, target: Path, **_: object) -> list[str]:
             matrices[modality] = Vectors(matrix, rows, read_mask(path.parent, modality, len(matrix)), name)
     _check_heights(path, log, matrices)
     log, notes = with_seconds(path.name, log, path.parent)
-    return notes + write_course_folder(target, "MMRec", "mmrec", log, matrices)
+    return told + notes + write_course_folder(target, "MMRec", "mmrec", log, matrices)
 
 
 def _check_heights(path: Path, log: pd.DataFrame, matrices: dict[str, Vectors]) -> None:
@@ -89,7 +91,10 @@ def from_elliot(source: Path, target: Path, **_: object) -> list[str]:
         for side in sides if isinstance(sides, list) else []:
             found = {m: side[f"{m}_features"] for m in MODALITIES if isinstance(side, dict) and f"{m}_features" in side}
             folders |= {modality: source / str(folder) for modality, folder in found.items()}
-    parts = []
+        for path in (*(source / file for file in files.values()), *folders.values()):
+            if not path.resolve().is_relative_to(source.resolve()):
+                raise CourseError(f"{config} names {path}, which lies outside of {source}; copy it into that folder.")
+    parts, told = [], []
     for part, file in files.items():
         path = source / file
         if not path.is_file():
@@ -97,7 +102,7 @@ def from_elliot(source: Path, target: Path, **_: object) -> list[str]:
         table = read_table(path, names=["user", "item", "rating", "timestamp"])
         if part == "train" and table.empty:
             raise CourseError(f"{path} has no row; a course folder needs interactions to train on.")
-        parts.append(checked(path, table).assign(split=part))
+        parts.append(checked(path, table, told).assign(split=part))
     log, notes = with_seconds("the log", _joined(source, parts), source)
     matrices = {}
     for modality, folder in folders.items():
@@ -106,7 +111,7 @@ def from_elliot(source: Path, target: Path, **_: object) -> list[str]:
             matrix = stack([(str(path), read_matrix(path).ravel()) for path in paths])
             names = [path.stem for path in paths]
             matrices[modality] = Vectors(matrix, names, read_mask(source, modality, len(names)), folder.name)
-    return notes + write_course_folder(target, "Elliot", "elliot", log, matrices)
+    return told + notes + write_course_folder(target, "Elliot", "elliot", log, matrices)
 
 
 def _joined(source: Path, parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -125,10 +130,12 @@ def _data_config(path: Path) -> dict:
     """The part of an Elliot config that names the files of a fixed split."""
     usual = "or remove it: then train.tsv, val.tsv and test.tsv are read"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         place = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or type(error).__name__
+        reason = getattr(error, "problem", None) or why_unreadable(error)
         row = f", row {place.line + 1}," if place else ""
         raise CourseError(f"{path}{row} cannot be read as YAML ({reason}); correct it, {usual}.") from error
     for key in ("experiment", "data_config"):
@@ -147,16 +154,17 @@ def _data_config(path: Path) -> dict:
 def from_recbole(source: Path, target: Path, **_: object) -> list[str]:
     """Read NAME.inter, or NAME.train/valid/test.inter, NAME.item, and NAME.<modality> with one vector per item."""
     paths = _recbole_logs(source)
-    tables = []
+    tables, told = [], []
     for part, path in paths.items():
         table = untyped(read_table(path))
         need(path, table, ("user_id", "item_id"))
-        table = checked(path, table.rename(columns={"user_id": "user", "item_id": "item"}))
+        table = checked(path, table.rename(columns={"user_id": "user", "item_id": "item"}), told)
         tables.append(table.assign(split=part) if part else table)
     path = next(iter(paths.values()))
     folder, name = path.parent, path.name.split(".train." if "train" in paths else ".inter")[0]
     whole = _joined(source, tables) if "train" in paths else tables[0]
     log, notes = with_seconds("the log" if "train" in paths else path.name, whole, folder)
+    notes = told + notes
     extra = [column for column in log if column not in ("user", "item", "rating", "timestamp", "split")]
     notes += [f"{path.name}: column {some(extra)} of the log left out."] if extra else []
     matrices = {}
@@ -204,7 +212,7 @@ def from_cornac(source: Path, target: Path, **_: object) -> list[str]:
         path = source / f"{part}.tsv"
         if not path.is_file():
             raise CourseError(f"There is no {path}; export to cornac writes train.tsv, valid.tsv and test.tsv.")
-        parts.append(checked(path, read_table(path, names=["user", "item", "rating"])).assign(split=part))
+        parts.append(checked(path, read_table(path, names=["user", "item", "rating"]), []).assign(split=part))
     if parts[0].empty:
         raise CourseError(f"{source / 'train.tsv'} has no row; a course folder needs interactions to train on.")
     log, notes = with_seconds("the log", _joined(source, parts), source)

@@ -20,6 +20,7 @@ from utils.data.tables import raise_first, some, write_table
 from utils.errors import CourseError, suggest
 from utils.files import atomic_path, write_text
 from utils.own_data.csv_tables import from_csv
+from utils.own_data.hugging_face import from_hugging_face
 from utils.own_data.imports import READERS
 
 STALE = ("features/", "item_knn_")  # what belongs to the items of an earlier conversion
@@ -82,6 +83,7 @@ def convert(
             )
     if not source.is_dir() and not (name == "csv" and source.is_file()):
         raise CourseError(f"There is no folder {source}; give the folder that {name} was downloaded to.")
+    _refuse_links(source)
     earlier = check_target(target, "convert", STALE)
     if dry_run:
         with TemporaryDirectory() as aside:
@@ -104,6 +106,15 @@ def convert(
     if stale:
         say(f"removed, because they belong to the earlier items: {some(stale)}")
     return target
+
+
+def _refuse_links(source: Path) -> None:
+    """Refuse a foreign folder with a link that leads out of it: what is there would be copied as if it were its own."""
+    root = source.resolve()
+    for here, folders, files in os.walk(source):
+        for path in (Path(here, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise CourseError(f"{path} is a link that leaves the folder; copy the file into it.")
 
 
 def movielens_posters(source: Path, target: Path, min_rating: float = 4.0) -> None:
@@ -243,6 +254,7 @@ CONVERTERS: dict[str, Callable[..., list[str] | None]] = {
     "movielens-posters": movielens_posters,
     **READERS,
     "csv": from_csv,
+    "hf": from_hugging_face,
 }
 OPTIONS = {"min_rating": "movielens-posters", "columns": "csv"}  # of one converter only
 

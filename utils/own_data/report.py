@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.data.dataset import MODALITIES, Dataset, npy_shape
+from utils.arrays import read_shape
+from utils.data.dataset import MODALITIES, Dataset
 from utils.data.load import dataset_of, find_folder, item_graphs, read_folder
 from utils.data.media import check_media
 from utils.data.requirements import uses
@@ -86,7 +87,7 @@ def _prepared_files(folder: Path) -> list[Finding]:
             found.append(Finding("warning", f"features/{path.name}", f" is not read without {stem}.npy beside it."))
         else:
             try:
-                npy_shape(path)
+                read_shape(path)
             except CourseError as error:
                 found.append(Finding("error", "", str(error)))
     for path in sorted(folder.glob("item_knn_*.npz")):

@@ -240,7 +240,6 @@ def _words(name: str) -> str:
 
 def _wrap(text: str, width: int, lines: int) -> str:
     """Break a text into at most so many lines, with an ellipsis where something is cut."""
-    text = text.replace("$", r"\$")  # a dollar is no formula here
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="\u2026", break_on_hyphens=True))
 
 

@@ -75,6 +75,7 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 2.5,
     "hatch.linewidth": 1.2,
     "image.interpolation": "lanczos",
+    "text.parse_math": False,  # titles of products hold dollars, and a price is no formula
 }
 
 Drawing = TypeVar("Drawing", bound=Callable[..., Figure])

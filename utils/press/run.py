@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -19,10 +20,11 @@ from typing import Any
 
 from utils import course
 from utils.errors import CourseError, suggest
-from utils.files import ROOT, sha256, write_json
+from utils.files import ROOT, read_json, sha256, sweep, write_json
 from utils.press.templates import THEME
 
 BUILD = ROOT / "build"
+CELL_SECONDS = 3600  # the longest cell of a full run takes minutes: what takes an hour hangs
 
 
 @dataclass
@@ -56,7 +58,9 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
             raise suggest(name, known, f"parameter of {path.name}")
 
 
-def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path | None = None) -> float:
+def execute(
+    path: Path, out: Path, parameters: Mapping[str, Any], records: Path | None = None, peak: _PeakMemory | None = None
+) -> float:
     """Execute one notebook in its own kernel; return the peak memory of the kernel in MB.
 
     Args:
@@ -64,9 +68,11 @@ def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path 
         out: where the executed copy goes; written also when a cell fails.
         parameters: values for the ``parameters`` cell.
         records: the folder that ``record()`` writes to.
+        peak: keeps the peak also when the notebook fails.
 
     Raises:
         papermill.PapermillExecutionError: a cell failed.
+        CellTimeoutError: a cell took longer than COURSE_CELL_SECONDS (an hour).
     """
     import papermill
 
@@ -77,7 +83,7 @@ def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path 
     before = os.environ.get("COURSE_RECORDS")
     os.environ["COURSE_RECORDS"] = str(records or BUILD / "records")
     os.environ["COURSE_HEADLESS"] = "1"  # nobody drags a slider here: its static twin is shown alone
-    peak = _PeakMemory()
+    peak = peak or _PeakMemory()
     try:
         with peak, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -86,6 +92,7 @@ def execute(path: Path, out: Path, parameters: Mapping[str, Any], records: Path 
                 str(out),
                 parameters=dict(parameters),
                 kernel_name="python3",
+                execution_timeout=int(os.environ.get("COURSE_CELL_SECONDS", CELL_SECONDS)),
                 cwd=str(path.parent),
                 progress_bar={"desc": path.stem, "leave": False, "disable": bool(os.environ.get("CI"))},
                 log_output=False,
@@ -156,17 +163,19 @@ def run_one(path: Path, *, fast: bool, dataset: str, force: bool, extra: Mapping
     page, stamp_file = BUILD / f"{name}.html", BUILD / "stamps" / f"{name}.json"
     record = course.record_path(name, "fast" if fast else "full", BUILD / "records")
     if not force and page.exists() and record.exists() and stamp_file.exists():
-        old = json.loads(stamp_file.read_text())
-        if old["stamp"] == stamp_of(path, parameters, dataset, old["modules"]):
-            return Result(**{**old["result"], "status": "cached"})
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged: run it again
+            old = read_json(stamp_file)
+            if old["stamp"] == stamp_of(path, parameters, dataset, old["modules"]):
+                return Result(**{**old["result"], "status": "cached"})
     check_parameters(path, parameters)
     stamp_file.unlink(missing_ok=True)
     executed, start = BUILD / "executed" / f"{name}.ipynb", time.perf_counter()
-    result = Result(name, "ok")
+    result, peak = Result(name, "ok"), _PeakMemory()
     try:
-        result.peak_mb = execute(path, executed, parameters)
+        execute(path, executed, parameters, peak=peak)
     except Exception as error:  # noqa: BLE001 - one failing notebook does not stop the others
-        result.status, result.reason = "failed", _reason(error)
+        result.status, result.reason = "failed", _reason(error, peak)
+    result.peak_mb = peak.mb
     result.seconds = time.perf_counter() - start
     if executed.exists():
         pages.write_page(executed, page, title=metadata.get("title", name))
@@ -177,8 +186,17 @@ def run_one(path: Path, *, fast: bool, dataset: str, force: bool, extra: Mapping
     return result
 
 
-def _reason(error: Exception) -> str:
-    """Say in one line what stopped a notebook: the error's name and words, and the cell."""
+def _reason(error: Exception, peak: _PeakMemory | None = None) -> str:
+    """Say in one line what stopped a notebook: the error's name and words, and the cell; of a dead kernel, its memory."""
+    name = type(error).__name__
+    if name == "DeadKernelError" or "kernel died" in str(error).lower():
+        import psutil
+
+        known = f" at {peak.mb:,.0f} MB" if peak and peak.mb else ""
+        total = psutil.virtual_memory().total / 2**20
+        return f"the kernel died{known}, on a machine of {total:,.0f} MB: it was stopped from outside, most often for memory; close other programs, or run it with FAST=1"
+    if name == "CellTimeoutError":
+        return f"a cell took more than {os.environ.get('COURSE_CELL_SECONDS', CELL_SECONDS)} s and was stopped; COURSE_CELL_SECONDS sets another limit"
     if hasattr(error, "ename"):
         return f"{error.ename}: {error.evalue} (cell {getattr(error, 'exec_count', '?')})"
     return traceback.format_exception_only(type(error), error)[-1].strip()
@@ -216,6 +234,8 @@ def run(only: str | None, *, fast: bool, dataset: str, force: bool, extra: Mappi
     for path in paths:
         check_parameters(path, extra)
     results = []
+    for place in (BUILD, BUILD / "stamps", BUILD / "executed", BUILD / "results"):
+        sweep(place)
     for path in paths:
         print(f"{path.stem} ...", end="\r", flush=True)
         results.append(run_one(path, fast=fast, dataset=dataset, force=force, extra=extra))

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from utils import course
+from utils.data.pictures import FORMATS
 from utils.errors import CourseError
 from utils.files import ROOT, atomic_path, write_text
 from utils.press import pages
@@ -148,7 +149,7 @@ def small_png(data: bytes, width: int) -> bytes:
     """Return a PNG at most ``width`` pixels wide, in as many colours as fit README's limit of bytes."""
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    picture = Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
     picture.thumbnail((width, 4 * width))
     for colours in (256, 128, 64, 32):
         stream = io.BytesIO()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 
 from utils.data import Dataset, assemble, strip_markup
 from utils.errors import CourseError
+from utils.network.archives import lines_of
 
 
 def read_amazon_reviews(path: str | Path) -> Dataset:
@@ -25,19 +25,14 @@ def read_amazon_reviews(path: str | Path) -> Dataset:
         raise CourseError(f"There is no file {path}; give an Amazon 2018 review file such as Gift_Cards_5.json.gz.")
     rows = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    one = json.loads(line)
-                    text = str(one.get("reviewText") or "").strip()
-                    rows.append(
-                        (one["reviewerID"], one["asin"], float(one["overall"]), int(one["unixReviewTime"]), text)
-                    )
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise CourseError(
-                        f"{path}, line {number}: this is no review ({error}); get the file again."
-                    ) from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        for number, line in lines_of(path):  # which refuses to unpack without bound
+            try:
+                one = json.loads(line)
+                text = str(one.get("reviewText") or "").strip()
+                rows.append((one["reviewerID"], one["asin"], float(one["overall"]), int(one["unixReviewTime"]), text))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+                raise CourseError(f"{path}, line {number}: this is no review ({error}); get the file again.") from None
+    except OSError as error:
         raise CourseError(f"Cannot read {path}: {error}; get the file again.") from error
     table = pd.DataFrame(rows, columns=["user", "item", "rating", "timestamp", "review"])
     table["review"] = [strip_markup(text) for text in table["review"]]

@@ -243,6 +243,8 @@ def _read(folder: Path) -> dict[str, Any]:
         raise CourseError(
             f"{path} has format {written.get('format')!r}, and this course reads {FORMAT}; take the course that wrote it."
         )
+    if not isinstance(written.get("model"), str) or type(written.get("seed")) is not int:
+        raise CourseError(f"{path} does not say which model it keeps, and with which seed; keep the model again.")
     return written
 
 

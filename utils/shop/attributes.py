@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from utils.data.pictures import dominant_colour
+from utils.data.pictures import FORMATS, dominant_colour
 from utils.errors import CourseError
 from utils.files import sha256
 from utils.shop.content import Content
@@ -99,7 +99,7 @@ def mobilenet_features(folder: Path, images: list[str], weights: Path) -> np.nda
     for start in range(0, len(images), 16):
         batch = []
         for name in images[start : start + 16]:
-            with Image.open(folder / name) as opened:
+            with Image.open(folder / name, formats=FORMATS) as opened:
                 picture = opened.convert("RGB")
             side = max(picture.size)  # padded to a square: the crop of the usual transform would cut long stamps
             page = Image.new("RGB", (side, side), "white")
@@ -154,7 +154,7 @@ def attributes(content: Content, folder: Path, weights: Path | None, earlier: Pa
                 "The looks need --weights mobilenet_v2-b0353104.pth (or the truth/ folder of an earlier build)."
             )
         names = table.loc[items["item"], "looks"].tolist()
-    pictures = [np.asarray(Image.open(folder / p).convert("RGB")) for p in items["image"]]
+    pictures = [np.asarray(Image.open(folder / p, formats=FORMATS).convert("RGB")) for p in items["image"]]
     return pd.DataFrame(
         {
             "item": items["item"],

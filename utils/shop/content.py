@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from utils.data.pictures import FORMATS
 from utils.errors import CourseError
 from utils.shop.oggfile import encode_vorbis
 
@@ -44,7 +45,7 @@ class Stamp:
     @property
     def item(self) -> str:
         """Id made of a hash of the path: says nothing about the category, the name or the order of the files."""
-        number = int(hashlib.sha1(self.path.encode()).hexdigest(), 16)
+        number = int(hashlib.sha1(self.path.encode(), usedforsecurity=False).hexdigest(), 16)
         letters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
         return "".join(letters[(number >> (5 * k)) % 32] for k in range(6))
 
@@ -134,7 +135,7 @@ def categories(paths: list[str]) -> list[str]:
 
 def make_picture(png: bytes) -> tuple[bytes, np.ndarray]:
     """Composite one stamp on white, crop its margin, shrink it: (JPEG bytes, alpha mask (height, width) bool)."""
-    with Image.open(io.BytesIO(png)) as opened:
+    with Image.open(io.BytesIO(png), formats=FORMATS) as opened:
         stamp = opened.convert("RGBA")
     box = stamp.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox() or (0, 0, *stamp.size)
     stamp = stamp.crop(box)
@@ -205,7 +206,10 @@ def build_content(source: Path, folder: Path) -> tuple[Content, dict[str, str]]:
     order = sorted((k for k in range(len(stamps)) if stamps[k].texts), key=lambda k: stamps[k].item)
     stamps, labels = [stamps[k] for k in order], [labels[k] for k in order]
     made = [make_picture(s.picture) for s in stamps]
-    grey = [np.asarray(Image.open(io.BytesIO(j)).convert("L").resize((16, 16)), np.float32) for j, _ in made]
+    grey = [
+        np.asarray(Image.open(io.BytesIO(j), formats=FORMATS).convert("L").resize((16, 16)), np.float32)
+        for j, _ in made
+    ]
     repeats = set(near_duplicates(grey, [s.texts["en"] for s in stamps]).tolist())
     keep = [k for k in range(len(stamps)) if k not in repeats]
     if len({stamps[k].item for k in keep}) != len(keep):

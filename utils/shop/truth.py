@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from utils.arrays import write_sums
 from utils.data.planted import FOLDER
 from utils.data.tables import write_table
 from utils.files import atomic_path, write_json
@@ -24,6 +25,7 @@ def save_truth(folder: Path, simulation: Simulation, attributes: pd.DataFrame) -
             start=simulation.start.astype(np.float16),
             end=simulation.end.astype(np.float16),
         )
+    write_sums(folder, ("utilities.npz",))
     more = attributes.assign(
         released=simulation.released, popularity=simulation.popularity.round(4), hidden=simulation.hidden
     )

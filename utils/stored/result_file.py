@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from utils.environment import stack
 from utils.errors import CourseError
-from utils.files import ROOT, write_json, write_text
+from utils.files import ROOT, sweep, write_json, write_text
 
 RESULTS = ROOT / "data" / "results"
 
@@ -36,6 +37,8 @@ def meta(arguments: Sequence[str] = ()) -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "stack": stack(),
+        "threads": torch.get_num_threads(),  # with more than one, the last digits of some models differ
     }
 
 
@@ -103,6 +106,7 @@ class ResultFile:
         self.empty = {"meta": {}, **(empty or {})}
         self.content = self.empty
         with locked(path):
+            sweep(path.parent)
             self.content = self._read()
 
     @contextmanager
@@ -115,9 +119,9 @@ class ResultFile:
             content = self._read()
             yield content
             if self.flat:
-                write_text(self.path, flat_text(content))
+                write_text(self.path, flat_text(content), durable=True)
             else:
-                write_json(self.path, content)
+                write_json(self.path, content, durable=True)
             self.content = content
 
     def _read(self) -> dict[str, Any]:
@@ -145,7 +149,7 @@ class ResultFile:
             why = f"belongs to another {' and another '.join(other)}"
         except CourseError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
             why = "cannot be read"
         set_aside(self.path, why)
         return copy.deepcopy(self.content)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from utils import files
+from utils.arrays import read_arrays
 from utils.errors import CourseError
 
 SIDES = ("visual", "textual")  # of a job image_text
@@ -37,8 +36,8 @@ def read_json(path: Path) -> dict[str, Any]:
         CourseError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return files.read_json(path)
+    except ValueError as error:
         raise CourseError(f"{path} cannot be read ({error}); delete it and run the same command again.") from None
 
 
@@ -47,9 +46,7 @@ def readable(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with np.load(path, allow_pickle=False) as part:
-            for name in part.files:
-                part[name]
-    except Exception:  # torn by a crash of the machine: compute again
+        read_arrays(path)
+    except CourseError:  # torn by a crash of the machine: compute again
         return False
     return True

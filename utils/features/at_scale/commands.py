@@ -12,6 +12,7 @@ from utils.features.at_scale.join import WAYS
 from utils.features.at_scale.layouts import LAYOUTS, export
 from utils.features.at_scale.run import check_shard, run
 from utils.features.at_scale.shards import describe, merge, read_matrix
+from utils.files import check_yaml
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,8 +99,9 @@ def _typed(options: argparse.Namespace) -> dict[str, Any]:
         if not equals:
             raise CourseError(f"--set {text}: write OPTION=VALUE, for example size=160.")
         try:
+            check_yaml(value)
             given[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise CourseError(f"--set {text}: the value cannot be read; put words with colons in quotes.") from None
     return given
 

@@ -24,6 +24,7 @@ from utils.errors import CourseError, suggest
 from utils.features.at_scale.blocks import SIDES
 from utils.features.at_scale.job import PAIR, Job
 from utils.features.registry import find
+from utils.files import check_yaml
 
 # Key of a job -> the types that it may have. Whatever else a job names is an option of its encoder.
 KINDS: dict[str, tuple[type, ...]] = {
@@ -79,11 +80,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 (a SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        value = yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
         raise CourseError(f"The configuration {path} does not exist; correct the path.") from None
+    except CourseError:
+        raise
     except UnicodeDecodeError as error:
         raise CourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    except ValueError as error:
+        raise CourseError(f"{path} holds no settings of a job: {error}; write them out plainly.") from None
     except OSError as error:
         raise CourseError(f"The configuration {path} cannot be read ({error.strerror}); correct the path.") from None
     except yaml.YAMLError as error:

@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
+from utils.arrays import read_arrays
 from utils.errors import CourseError
 from utils.features.at_scale.blocks import SIDES, parts_folder
 from utils.features.at_scale.job import PAIR, Job, Runner, claim, plan
 from utils.features.at_scale.shards import merge
 from utils.features.extraction import warn_unreadable
-from utils.files import write_json
+from utils.files import sweep, write_json
 
 
 def shard_of_environment() -> tuple[int, int]:
@@ -78,6 +78,8 @@ def run_side(
             "without --shard."
         )
     claim(settled)
+    for folder in (job.out, parts_folder(job.out)):
+        sweep(folder)
     runner, parts, unreadable = Runner(settled), {}, []
     bar = tqdm(
         total=len(range(index, settled.n_blocks, count)) * settled.block,
@@ -89,8 +91,7 @@ def run_side(
         for number in range(index, settled.n_blocks, count):
             path = runner.part(number)
             parts[str(number)] = path.name
-            with np.load(path, allow_pickle=False) as part:
-                unreadable += json.loads(str(part["about"]))["unreadable"]
+            unreadable += json.loads(str(read_arrays(path, ("about",))["about"]))["unreadable"]
             bar.update(settled.block)
             if after_part is not None:
                 after_part(path)

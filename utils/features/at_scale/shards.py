@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.arrays import check_sum, read_array, read_arrays, write_array, write_sums
 from utils.errors import CourseError
 from utils.features.at_scale.blocks import SIDES, digest_of, folder_name, parts_folder, read_json
 from utils.features.at_scale.join import join
@@ -19,6 +20,19 @@ AGAIN = "run that shard again"
 
 
 def merge(out: str | Path) -> list[Path]:
+    """Merge the shards of a job; see :func:`_merge`, whose errors it gives, also where a file of the job is no such file."""
+    try:
+        return _merge(Path(out))
+    except CourseError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise CourseError(
+            f"{parts_folder(Path(out))} holds a job or shard that is none ({type(error).__name__}: {error}); delete that folder "
+            "and run the extraction again."
+        ) from error
+
+
+def _merge(out: Path) -> list[Path]:
     """Write the matrices of a job whose shards are all there.
 
     For ``npy``: <modality>.npy, <modality>_mask.npy when a row lacks the modality, <modality>.json (provenance), and
@@ -31,7 +45,6 @@ def merge(out: str | Path) -> list[Path]:
     Raises:
         CourseError: no job there; a shard that is missing, doubled or of another job; a part that is lost or torn.
     """
-    out = Path(out)
     pair = parts_folder(out) / "sides.json"
     if pair.exists():
         folders = {side: merge(out / side) for side in SIDES}
@@ -96,15 +109,14 @@ def _part(path: Path, job: dict[str, Any], wanted: tuple[str, ...]) -> dict[str,
     Raises:
         CourseError: lost, torn, or of another job.
     """
+    if not path.is_file():
+        raise CourseError(f"{path} is missing, although its shard is finished; {AGAIN}.")
+    found = read_arrays(path, (*wanted, "about"), f"delete it and {AGAIN}")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in wanted}
-            about = json.loads(str(stored["about"]))
-    except FileNotFoundError:
-        raise CourseError(f"{path} is missing, although its shard is finished; {AGAIN}.") from None
-    except Exception as error:
+        about = json.loads(str(found.pop("about")))
+    except (ValueError, RecursionError) as error:
         raise CourseError(f"{path} cannot be read ({type(error).__name__}); delete it and {AGAIN}.") from error
-    if about["key"] != job["key"]:
+    if not isinstance(about, dict) or about.get("key") != job["key"]:
         raise CourseError(f"{path} is a foreign part (made with other content or settings); delete it and {AGAIN}.")
     return {**found, **about}
 
@@ -171,6 +183,7 @@ def _save(
         meta = {"item_names": json.dumps(names), "modality": modality, "provenance": json.dumps(provenance)}
         with atomic_path(folder / f"{modality}.safetensors") as temporary:
             save_file({"matrix": matrix, "mask": mask}, str(temporary), metadata=meta)
+        write_sums(folder, (f"{modality}.safetensors",))
         return folder
     # Last the matrix: a folder that has it has everything.
     ids_file = "rows.txt" if provenance.get("source_of_rows") == "interactions" else "items.txt"
@@ -179,14 +192,14 @@ def _save(
     if mask.all():
         mask_path.unlink(missing_ok=True)
     else:
-        with atomic_path(mask_path) as temporary, open(temporary, "wb") as stream:
-            np.save(stream, mask, allow_pickle=False)
+        write_array(mask_path, mask)
     write_json(folder / f"{modality}.json", provenance)
     with atomic_path(folder / f"{modality}.npy") as temporary:
         matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         fill(matrix)
         matrix.flush()
         del matrix  # Windows renames no file that is open
+    write_sums(folder, (f"{modality}.npy", mask_path.name))
     return folder
 
 
@@ -223,6 +236,7 @@ def read_matrix(folder: str | Path, modality: str = "") -> Features:
         what = "no matrix" if not found else f"{len(found)} matrices ({', '.join(path.name for path in found)})"
         raise CourseError(f"{folder} holds {what}; give a folder that an extraction wrote, and the modality.")
     (path,) = found
+    check_sum(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors import safe_open
@@ -231,11 +245,11 @@ def read_matrix(folder: str | Path, modality: str = "") -> Features:
                 meta = stored.metadata()
                 names, about = json.loads(meta["item_names"]), json.loads(meta["provenance"])
                 return Features(path.stem, stored.get_tensor("matrix"), names, stored.get_tensor("mask"), about)
-        matrix = np.load(path, allow_pickle=False)
+        matrix = read_array(path, "merge or extract again")
         ids = folder / "items.txt" if (folder / "items.txt").exists() else folder / "rows.txt"
         names = ids.read_text(encoding="utf-8").split("\n")[:-1]
         mask_path = folder / f"{path.stem}_mask.npy"
-        mask = np.load(mask_path, allow_pickle=False) if mask_path.exists() else None
+        mask = read_array(mask_path, "merge or extract again") if mask_path.exists() else None
         about = read_json(path.with_suffix(".json"))
     except CourseError:
         raise
@@ -251,7 +265,7 @@ def describe(folder: Path) -> str:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         shape, kind = matrix.shape, str(matrix.dtype)
         mask_path = path.with_name(f"{path.stem}_mask.npy")
-        present = int(np.load(mask_path, allow_pickle=False).sum()) if mask_path.exists() else shape[0]
+        present = int(read_array(mask_path).sum()) if mask_path.exists() else shape[0]
     else:
         from safetensors import safe_open
 

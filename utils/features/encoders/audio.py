@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -215,19 +217,39 @@ def _bundles(name: str) -> tuple[Any, Any]:
         raise CourseError(
             f"Encoder 'torchaudio:{name}' needs the package torchaudio; run `pip install torchaudio`, or use hf-audio:NAME."
         ) from None
-    if not hasattr(pipelines, name):
-        known = [each for each in vars(pipelines) if each.isupper()]
+    known = [each for each in vars(pipelines) if each.isupper()]
+    if name not in known:
         raise suggest(name, known, "torchaudio bundle")
     return torchaudio, getattr(pipelines, name)
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Let torch.load read tensors only, whatever a library asks of it: torch's own hub lets a file run code."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _load_torchaudio(name: str, layer: str | tuple[str, ...], max_seconds: float, device: str = "cpu") -> Network:
     """Load a wav2vec2-like bundle: the mean over time of its last layer (``mean``), or of layer K (``hidden.K``)."""
     _, bundle = _bundles(name)
     try:
-        model = bundle.get_model().eval().to(device)
+        with tensors_only():
+            model = bundle.get_model().eval().to(device)
     except OSError as error:
         raise needs_network(f"torchaudio:{name}", "audio", getattr(error, "reason", error)) from error
+    except Exception as error:  # torch has many kinds for a file that would have to run code
+        raise CourseError(
+            f"Encoder 'torchaudio:{name}': its weights are no plain tensors ({str(error).splitlines()[0]}), and the course "
+            "runs no code of a model; delete them from torch's folder of checkpoints, or use another bundle."
+        ) from error
     rate = int(bundle.sample_rate)
 
     def states_of(wave: np.ndarray) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:

