@@ -161,14 +161,24 @@ def test_the_setup_cell_fetches_the_pinned_tag_into_an_empty_folder(tmp_path):
 
     environment = {**os.environ, "COURSE_URL": remote.as_uri()}
     environment.pop("PYTHONPATH", None)
-    for left in (f"multimodal-course-{course.home()['tag']}", f"multimodal-course-{course.home()['tag']}.part"):
-        (alone / left / "utils").mkdir(parents=True)  # of a fetch that was broken off
-        (alone / left / "half").touch()
+    mine, left = (
+        alone / f"multimodal-course-{course.home()['tag']}",
+        alone / f"multimodal-course-{course.home()['tag']}.part",
+    )
+    (left / "utils").mkdir(parents=True)  # of a fetch that was broken off
+    (left / "half").touch()
+    mine.mkdir()
+    (mine / "notes.txt").touch()  # somebody's own folder of that name is never touched
+    code = course.SETUP_CELL.format(**course.home())
+
+    def run_alone():
+        return subprocess.run([sys.executable, "-c", code], cwd=alone, env=environment, capture_output=True, text=True)
+
+    assert "is in the way and holds no course" in run_alone().stderr and (mine / "notes.txt").exists()
+    (mine / "notes.txt").unlink()
+    mine.rmdir()
     for _ in range(2):  # the second run finds the folder and asks no remote
-        code = course.SETUP_CELL.format(**course.home())
-        answer = subprocess.run(
-            [sys.executable, "-c", code], cwd=alone, env=environment, capture_output=True, text=True
-        )
+        answer = run_alone()
         assert answer.stdout.strip().endswith("environment checked"), answer.stderr
         environment["COURSE_URL"] = "file:///nowhere"
     assert {path.name for path in alone.iterdir()} == {f"multimodal-course-{course.home()['tag']}"}

@@ -48,8 +48,9 @@ folders = [Path.cwd(), *Path.cwd().parents, Path.cwd() / f"multimodal-course-{{T
 root = next((folder for folder in folders if (folder / "utils" / "course" / "__init__.py").is_file()), None)
 if root is None:
     root, part = folders[-1], Path(f"{{folders[-1]}}.part")
-    for left in (root, part):  # by a fetch that was broken off
-        shutil.rmtree(left, ignore_errors=True)
+    if root.exists():  # whose it is, nobody knows here
+        raise RuntimeError(f"{{root}} is in the way and holds no course: delete or rename it, then run this cell again.")
+    shutil.rmtree(part, ignore_errors=True)  # left by a fetch that was broken off
     url = os.environ.get("COURSE_URL", f"https://github.com/{{REPOSITORY}}.git")
     git = ["git", "-c", "advice.detachedHead=false"]  # a tag is what is wanted here
     command = [*git, "clone", "--quiet", "--depth", "1", "--branch", TAG, url, str(part)]
