@@ -26,7 +26,7 @@ def look_up(kind: str, words: list[str]) -> str:
 
     Args:
         kind: ``record`` (notebook, name, format), ``claim`` (notebook, first words of its text, ``left`` or ``right``,
-            format), ``result`` (file, key=value ... filters, format: the mean of the matching rows), ``published``
+            format; or ``verdict``, in words what the run decided), ``result`` (file, key=value ... filters, format: the mean of the matching rows), ``published``
             (dataset, model, metric, format) or ``value`` (name, format).
         words: what follows it; the format is Python's, such as ``.3f``, ``.0%`` or ``,.0f``; left out, it is ``{}``.
 
@@ -99,14 +99,23 @@ def _record(words: list[str]) -> tuple[Any, str]:
 
 
 def _claim(words: list[str]) -> tuple[Any, str]:
-    notebook, start, side, form = _words(words, "notebook, first words of the claim, left or right", 3)
+    notebook, start, side, form = _words(words, "notebook, first words of the claim, left, right or verdict", 3)
     claims = record_file(notebook)["claims"]
     hits = [entry for entry in claims if entry["text"].startswith(start)]
     if len(hits) != 1:
         raise suggest(start, (entry["text"] for entry in claims), f"claim of {notebook}")
+    if side == "verdict":
+        return VERDICTS[bool(hits[0]["open"]), bool(hits[0]["holds"])], form
     if side not in ("left", "right"):
-        raise suggest(side, ("left", "right"), "side of a claim")
+        raise suggest(side, ("left", "right", "verdict"), "side of a claim")
     return hits[0][side], form
+
+
+# (open question, holds) -> what the notebook prints of it
+VERDICTS = {
+    (True, True): "Yes, this time.", (True, False): "No, this time.",
+    (False, True): "It holds.", (False, False): "It does not hold here.",
+}  # fmt: skip
 
 
 def _result(words: list[str]) -> tuple[Any, str]:

@@ -360,7 +360,10 @@ def _pointer(work: _Slide, words: list[str]) -> str:
 
 
 def _schedule(work: _Slide, words: list[str]) -> str:
-    """The whole lecture as a table: its parts, their minutes and when they start, from the decks' front matter."""
+    """The whole lecture as a table: its parts, their minutes and when they start, from the decks' front matter.
+
+    What comes after the lecture stands below it, by name and without a clock.
+    """
     groups = {"0": "I wish I had known it in advance", "1": "One schema for all of them", "2": "Open challenges"}
     rows, clock = [], sum(deck.minutes for deck in work.decks if deck.part == "title")
     for head, title in groups.items():
@@ -376,7 +379,20 @@ def _schedule(work: _Slide, words: list[str]) -> str:
         for head, title, names, minutes, start in rows
     )
     last = f"<tr><td class='part'>3</td><td><b>Questions</b></td><td class='minutes'></td><td class='clock'>from minute {clock:g}</td></tr>"
-    return f"<table class='schedule'><tbody>{body}{last}</tbody></table>"
+    return f"<table class='schedule'><tbody>{body}{last}{_after(work.decks)}</tbody></table>"
+
+
+def _after(decks: list[Deck]) -> str:
+    """Return the row of the parts that come after the lecture; nothing where there is none."""
+    later = [deck for deck in decks if deck.after]
+    if not later:
+        return ""
+    heads = ", ".join(dict.fromkeys(deck.part.split(".")[0] for deck in later))
+    names = " · ".join(f"<span>{html.escape(deck.heading)}</span>" for deck in later)
+    return (
+        f"<tr><td class='part'>{heads}</td><td><b>After the lecture</b><div class='under'>{names}</div></td>"
+        f"<td class='minutes'>{sum(deck.minutes for deck in later):g} min</td><td class='clock'></td></tr>"
+    )
 
 
 # The day-long variant: its blocks, the notebooks of each, and the pause behind it in minutes

@@ -13,7 +13,7 @@ from utils.errors import CourseError, suggest
 from utils.files import ROOT
 
 SLIDES = ROOT / "slides"
-PARTS = ("title", "0", "1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4", "2.5", "3")
+AFTER = 4  # parts from this number on come after the lecture; its minutes are those of the title to part 3
 LAYOUTS = ("plain", "title", "statement", "exercise", "picture")
 KEYS = {"part", "title", "minutes"}
 
@@ -49,7 +49,7 @@ class Slide:
 
 @dataclass(frozen=True)
 class Deck:
-    """One part of the lecture."""
+    """One part of the lecture, or one that comes after it."""
 
     part: str
     title: str
@@ -60,6 +60,22 @@ class Deck:
     def heading(self) -> str:
         return self.title if self.part == "title" else f"{self.part} {self.title}"
 
+    @property
+    def after(self) -> bool:
+        """True for a part that comes after the lecture."""
+        return is_after(self.part)
+
+
+def is_after(part: str) -> bool:
+    """Return whether a part, such as "4.1", comes after the lecture."""
+    return part != "title" and int(part.split(".")[0]) >= AFTER
+
+
+def parts(folder: Path = SLIDES) -> list[str]:
+    """Return the parts that have a source, in their order: the title, then by number. Other files are no parts."""
+    found = [path.stem for path in folder.glob("*.md") if re.fullmatch(r"title|\d+(\.\d+)?", path.stem)]
+    return sorted(found, key=lambda part: [] if part == "title" else [int(number) for number in part.split(".")])
+
 
 def paths(only: Sequence[str] = (), folder: Path = SLIDES) -> list[Path]:
     """Return the sources in the order of the lecture; ``only`` names parts.
@@ -67,7 +83,7 @@ def paths(only: Sequence[str] = (), folder: Path = SLIDES) -> list[Path]:
     Raises:
         CourseError: a part that has no source.
     """
-    there = {part: folder / f"{part}.md" for part in PARTS if (folder / f"{part}.md").exists()}
+    there = {part: folder / f"{part}.md" for part in parts(folder)}
     for part in only:
         if part not in there:
             raise suggest(part, there, "deck")

@@ -1,0 +1,266 @@
+"""Decks, the figures of part 4.1: histories, pretraining and adaptation, drawn from stored studies by notebook 12's plots."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from utils import plots
+from utils.lab import tables as results
+from utils.plots import pretraining as plots_pretraining
+from utils.plots.pictures import _ink
+from utils.plots.style import HIT, MODALITY_COLOURS, styled
+from utils.press.decks.figures import figure, sized
+from utils.press.decks.numbers import shop, value
+
+INK, GREY = "#10202F", "#8A97A3"
+
+# ---- order, counting, the mask --------------------------------------------------------------------------------------
+
+
+@figure
+def one_history() -> tuple[Figure, str]:
+    """One user's items in the order of time; the last one is framed."""
+    from utils.pretraining import sequences_of
+
+    sequences = sequences_of(shop(), seed=0)
+    user = int(np.flatnonzero(sequences.lengths("end") == 12)[0])
+    history = sequences.sequence(user, "end")
+    ages = [f"{len(history) - place} from the end" for place in range(len(history) - 2)] + ["validation", "test"]
+    drawn = plots.gallery(shop(), history, ages, hits=history[-1:])
+    titles = ", ".join(shop().items["title"].to_numpy()[history])
+    return sized(
+        drawn, 11, 5.2
+    ), f"Twelve items of one user, oldest first; the last is framed, it is the test item. {titles}."
+
+
+def _beauty() -> tuple[pd.Series, dict[str, float]]:
+    """Return hit rates at 10 on Beauty: measured here, as in notebook 12, and printed by others."""
+    study = results.load("next_item_beauty")
+    rows = pd.DataFrame(study["rows"]).query("not masked").groupby("model", sort=False)["hr@10"].mean()
+    return rows, {name: printed[2] for name, printed in study["printed"].items()}
+
+
+@figure
+def beauty_beside_printed() -> tuple[Figure, str]:
+    """Amazon Beauty: what counting finds, beside what others printed."""
+    measured, printed = _beauty()
+    drawn = plots_pretraining.beside_printed(measured, printed)
+    words = "; ".join(f"{name} {rate:.4f}" for name, rate in measured.items())
+    others = "; ".join(f"{name} {rate:.4f}" for name, rate in printed.items())
+    return sized(
+        drawn, 8.6, 5.2
+    ), f"Hit rate at 10 on Beauty, full ranking. Measured here: {words}. Hatched, printed: {others}."
+
+
+@figure
+@styled
+def causal_mask() -> tuple[Figure, str]:
+    """Who may look at whom: one place of padding and four items, by the course's own mask."""
+    import torch
+
+    from utils.pretraining.attention import attendable
+
+    allowed = attendable(torch.tensor([[False, True, True, True, True]]))[0, 0].numpy()
+    names = ["padding", *(f"item {place}" for place in range(1, 5))]
+    fig = Figure(figsize=(5.2, 4.6), layout="constrained")
+    ax = fig.subplots()
+    for row, column in np.ndindex(*allowed.shape):
+        seen = bool(allowed[row, column])
+        face, hatch = (HIT, "") if seen else ("#FFFFFF", "///")
+        ax.add_patch(_cell(row, column, face, hatch))
+    ax.set(xlim=(-0.5, 4.5), ylim=(4.5, -0.5), xlabel="... at this place", ylabel="The state of this place looks ...")
+    ax.set_xticks(range(5), names, rotation=30, ha="right")
+    ax.set_yticks(range(5), names)
+    ax.set_aspect("equal")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    lines = "; ".join(
+        f"{name} sees {', '.join(np.array(names)[row]) or 'nothing'}" for name, row in zip(names, allowed)
+    )
+    return fig, f"A table of who may look at whom; filled cells are allowed. {lines}."
+
+
+def _cell(row: int, column: int, face: str, hatch: str):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.44, row - 0.44), 0.88, 0.88, facecolor=face, edgecolor=GREY, hatch=hatch)
+
+
+# ---- MP4SR ----------------------------------------------------------------------------------------------------------
+
+
+@figure
+def mp4sr_flow() -> tuple[str, str]:
+    """Two streams of one history in one space, mixed, and one transformer; stage one without ids, stage two with them."""
+    text, picture = MODALITY_COLOURS["textual"], MODALITY_COLOURS["visual"]
+    parts = [
+        _box(10, 60, 150, 70, text, "words"), _box(10, 250, 150, 70, picture, "picture"),
+        _box(200, 60, 170, 70, text, "sentences"), _box(200, 250, 170, 70, picture, "nearest words"),
+        _box(410, 60, 140, 260, INK, "one text", "encoder", "(frozen)"),
+        *_stream(600, 68, text, picture), *_stream(600, 258, picture, text),
+        _box(920, 60, 150, 260, INK, "one causal", "transformer"),
+        *(_arrow(x, y, x + 27, y) for x in (164, 374, 554, 882) for y in (95, 285)),
+        *(f'<path d="M{x} 130V246" stroke="{GREY}" stroke-width="4" stroke-dasharray="7 6" marker-end="url(#end)" '
+          'marker-start="url(#end)"/>' for x in (678, 843)),
+        _arrow(1074, 95, 1102, 95), _arrow(1074, 285, 1102, 285),
+        _words(1112, 102, "next item", anchor="start"), _words(1112, 292, "next item", anchor="start"),
+        _words(765, 196, "exchanged", size=21), _words(285, 30, "pictures are said in words", size=21),
+        _words(737, 30, "one history, two streams", size=21),
+        f'<rect x="10" y="352" width="560" height="62" rx="10" fill="#eef2f5"/>'
+        f'<rect x="600" y="352" width="620" height="62" rx="10" fill="#eef2f5"/>',
+        _words(30, 391, "stage one: content alone, next item in the batch", anchor="start", size=23),
+        _words(620, 391, "stage two: a vector for each id is added, then tuning", anchor="start", size=23),
+    ]  # fmt: skip
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1232 420" width="100%" font-family="Source Sans 3, sans-serif" '
+        'aria-hidden="true"><defs><marker id="end" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="6" markerHeight="6" '
+        f'orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="{GREY}"/></marker></defs>{"".join(parts)}</svg>'
+    )
+    return svg, (
+        "MP4SR from left to right. The words of an item become sentences, its picture becomes the nearest words of a "
+        "vocabulary; one frozen text encoder turns both into vectors. A history becomes two streams of five places, which "
+        "exchange their vectors at two places. One causal transformer reads each stream and predicts the next item. Stage "
+        "one uses content alone, stage two adds a vector for each id."
+    )
+
+
+def _box(x: float, y: float, width: float, height: float, colour: str, *lines: str) -> str:
+    first = y + height / 2 + 8 - 15 * (len(lines) - 1)
+    words = "".join(
+        _words(x + width / 2, first + 30 * at, line, colour=_ink(colour), bold=True) for at, line in enumerate(lines)
+    )
+    return (
+        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="10" fill="#fff" stroke="{colour}" '
+        f'stroke-width="4"/>{words}'
+    )
+
+
+def _stream(x: float, y: float, own: str, other: str) -> list[str]:
+    """Five places of a history; the second and the fourth hold the other modality."""
+    return [
+        f'<rect x="{x + 55 * at}" y="{y}" width="46" height="54" rx="6" fill="{other if at in (1, 4) else own}"/>'
+        for at in range(5)
+    ]
+
+
+def _words(
+    x: float, y: float, words: str, *, anchor: str = "middle", size: int = 24, colour: str = INK, bold: bool = False
+) -> str:
+    weight = ' font-weight="700"' if bold else ""
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"{weight}>{words}</text>'
+
+
+def _arrow(x0: float, y0: float, x1: float, y1: float) -> str:
+    return f'<path d="M{x0} {y0}L{x1} {y1}" stroke="{GREY}" stroke-width="4" marker-end="url(#end)"/>'
+
+
+# ---- what pretraining is worth --------------------------------------------------------------------------------------
+
+OPPONENTS = ("from scratch", "shuffled", "own users", "Content kNN", "ItemKNN, recency")
+
+
+def _few(study: dict) -> float:
+    """Return the smallest share of users that a study of pretraining tunes on."""
+    return min(row["share"] for row in study["summary"] if row["share"] > 0)
+
+
+def _paired(study: dict) -> pd.DataFrame:
+    """Return the tests of the pretrained rows: with few users against every opponent, with all of them from scratch."""
+    tests = pd.DataFrame(study["tests"]).query("group == 'all' and metric == 'ndcg@10'")
+    found = []
+    for share, opponents in ((_few(study), OPPONENTS), (1.0, OPPONENTS[:1])):
+        for name in opponents:
+            rows = tests[(tests["a"] == f"pretrained {share}") & tests["b"].isin([f"{name} {share}", f"{name} 1.0"])]
+            found.append(rows.head(1).assign(a="all users" if share == 1 else "few users", b=name))
+    return pd.concat(found)
+
+
+@figure
+def pretraining_intervals() -> tuple[Figure, str]:
+    """The shop and MovieLens: pretrained minus what it has to beat, with intervals, few users and all of them."""
+    studies = {"Sticker Shop": "pretraining_shop", "MovieLens": "pretraining_movielens"}
+    stored = {log: results.load(name) for log, name in studies.items()}
+    blocks = {f"{log}, few = {_few(study):.0%}": _paired(study) for log, study in stored.items()}
+    drawn = plots.intervals(blocks, "ndcg@10")
+    lines = "; ".join(
+        f"{log}, {row.a} minus {row.b} {row.difference:+.4f} (p {row.t_holm:.2f})"
+        for log, rows in blocks.items()
+        for row in rows.itertuples()
+    )
+    return sized(drawn, 8.4, 5.2), f"Differences in nDCG at 10 with intervals, p after Holm. {lines}."
+
+
+@value
+def few_users() -> float:
+    """The share of the shop's users that are left to tune on in the study's scarce case."""
+    return _few(results.load("pretraining_shop"))
+
+
+# ---- adaptation -----------------------------------------------------------------------------------------------------
+
+GAINS = {
+    "hr@10": "Hit rate at 10",
+    "cpu_seconds_a_step": "Seconds a step (log)",
+    "memory": "MB kept in a step (log)",
+    "stored": "MB to store, one task (log)",
+}
+
+
+@figure
+def ways_panels() -> tuple[Figure, str]:
+    """Each way to adapt the text encoder: hit rate, seconds, memory and storage."""
+    runs = pd.DataFrame(results.load("adaptation_shop")["rows"])
+    means = runs.groupby("way", sort=False)[list(GAINS)].mean().dropna()
+    means["hr@10 std"] = runs.groupby("way", sort=False)["hr@10"].std()
+    means[["memory", "stored"]] /= 2**20
+    means.index = means.index.str.replace("_", " ")
+    lines = "; ".join(
+        f"{row.Index}: hit rate {row[1]:.3f}, {row[2]:.3f} s, {row[3]:.1f} MB kept, {row[4]:.2f} MB to store"
+        for row in means.itertuples()
+    )
+    return sized(plots_pretraining.panels(means, GAINS, GAINS), 10.5, 3.9), f"Ways to adapt a text encoder. {lines}."
+
+
+@lru_cache(maxsize=1)
+def _moved() -> dict[str, float]:
+    """How far eval() moves when all that learned is moved: beside the weight or in it, fast path on or off."""
+    import torch
+
+    from utils.pretraining.adapt import LoRA, trap
+
+    x = torch.randn(2, 3, trap.DIM, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for name, kind in (("beside", trap.Beside), ("inside", LoRA)):
+        layer = trap.trapped_layer(0, kind)
+        found[name] = trap.eval_moves(layer, lambda: layer(x))
+        with trap.without_fast_path():
+            found[f"{name}, off"] = trap.eval_moves(layer, lambda: layer(x))
+    return found
+
+
+@value
+def trap_beside() -> float:
+    """LoRA beside the weight of torch's layer: what eval() notices of it."""
+    return _moved()["beside"]
+
+
+@value
+def trap_beside_off() -> float:
+    """The same with the fast path off."""
+    return _moved()["beside, off"]
+
+
+@value
+def trap_inside() -> float:
+    """The course's LoRA, which is part of the weight."""
+    return _moved()["inside"]
+
+
+@value
+def trap_inside_off() -> float:
+    """The same with the fast path off."""
+    return _moved()["inside, off"]
