@@ -45,11 +45,42 @@ def one_slide(tmp_path, body, part="0"):
 
 
 def test_the_parts_add_up_to_the_lecture():
-    minutes = {deck.part: deck.minutes for deck in DECKS}
+    minutes = {deck.part: deck.minutes for deck in DECKS if not deck.after}
     for head, planned in (("0", 5), ("1", 50), ("2", 15)):
         assert sum(m for part, m in minutes.items() if part.split(".")[0] == head) == planned
     assert sum(minutes.values()) == 80
-    assert list(minutes) == list(source.PARTS)
+    assert list(minutes) == ["title", "0", "1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4", "2.5", "3"]
+    assert [deck.part for deck in DECKS] == source.parts()
+
+
+def write_parts(folder, names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        body = "## Title\n\n{{schedule}}\n\nNote: 60 s. Said.\n"
+        (folder / f"{name}.md").write_text(FRONT.format(part=name) + body, encoding="utf-8")
+    return folder
+
+
+def test_parts_are_found_in_their_order_and_other_files_are_none(tmp_path):
+    write_parts(tmp_path, ["4.10", "3", "4.2", "title", "0", "2.1", "README", "4.2 draft", "10"])
+    assert source.parts(tmp_path) == ["title", "0", "2.1", "3", "4.2", "4.10", "10"]
+    assert [path.stem for path in source.paths(["4.10", "0"], tmp_path)] == ["0", "4.10"]
+
+
+def test_what_comes_after_the_lecture_is_named_so_and_moves_no_clock(tmp_path, monkeypatch):
+    """A new part 4.2 needs its file only; without any such part nothing is said of it."""
+    names = ["title", "0", "1.1", "3"]
+    before = [source.read(path) for path in source.paths(folder=write_parts(tmp_path, names))]
+    after = [source.read(path) for path in source.paths(folder=write_parts(tmp_path, ["4.1", "4.2"]))]
+    assert [deck.part for deck in after if deck.after] == ["4.1", "4.2"] and not any(deck.after for deck in before)
+    alone = render.slide_html(before[0].slides[0], before[0], before)[0]
+    more = render.slide_html(after[0].slides[0], after[0], after)[0]
+    assert "After the lecture" not in alone and "from minute 3" in alone
+    head, _, tail = more.partition("<tr><td class='part'>4</td>")
+    assert alone.startswith(head), "the lecture's own rows changed"
+    assert "4.1 A title" in tail and "4.2 A title" in tail and "2 min" in tail and "from minute" not in tail
+    assert page.index_page(after, False).count("After the lecture") == 1
+    assert "After the lecture" not in page.index_page(before, False)
 
 
 def test_one_exercise_of_five_minutes_in_part_one():
@@ -132,8 +163,21 @@ def test_results_are_means_of_the_rows_asked_for(tmp_path, monkeypatch):
 def test_claims_published_figures_and_minus():
     claim = json.loads((results.RECORDS / "full" / "00.json").read_text(encoding="utf-8"))["claims"][0]
     assert numbers.look_up("claim", ["00", "Content ranks", "left", ".3f"]) == f"{claim['left']:.3f}"
+    with pytest.raises(CourseError, match="Unknown side of a claim 'rigth'; did you mean right"):
+        numbers.look_up("claim", ["00", "Content ranks", "rigth", ".3f"])
     assert numbers.look_up("published", ["Office", "lightgcn", "recall", ".4f"]) == "0.1237"
     assert numbers.look_up("record", ["06", "difference_two_close", ".4f"]).startswith("\u2212")
+
+
+@pytest.mark.parametrize(
+    ("open_question", "holds", "words"),
+    [(True, True, "Yes, this time."), (True, False, "No, this time."), (False, True, "It holds."),
+     (False, False, "It does not hold here.")],
+)  # fmt: skip
+def test_a_verdict_says_in_words_what_the_run_decided(monkeypatch, open_question, holds, words):
+    entry = {"text": "A beats B", "left": 0.1, "right": 0.2, "open": open_question, "holds": holds}
+    monkeypatch.setattr(numbers, "record_file", lambda notebook: {"notebook": "x", "values": {}, "claims": [entry]})
+    assert numbers.look_up("claim", ["x", "A beats", "verdict"]) == words
 
 
 # ---- one sentence for what is wrong ----

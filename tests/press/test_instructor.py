@@ -10,7 +10,7 @@ import pytest
 from utils.errors import CourseError
 from utils.files import ROOT
 from utils.press import quiz_page
-from utils.press.decks import render
+from utils.press.decks import render, source
 from utils.press.live import lecture, plan
 
 PAGE = (quiz_page.INSTRUCTOR / "README.md").read_text(encoding="utf-8")
@@ -37,8 +37,13 @@ def test_a_cell_that_does_not_exist_is_named():
         render._cell("05_training", "No such heading")
 
 
-def test_it_names_cells_of_every_notebook_of_the_lecture():
-    assert {notebook for notebook, _ in named_cells()} == {path.stem for path in plan.notebooks()}
+ROWS = re.findall(r"^\| ([^|]+) \| `(\d\d_\w+)` \| (\d+) \|", PAGE, re.M)  # part, notebook, minutes
+AFTER = [(part, notebook, minutes) for part, notebook, minutes in ROWS if source.is_after(part)]
+
+
+def test_it_names_cells_of_every_notebook_of_the_lecture_and_of_no_other_but_those_after_it():
+    named = {notebook for notebook, _ in named_cells()}
+    assert named - {notebook for _, notebook, _ in AFTER} == {path.stem for path in plan.notebooks()}
 
 
 def test_every_command_it_names_exists():
@@ -54,10 +59,18 @@ def test_every_command_it_names_exists():
 
 
 def test_the_minutes_are_those_of_the_live_path():
-    rows = re.findall(r"^\| [^|]+ \| `(\d\d_\w+)` \| (\d+) \|", PAGE, re.M)
     marked = {path.stem: sum(stop.minutes for stop in plan.stops(path)) for path in plan.notebooks()}
-    assert {name: float(minutes) for name, minutes in rows} == marked
+    assert {name: float(minutes) for part, name, minutes in ROWS if not source.is_after(part)} == marked
     assert 2 + sum(marked.values()) + 8 == 80  # title deck, the path, questions
+
+
+@pytest.mark.parametrize(("part", "notebook", "minutes"), AFTER)
+def test_what_comes_after_the_lecture_has_its_deck_and_the_minutes_of_it(part, notebook, minutes):
+    before, _, section = PAGE.partition("## After the 80 minutes")
+    assert f"`{notebook}`" not in before and f"| {part} | `{notebook}` |" in section
+    deck = source.read(*source.paths([part]))
+    assert deck.minutes == float(minutes)
+    assert any(f"{{{{cell {notebook} " in slide.body for slide in deck.slides)
 
 
 @pytest.mark.parametrize(("minute", "notebook"), re.findall(r"minute (\d+) (?:you should be )?in `(\d\d_\w+)`", PAGE))
