@@ -146,8 +146,8 @@ def test_a_changed_record_changes_the_slide(tmp_path, monkeypatch):
 
 def test_results_are_means_of_the_rows_asked_for(tmp_path, monkeypatch):
     rows = [
-        {"model": "a", "seed": 0, "split": "test", "value": 0.2},
-        {"model": "a", "seed": 1, "split": "test", "value": 0.4},
+        {"model": "a", "seed": 0, "split": "test", "input": "1f", "value": 0.2},
+        {"model": "a", "seed": 1, "split": "test", "input": "2e", "value": 0.4},
         {"model": "a", "seed": 0, "split": "valid", "value": 0.9},
     ]
     monkeypatch.setattr(results, "RESULTS", tmp_path)

@@ -133,11 +133,11 @@ def _result(words: list[str]) -> tuple[Any, str]:
 
 
 def _one_kind(name: str, rows: list[dict[str, Any]], column: str) -> None:
-    """Refuse a mean over rows that differ in more than their seed and their measured numbers."""
+    """Refuse a mean over rows that differ in more than their seed, its hashes and their measured numbers."""
     for key in rows[0]:
         kinds = {str(row.get(key)) for row in rows}
         words = all(isinstance(row.get(key), str) for row in rows)
-        if key not in ("seed", column) and words and len(kinds) > 1:
+        if key not in ("seed", "input", "code", column) and words and len(kinds) > 1:
             raise CourseError(f"The rows of {name}.json differ in {key} ({', '.join(sorted(kinds)[:4])}); choose one.")
 
 
