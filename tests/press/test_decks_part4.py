@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from matplotlib.text import Text
 
 from utils.lab import tables as results
 from utils.press.decks import figures, figures_mp4sr, figures_part4, numbers
@@ -79,8 +78,8 @@ def test_the_mask_lets_no_item_see_later_ones_or_padding():
 
 def test_the_history_of_the_first_slide_ends_with_its_test_item():
     drawn, alt = figures_part4.one_history()
-    captions = [" ".join(part.get_text() for part in ax.findobj(Text)) for ax in drawn.axes]
-    assert len(captions) == 12 and "validation" in captions[-2] and "test" in captions[-1] and "12 from" in captions[0]
+    captions = [part.get_text() for part in drawn.texts]
+    assert len(captions) == 12 and captions[0] == "12 from the end" and captions[-2:] == ["validation", "test"]
     assert alt.count(",") >= 12
 
 
