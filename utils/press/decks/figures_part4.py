@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils import plots
+from utils.errors import CourseError
 from utils.lab import tables as results
 from utils.plots import pretraining as plots_pretraining
 from utils.plots.style import HIT, styled
@@ -91,7 +92,21 @@ def _cell(row: int, column: int, face: str, hatch: str):
 
 # ---- what pretraining is worth --------------------------------------------------------------------------------------
 
-OPPONENTS = ("from scratch", "shuffled", "own users", "Content kNN", "ItemKNN, recency")
+OPPONENTS = ("from scratch", "shuffled", "own users", "Content kNN", "ItemKNN")
+
+
+def _summed(name: str) -> dict:
+    """Return a stored study of pretraining that is finished: its means and tests are written at the end.
+
+    Raises:
+        CourseError: it is still running, or was cut off.
+    """
+    study = results.load(name)
+    if not {"summary", "tests"} <= set(study):
+        raise CourseError(
+            f"data/results/{name}.json has no tests yet; let its command finish: {study['meta']['command']}."
+        )
+    return study
 
 
 def _few(study: dict) -> float:
@@ -114,7 +129,7 @@ def _paired(study: dict) -> pd.DataFrame:
 def pretraining_intervals() -> tuple[Figure, str]:
     """The shop and MovieLens: pretrained minus what it has to beat, with intervals, few users and all of them."""
     studies = {"Sticker Shop": "pretraining_shop", "MovieLens": "pretraining_movielens"}
-    stored = {log: results.load(name) for log, name in studies.items()}
+    stored = {log: _summed(name) for log, name in studies.items()}
     blocks = {f"{log}, few = {_few(study):.0%}": _paired(study) for log, study in stored.items()}
     drawn = plots.intervals(blocks, "ndcg@10")
     lines = "; ".join(
@@ -125,33 +140,31 @@ def pretraining_intervals() -> tuple[Figure, str]:
     return sized(drawn, 8.4, 5.2), f"Differences in nDCG at 10 with intervals, p after Holm. {lines}."
 
 
-@value
-def few_users() -> float:
-    """The share of the shop's users that are left to tune on in the study's scarce case."""
-    return _few(results.load("pretraining_shop"))
-
-
 # ---- adaptation -----------------------------------------------------------------------------------------------------
 
+STEPS = 40  # of every way but "frozen_long", as in notebook 12
 GAINS = {
     "hr@10": "Hit rate at 10",
     "cpu_seconds_a_step": "Seconds a step (log)",
-    "memory": "MB kept in a step (log)",
-    "stored": "MB to store, one task (log)",
+    "step": "MB of a step (log)",
+    "tasks": "MB to store ten tasks",
 }
 
 
 @figure
 def ways_panels() -> tuple[Figure, str]:
-    """Each way to adapt the text encoder: hit rate, seconds, memory and storage."""
-    runs = pd.DataFrame(results.load("adaptation_shop")["rows"])
-    means = runs.groupby("way", sort=False)[list(GAINS)].mean().dropna()
-    means["hr@10 std"] = runs.groupby("way", sort=False)["hr@10"].std()
-    means[["memory", "stored"]] /= 2**20
-    means.index = means.index.str.replace("_", " ")
+    """Each way to adapt the text encoder: hit rate, seconds, memory and storage, as notebook 12 draws them."""
+    from utils.studies.adaptation import LONG, table
+
+    stored = results.load("adaptation_shop")
+    runs = pd.DataFrame(stored["rows"])
+    means = table(stored, STEPS).dropna(subset=["memory"])
+    means["hr@10 std"] = runs[runs["steps"].isin([STEPS, LONG])].groupby("way")["hr@10"].std()
+    means["step"], means["tasks"] = (means["memory"] + means["optimiser"]) / 2**20, means["stored_tasks"] / 2**20
     lines = "; ".join(
-        f"{row.Index}: hit rate {row[1]:.3f}, {row[2]:.3f} s, {row[3]:.1f} MB kept, {row[4]:.2f} MB to store"
-        for row in means.itertuples()
+        f"{way}: hit rate {row['hr@10']:.3f}, {row['cpu_seconds_a_step']:.3f} s and {row['step']:.1f} MB a step, "
+        f"{row['tasks']:.0f} MB for ten tasks"
+        for way, row in means.iterrows()
     )
     return sized(plots_pretraining.panels(means, GAINS, GAINS), 10.5, 3.9), f"Ways to adapt a text encoder. {lines}."
 
