@@ -95,6 +95,36 @@ def test_what_readme_says_of_the_next_item():
     assert round(result["about"]["amazon-beauty-sequences, ties as published"]["rising"], 2) == 0.69
 
 
+@pytest.mark.parametrize("name", ["pretraining_shop", "pretraining_movielens"])
+def test_what_readme_says_of_pretraining(name):
+    result = results.load(name)
+    tests = {(t["a"], t["b"]): t for t in result["tests"] if t["group"] == "all"}
+    for (a, b), test in tests.items():
+        if b.startswith("from scratch"):
+            assert not (test["difference"] > 0 and test["t_holm"] < 0.05), (a, b)
+    dealt = tests["pretrained 0.1", "shuffled 0.1"], tests["pretrained 1.0", "shuffled 1.0"]
+    if name == "pretraining_movielens":
+        assert dealt[0]["t_holm"] < 0.05 and dealt[0]["difference"] > 0
+    else:
+        assert min(test["t_holm"] for test in dealt) > 0.05
+    mean = pd.DataFrame(result["rows"]).groupby(["row", "share"])["ndcg@10"].mean()
+    trained = [
+        key for key in mean.index if key[0] in ("from scratch", "pretrained", "no mixup", "no contrast", "shuffled")
+    ]
+    best = mean["ItemKNN", 1.0] if name == "pretraining_shop" else mean["ItemKNN, recency", 1.0]
+    assert best > mean[trained].max()
+
+
+def test_what_readme_says_of_transfer():
+    result = results.load("transfer")
+    for test in result["tests"]:
+        if "pretrained" in test["a"] and ("from scratch" in test["b"] or "shuffled" in test["b"]):
+            assert not (test["difference"] > 0 and test["t_holm"] < 0.05), test
+    rows = pd.DataFrame(result["rows"]).query("target == 'Gift Cards' and share == 1.0")
+    cold = rows.groupby("row")["hr@10 cold"].mean()
+    assert cold["ids only"] == 0 and min(cold["pretrained"], cold["from scratch"]) > 0.05
+
+
 def test_what_readme_says_of_adaptation():
     found = adaptation.table(results.load("adaptation_shop"), steps=40)
     hits, tuned = found["hr@10"], ["prompt", "adapter", "lora", "last_block", "full"]

@@ -69,6 +69,18 @@ def pretraining(name: str) -> str:
     return f"{markdown(frame, result['meta']['dataset'])}\n\n{commands(result)}"
 
 
+def transfer() -> str:
+    """Return the rows of the study of transfer: HR@10 for each share of the target's users, and new items with all of them."""
+    result = load("transfer")
+    rows, lines = pd.DataFrame(result["rows"]), {}
+    shares = sorted(rows["share"].unique())
+    for (target, row), own in rows.groupby(["target", "row"], sort=False):
+        cells = [mean_spread(own.loc[own["share"] == share, "hr@10"], 3) for share in shares]
+        lines[f"{target}: {row}"] = [*cells, mean_spread(own.loc[own["share"] == own["share"].max(), "hr@10 cold"], 3)]
+    heads = [*(f"{share:.0%} of the users" for share in shares), "new items"]
+    return f"{markdown(pd.DataFrame.from_dict(lines, orient='index', columns=heads), 'HR@10')}\n\n{commands(result)}"
+
+
 def adaptation() -> str:
     """Return the ways to adapt an encoder side by side: what each finds, costs, stores and still knows."""
     from utils.studies.adaptation import LONG, table
@@ -98,6 +110,7 @@ def blocks() -> dict[str, str]:
         "next_item_beauty": ("next-item", next_item),
         "pretraining_shop": ("pretraining-shop", lambda: pretraining("pretraining_shop")),
         "pretraining_movielens": ("pretraining-movielens", lambda: pretraining("pretraining_movielens")),
+        "transfer": ("transfer", transfer),
         "adaptation_shop": ("adaptation", adaptation),
     }
     return {name: make() for file, (name, make) in makers.items() if (RESULTS / f"{file}.json").exists()}
