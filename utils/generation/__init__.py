@@ -1,0 +1,20 @@
+"""Recommending by writing ids: semantic ids and what is wrong with them, tries, a decoder, beams against exact lists."""
+
+from utils.generation.depth_decoder import DepthDecoder, invalid_rate
+from utils.generation.diagnostics import levels, perplexity, published_codes, purity, remarks
+from utils.generation.quantise import Codes, reconstruction, residual_kmeans
+from utils.generation.recommender import ByBeam, IdRecommender, Within
+from utils.generation.rqvae import RQVAE, train_rqvae
+from utils.generation.sage import GraphSage
+from utils.generation.semantic_ids import (
+    SemanticIds,
+    both_vectors,
+    click_vectors,
+    content_vectors,
+    permuted,
+    popularity_of,
+    random_codes,
+    shuffled,
+    with_ties,
+)
+from utils.generation.trie import Trie
