@@ -44,7 +44,7 @@ def test_blocks_of_histories_change_no_score(monkeypatch):
     model = ring_model().eval()
     with torch.no_grad():
         whole = model.score_histories(HISTORIES)
-        monkeypatch.setattr("utils.generation.depth_decoder.FLOATS", 1)
+        monkeypatch.setattr("utils.generation.writer.FLOATS", 1)
         assert torch.allclose(model.score_histories(HISTORIES), whole, atol=1e-6)
 
 
@@ -63,7 +63,8 @@ def test_a_wide_beam_is_the_exact_list_and_a_narrow_one_is_a_part_of_the_search(
             for state, best in zip(states, items[:, 0] if beams == 1 else []):  # one beam is the greedy walk
                 prefix = []
                 for level in range(3):
-                    logits = model.decoder.logits(level, state, torch.tensor(prefix, dtype=torch.int64))
+                    prefixes = torch.tensor(prefix, dtype=torch.int64)[None, None]
+                    logits = model.decoder.logits(level, state[None], prefixes)[0, 0]
                     prefix.append(max(model.trie.allowed(prefix), key=lambda token: logits[token]))
                 assert prefix == model.content_tokens[best].tolist()
     with pytest.raises(CourseError, match="n_beams=0 keeps nothing"):

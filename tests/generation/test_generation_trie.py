@@ -9,7 +9,7 @@ from generation_helpers import ring_ids
 
 from utils.errors import CourseError
 from utils.generation import Trie
-from utils.generation.depth_decoder import invalid_rate
+from utils.generation.writer import invalid_rate
 
 TOKENS = ring_ids().tokens
 

@@ -1,6 +1,6 @@
 """Recommending by writing ids: semantic ids and what is wrong with them, tries, a decoder, beams against exact lists."""
 
-from utils.generation.depth_decoder import DepthDecoder, invalid_rate
+from utils.generation.depth_decoder import DepthDecoder
 from utils.generation.diagnostics import levels, perplexity, published_codes, purity, remarks
 from utils.generation.quantise import Codes, reconstruction, residual_kmeans
 from utils.generation.recommender import ByBeam, IdRecommender, Within
@@ -18,3 +18,4 @@ from utils.generation.semantic_ids import (
     with_ties,
 )
 from utils.generation.trie import Trie
+from utils.generation.writer import Writer, invalid_rate

@@ -28,11 +28,11 @@ from utils.devices import pick_device
 from utils.errors import suggest
 from utils.features import Features, load_features
 from utils.generation import diagnostics, quantise, semantic_ids
-from utils.generation.depth_decoder import invalid_rate
 from utils.generation.quantise import Codes
 from utils.generation.recommender import ByBeam, IdRecommender, Within
 from utils.generation.rqvae import train_rqvae
 from utils.generation.sage import GraphSage
+from utils.generation.writer import invalid_rate
 from utils.pretraining.loop import train_next
 from utils.pretraining.next_item import NextItemModel, evaluate_next
 from utils.pretraining.sasrec import INPUTS, SASRec
@@ -141,8 +141,8 @@ def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: see the head of this file."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    defaults = {"models": ",".join(MODELS), "ids": ",".join(IDS), "codes": 32, "length": 12, "epochs": 150, "lr": 2e-3,
-                "patience": 8, "device": "cpu"}  # fmt: skip
+    defaults = {"models": ",".join(MODELS), "ids": ",".join(IDS), "codes": 32, "length": 12, "epochs": 60, "lr": 2e-3,
+                "patience": 5, "device": "cpu"}  # fmt: skip
     return run_study(
         "utils.lab study semantic_ids", lambda options: _study(options, words), words,
         about=__doc__.splitlines()[0], seeds="0", **defaults,
