@@ -2,6 +2,7 @@
 
 from utils.generation.depth_decoder import DepthDecoder
 from utils.generation.diagnostics import levels, perplexity, published_codes, purity, remarks
+from utils.generation.mmgrec import MMGRec
 from utils.generation.quantise import Codes, reconstruction, residual_kmeans
 from utils.generation.recommender import ByBeam, IdRecommender, Within
 from utils.generation.rqvae import RQVAE, train_rqvae

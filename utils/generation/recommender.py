@@ -137,6 +137,4 @@ class ByBeam:
     def score_histories(self, histories: np.ndarray) -> torch.Tensor:
         """See ``NextItemModel``: (b, L) item_ids -> (b, n_items)."""
         self.model.trie = self.model.trie.to(self.model.warm.device)
-        items, scores = self.model.decoder.beam(self.model.history_states(histories), self.model.trie, self.n_beams)
-        found = scores.new_full((len(items), self.n_items + 1), -torch.inf)
-        return found.scatter(1, items % (self.n_items + 1), scores)[:, :-1]
+        return self.model.decoder.beam_scores(self.model.history_states(histories), self.model.trie, self.n_beams)

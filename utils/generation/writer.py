@@ -73,6 +73,12 @@ class Writer(nn.Module):
         missing = n_beams - items.shape[1]
         return F.pad(items, (0, max(missing, 0)), value=-1), F.pad(scores, (0, max(missing, 0)), value=-torch.inf)
 
+    def beam_scores(self, states: torch.Tensor, trie: Trie, n_beams: int) -> torch.Tensor:
+        """What ``beam`` found as scores of all items: (b, n_items), -inf for those that it did not find."""
+        items, scores = self.beam(states, trie, n_beams)
+        found = scores.new_full((len(items), trie.n_items + 1), -torch.inf)  # the last column takes what is -1
+        return found.scatter(1, items % (trie.n_items + 1), scores)[:, :-1]
+
     def free_beam(self, states: torch.Tensor, n_beams: int) -> torch.Tensor:
         """The same search without a trie: (b, n_beams, n_levels) tokens, best first, of which some may be no item's."""
         tokens = torch.zeros(len(states), 1, 0, dtype=torch.int64, device=states.device)

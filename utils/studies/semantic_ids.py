@@ -5,7 +5,7 @@ python -m utils.lab study semantic_ids data/downloads/movielens --codes 48 --len
 python -m utils.lab study semantic_ids ../shared/data/amazon-beauty-sequences --models "" --json FILE
 
 A model is a name of the study of the next item, ``sasrec:INPUTS``, or ``IDS:INPUTS``: ids made from IDS, and what the
-encoder reads, ``tokens`` or SASRec's ``ids``, ``content`` or ``both``. In a folder with published ids these are diagnosed.
+encoder reads, ``tokens`` or SASRec's ``ids``, ``content`` or ``both``; ``mmgrec:relation`` reads a set. In a folder with published ids these are diagnosed.
 A row that is stored for the same input, code and options is kept.
 """
 
@@ -28,11 +28,12 @@ from utils.devices import pick_device
 from utils.errors import suggest
 from utils.features import Features, load_features
 from utils.generation import diagnostics, quantise, semantic_ids
+from utils.generation.mmgrec import MMGRec
 from utils.generation.quantise import Codes
 from utils.generation.recommender import ByBeam, IdRecommender, Within
 from utils.generation.rqvae import train_rqvae
 from utils.generation.sage import GraphSage
-from utils.generation.writer import invalid_rate
+from utils.generation.writer import Writer, invalid_rate
 from utils.pretraining.loop import train_next
 from utils.pretraining.next_item import NextItemModel, evaluate_next
 from utils.pretraining.sasrec import INPUTS, SASRec
@@ -45,7 +46,7 @@ from utils.training import train
 
 IDS = ("content", "clicks", "both", "shuffled", "permuted", "random", "rqvae", "graph")
 MODELS = (*COUNTED, "sasrec:ids", "sasrec:both", "both:tokens", "permuted:tokens", "content:tokens", "random:tokens",
-          "shuffled:tokens", "clicks:tokens", "both:both", "permuted:both")  # fmt: skip
+          "shuffled:tokens", "clicks:tokens", "both:both", "permuted:both", "mmgrec:relation", "mmgrec:plain")  # fmt: skip
 BEAMS = (10, 20, 50)
 PUBLISHED = {"RQ-VAE": "index_rqvae.json.gz", "RQ-k-means": "index_rqkmeans.json.gz",
              "LETTER": "letter_Beauty.index.json.gz"}  # fmt: skip
@@ -112,6 +113,22 @@ def trained(
     return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
 
 
+def trained_set(
+    name: str, sequences: Sequences, features: Mapping[str, Features], options: argparse.Namespace, seed: int
+) -> tuple[MMGRec, dict[str, Any]]:
+    """Train MMGRec on its own ids, ``mmgrec:relation`` with the attention that knows the person and ``mmgrec:plain``."""
+    vectors = vectors_of("graph", sequences, features, seed)
+    codes = train_rqvae(vectors, n_codes=options.codes, n_steps=300, seed=seed)[1]
+    ids = semantic_ids.with_ties(codes, semantic_ids.popularity_of(sequences.split), "graph")
+    model = MMGRec(sequences, ids, vectors, seed, relation=name == "mmgrec:relation", length=options.length)
+    model.to(pick_device(options.device))
+    history = train_next(
+        model, sequences, n_epochs=options.epochs, lr=options.lr, batch_size=64, patience=options.patience, eval_every=3,
+        seed=seed, progress=False,
+    )  # fmt: skip
+    return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
+
+
 def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
     """Full ranking with the history masked; of models that write ids also the beam, what is invalid, and cold items.
 
@@ -121,7 +138,7 @@ def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
     """
     found = dict(evaluate_next(model, sequences).mean())
     found |= {f"valid_{k}": v for k, v in evaluate_next(model, sequences, "valid", 10).mean().items()}
-    if isinstance(model, IdRecommender):
+    if isinstance(getattr(model, "decoder", None), Writer):
         users, items = sequences.split.test.T
         model.eval()
         with torch.no_grad():
@@ -155,6 +172,7 @@ def check(names: Sequence[str], kinds: Sequence[str]) -> None:
         if kind not in IDS:
             raise suggest(kind, IDS, "kind of ids")
     heads = {f"{kind}:{inputs}" for kind in IDS for inputs in ("tokens", *INPUTS)} | {f"sasrec:{i}" for i in INPUTS}
+    heads |= {"mmgrec:relation", "mmgrec:plain"}
     for name in names:
         if name not in {*COUNTED, *heads}:
             raise suggest(name, {*COUNTED, *heads}, "model of this study")
@@ -197,8 +215,9 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
                 keep("ids", ("ids", "seed"), made_of | found | diagnostics.summary(codes, vectors, labels))
         for name in tqdm(names, desc="models", leave=False):
             count = name in COUNTED
+            makes = counted if count else trained_set if name.startswith("mmgrec:") else trained
             made_of = {"model": name, "seed": seed, "input": input_key}
-            made_of["code"] = source_hash([(__name__, "counted" if count else "trained"), (__name__, "judge")])
+            made_of["code"] = source_hash([(__name__, makes.__name__), (__name__, "judge")])
             if not count:
                 made_of |= {k: getattr(options, k) for k in ("codes", "length", "epochs", "lr", "patience")}
                 made_of["at_most"] = made_of.pop("epochs")
@@ -208,7 +227,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             if count:
                 model = counted(name, sequences)
             else:
-                model, more = trained(name, sequences, features, options, seed)
+                model, more = makes(name, sequences, features, options, seed)
             more["cpu_seconds_to_build"] = round(time.process_time() - start, 1)
             keep("rows", ("model", "seed"), {**made_of, **more, **judge(model, sequences)})
 
