@@ -12,8 +12,10 @@ from training_helpers import make_features, make_split
 from utils.errors import CourseError
 from utils.generation import (
     Codes,
+    below,
     both_vectors,
     click_vectors,
+    code_table,
     content_vectors,
     permuted,
     popularity_of,
@@ -66,6 +68,16 @@ def test_ties_are_broken_by_popularity_and_then_by_item():
     assert len(np.unique(ids.tokens, axis=0)) == 6 and np.array_equal(ids.codes, codes.table)
     with pytest.raises(CourseError, match="of a catalogue of 6 items, and 5 have a popularity"):
         with_ties(codes, np.ones(5))
+
+
+def test_a_table_for_people_and_the_items_below_a_prefix():
+    codes = Codes(np.array([[1, 0], [0, 0], [1, 0], [1, 1], [0, 1]]), (2, 2))
+    ids = with_ties(codes, np.array([3, 1, 9, 3, 0]))
+    assert below(ids, [1]).tolist() == [2, 0, 3] and below(ids, [1, 0]).tolist() == [2, 0] and not len(below(ids, [2]))
+    table = code_table(ids, list("abcde"), list("xxyyz"))
+    assert table.index.tolist() == below(ids, []).tolist() == [1, 4, 2, 0, 3]
+    assert table["id"].tolist() == ["0-0 0", "0-1 0", "1-0 0", "1-0 1", "1-1 0"]
+    assert table["title"].tolist() == list("becad") and table["category"].tolist() == list("xzyxy")
 
 
 def test_permuted_ids_collide_as_before_and_mean_nothing():

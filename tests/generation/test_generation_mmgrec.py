@@ -43,7 +43,9 @@ def test_attention_with_and_without_the_person_against_a_plain_loop():
                             logit = layer.query(x[b, row])[cut] @ layer.key(y[b, other])[cut]
                             value = layer.value(y[b, other])[cut]
                             if relation:
-                                q, k, v = (part(z) for part, z in zip(layer.relation, (x[b, row], y[b, other], y[b, other])))
+                                q, k, v = (
+                                    part(z) for part, z in zip(layer.relation, (x[b, row], y[b, other], y[b, other]))
+                                )
                                 logit, value = logit + gates[0] * gates[1] * (q @ k), value + gates[2] * v
                             logits.append(logit.reshape(()) / 2)
                             values.append(value)
@@ -82,7 +84,9 @@ def test_no_token_sees_the_next_one():
     one, two = model.content_tokens[[3, 3, 3], None, :-1].clone(), model.content_tokens[[3, 3, 3], None, :-1].clone()
     two[..., 1] = (two[..., 1] + 1) % 3
     found = [model.decoder.walk(states, tokens) for tokens in (one, two)]
-    assert torch.equal(found[0][:, :, :2], found[1][:, :, :2]) and not torch.allclose(found[0][:, :, 2], found[1][:, :, 2])
+    assert torch.equal(found[0][:, :, :2], found[1][:, :, :2]) and not torch.allclose(
+        found[0][:, :, 2], found[1][:, :, 2]
+    )
 
 
 def test_the_target_is_never_in_the_history_that_asks_for_it(monkeypatch):

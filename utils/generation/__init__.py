@@ -9,8 +9,10 @@ from utils.generation.rqvae import RQVAE, train_rqvae
 from utils.generation.sage import GraphSage
 from utils.generation.semantic_ids import (
     SemanticIds,
+    below,
     both_vectors,
     click_vectors,
+    code_table,
     content_vectors,
     permuted,
     popularity_of,

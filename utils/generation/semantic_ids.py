@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from utils.errors import CourseError
 from utils.generation.quantise import Codes
@@ -126,3 +127,24 @@ def shuffled(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
 def popularity_of(split: Interactions) -> np.ndarray:
     """Count the training interactions of each item: (n_items,) int64."""
     return np.bincount(np.asarray(split.train)[:, 1], minlength=split.n_items)
+
+
+def below(ids: SemanticIds, prefix: Sequence[int]) -> np.ndarray:
+    """The items whose id begins so, in the order of their tokens: (n,) int64 item_ids; [] is the whole catalogue."""
+    prefix = np.asarray(list(prefix), dtype=np.int64)
+    found = np.flatnonzero((ids.tokens[:, : len(prefix)] == prefix).all(axis=1))
+    return found[np.lexsort(ids.tokens[found].T[::-1])]
+
+
+def code_table(ids: SemanticIds, titles: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:
+    """The ids for people to read, neighbours in the table being neighbours in the tree.
+
+    Returns:
+        Index item_id; columns id ("7-3-30 0": the last token breaks ties), title, and category where labels are given.
+    """
+    order = below(ids, [])
+    text = [f"{'-'.join(map(str, row[:-1]))} {row[-1]}" for row in ids.tokens[order]]
+    columns = {"id": text, "title": np.asarray(titles, dtype=object)[order]}
+    if labels is not None:
+        columns["category"] = np.asarray(labels, dtype=object)[order]
+    return pd.DataFrame(columns, index=pd.Index(order, name="item_id"))
