@@ -93,3 +93,11 @@ def test_unknown_names_are_one_sentence(tmp_path, capsys):
                         (("--models", "both:token"), "Unknown model of this study 'both:token'; did you mean both:tokens")):  # fmt: skip
         assert study.main(["sticker_shop", "--json", str(tmp_path / "o.json"), *words]) == 1
         assert said in capsys.readouterr().err
+
+
+def test_new_items_have_figures_for_any_model(tmp_path):
+    content = run(
+        "sticker_shop", tmp_path / "o.json", "--models", "popularity,transitions", "--ids", "", "--cold", "0.1"
+    )
+    for row in content["rows"]:
+        assert row["n_new"] == 44 and row["n_cold"] > 30 and row["cold"] == 0.0 < row["cold_within"]

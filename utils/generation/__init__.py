@@ -1,5 +1,16 @@
 """Recommending by writing ids: semantic ids and what is wrong with them, tries, a decoder, beams against exact lists."""
 
+from utils.generation.cold import Only, hide_items
+from utils.generation.composed import (
+    Combiner,
+    TwoTower,
+    best,
+    direction,
+    judged,
+    train_combiner,
+    train_towers,
+    weighted,
+)
 from utils.generation.depth_decoder import DepthDecoder
 from utils.generation.diagnostics import levels, perplexity, published_codes, purity, remarks
 from utils.generation.mmgrec import MMGRec

@@ -2,6 +2,7 @@
 
 python -m utils.lab study semantic_ids sticker_shop --seeds 0,1,2 --json data/results/semantic_ids_shop.json
 python -m utils.lab study semantic_ids data/downloads/movielens --codes 48 --length 50 ...
+python -m utils.lab study semantic_ids sticker_shop --cold 0.1 --json data/results/semantic_ids_cold.json
 python -m utils.lab study semantic_ids ../shared/data/amazon-beauty-sequences --models "" --json FILE
 
 A model is a name of the study of the next item, ``sasrec:INPUTS``, or ``IDS:INPUTS``: ids made from IDS, and what the
@@ -28,6 +29,7 @@ from utils.devices import pick_device
 from utils.errors import suggest
 from utils.features import Features, load_features
 from utils.generation import diagnostics, quantise, semantic_ids
+from utils.generation.cold import Only, hide_items
 from utils.generation.mmgrec import MMGRec
 from utils.generation.quantise import Codes
 from utils.generation.recommender import ByBeam, IdRecommender, Within
@@ -155,11 +157,22 @@ def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
     return {name: round(float(value), 5) for name, value in found.items()}
 
 
+def cold_figures(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
+    """HR@10 of the people whose test item is new: ``cold`` among all items, ``cold_within`` among the new ones alone."""
+    users, items = sequences.split.test.T
+    asked = users[np.isin(items, sequences.split.cold_items)]
+    found = {"n_cold": len(asked), "n_new": len(sequences.split.cold_items)}
+    for name, judged in (("cold", model), ("cold_within", Only(model, sequences.split.cold_items))):
+        report = evaluate_next(judged, sequences, "test", 10, ("hr",))
+        found[name] = round(float(report.per_user["hr@10"].reindex(asked).mean()), 5)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: see the head of this file."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     defaults = {"models": ",".join(MODELS), "ids": ",".join(IDS), "codes": 32, "length": 12, "epochs": 60, "lr": 2e-3,
-                "patience": 5, "device": "cpu"}  # fmt: skip
+                "patience": 5, "device": "cpu", "cold": 0.0}  # fmt: skip
     return run_study(
         "utils.lab study semantic_ids", lambda options: _study(options, words), words,
         about=__doc__.splitlines()[0], seeds="0", **defaults,
@@ -202,6 +215,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         keep("ids", ("ids",), row)
     for seed in tqdm(options.seeds, desc="seeds"):
         sequences = load(options.dataset, "random", seed)
+        sequences = hide_items(sequences, options.cold, seed) if options.cold else sequences
         features, labels = content_of(options.dataset, sequences)
         input_key = _input_key(sequences, features)
         for kind in kinds if features else ():
@@ -217,7 +231,8 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             count = name in COUNTED
             makes = counted if count else trained_set if name.startswith("mmgrec:") else trained
             made_of = {"model": name, "seed": seed, "input": input_key}
-            made_of["code"] = source_hash([(__name__, makes.__name__), (__name__, "judge")])
+            judges = ("judge", "cold_figures") if options.cold else ("judge",)
+            made_of["code"] = source_hash((__name__, function) for function in (makes.__name__, *judges))
             if not count:
                 made_of |= {k: getattr(options, k) for k in ("codes", "length", "epochs", "lr", "patience")}
                 made_of["at_most"] = made_of.pop("epochs")
@@ -229,7 +244,9 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             else:
                 model, more = makes(name, sequences, features, options, seed)
             more["cpu_seconds_to_build"] = round(time.process_time() - start, 1)
-            keep("rows", ("model", "seed"), {**made_of, **more, **judge(model, sequences)})
+            if options.cold:
+                more |= cold_figures(model, sequences)
+            keep("rows", ("model", "seed"), {**made_of, **judge(model, sequences), **more})
 
 
 def _input_key(sequences: Sequences, features: Mapping[str, Features]) -> str:
