@@ -35,7 +35,7 @@ class IdRecommender(SASRec):
         settings: any name in DEFAULTS.
 
     Attributes:
-        trie: of the whole catalogue; give ``within`` another one to recommend what is in stock.
+        trie: of the whole catalogue; ``Within`` lists what is in stock by another one.
 
     Raises:
         CourseError: ids of another catalogue; what SASRec raises.

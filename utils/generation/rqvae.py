@@ -27,7 +27,8 @@ class RQVAE(nn.Module):
 
     Traps, decided: a codebook that starts small and uniform leaves most codes without any item, and a code without items
     has no gradient: it stays dead. So codes start as k-means centres of the residuals, and dead ones are put where an
-    item is. ``start="uniform"`` with ``revive=0`` is the published release of MMGRec, kept to show the collapse.
+    item is. ``start="uniform"`` with ``revive=0`` is how MMGRec's release does it, kept for comparison: how much of the
+    codebook is used at the first steps, and whether training repairs it, is a thing to measure on the data at hand.
 
     Args:
         dim: width of the vectors. seed: fixes the initial weights. settings: any name in DEFAULTS.
