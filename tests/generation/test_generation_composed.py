@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from utils.errors import CourseError
+from utils.features.registry import Network
+from utils.generation.ask import Asker
 from utils.generation.composed import (
     Combiner,
     TwoTower,
@@ -21,7 +23,15 @@ from utils.generation.composed import (
     train_towers,
     weighted,
 )
-from utils.generation.recolour import HUES, dominant_hue, hue_shares, in_all_colours, nearest_hue, recolour
+from utils.generation.recolour import (
+    HUES,
+    colour_in,
+    dominant_hue,
+    hue_shares,
+    in_all_colours,
+    nearest_hue,
+    recolour,
+)
 
 
 def blocks(*parts, ground=20):
@@ -151,3 +161,24 @@ def test_gradients_reach_every_parameter():
         (out * torch.linspace(0, 1, out.numel()).view_as(out)).sum().backward()
         for name, weight in model.named_parameters():
             assert weight.grad.abs().max() > 0, name
+
+
+def test_a_picture_of_ones_own_and_words_are_a_query(tmp_path):
+    towers, combiner, seen = TwoTower(3, 4, 6), Combiner(6), []
+    gallery = torch.nn.functional.normalize(torch.randn(9, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    look = Network(prepare=str, encode=lambda arrays: np.stack([array.mean((0, 1)) / 255 for array in arrays]))
+    read = Network(prepare=str, encode=lambda texts: seen.extend(texts) or np.ones((len(texts), 4)))
+    asker = Asker(towers, combiner, gallery, look, read, size=16)
+    Image.fromarray(blocks((16, RED), ground=0)).save(tmp_path / "mine.png")
+    places, scores = asker.ask(tmp_path / "mine.png", "the same in BLUE, please", 4)
+    with torch.no_grad():
+        query = combiner(*towers(torch.tensor([RED]) / 255, torch.ones(1, 4)))
+    assert seen == ["in blue"] and places.tolist() == best(query, gallery, torch.tensor([-1]), 4)[0].tolist()
+    assert scores == pytest.approx((gallery[places] @ query[0]).numpy(), abs=1e-5)
+    (tmp_path / "text.png").write_text("no picture")
+    for name, words, said in (("mine.png", "in mauve", "'in mauve' names no colour that was learned; write one of red, "),
+                              ("mine.png", "red or blue", "names red and blue; ask for one colour at a time"),
+                              ("text.png", "in red", "Cannot read the image .*text.png")):  # fmt: skip
+        with pytest.raises(CourseError, match=said):
+            asker.ask(tmp_path / name, words)
+    assert colour_in("Red!") == "red"

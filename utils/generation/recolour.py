@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,21 @@ def recolour(picture: np.ndarray, colour: str, middle: float) -> np.ndarray:
     hsv = rgb_to_hsv(picture / 255.0)
     hsv[..., 0] = (hsv[..., 0] + (HUES[colour] - middle) / 360) % 1
     return np.round(hsv_to_rgb(hsv) * 255).astype(np.uint8)
+
+
+def colour_in(words: str) -> str:
+    """Find the one named hue in what somebody typed, as "the same in dark Red, please".
+
+    Raises:
+        CourseError: no colour that has been learned, or several.
+    """
+    typed = re.findall(r"[a-z]+", words.lower())
+    named = [colour for colour in HUES if colour in typed]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise CourseError(f"{words!r} names {' and '.join(named)}; ask for one colour at a time.")
+    raise CourseError(f"{words!r} names no colour that was learned; write one of {', '.join(HUES)}.")
 
 
 @dataclass(frozen=True, eq=False)
