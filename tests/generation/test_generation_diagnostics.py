@@ -10,7 +10,16 @@ import pytest
 from generation_helpers import clusters
 
 from utils.errors import CourseError
-from utils.generation import Codes, levels, perplexity, published_codes, purity, remarks, residual_kmeans
+from utils.generation import (
+    Codes,
+    levels,
+    perplexity,
+    published_codes,
+    published_labels,
+    purity,
+    remarks,
+    residual_kmeans,
+)
 from utils.generation.diagnostics import summary
 
 HAND = Codes(np.array([[0, 0], [0, 0], [0, 1], [2, 1], [2, 1], [2, 1], [1, 0], [1, 2]]), (4, 3))
@@ -76,7 +85,17 @@ def test_published_ids_in_both_spellings(tmp_path):
 def test_a_file_without_ids_is_one_sentence(tmp_path, text):
     path = tmp_path / "ids.json"
     path.write_text(text)
-    with pytest.raises(CourseError, match="does not name equally many tokens for each item"):
+    said = "does not name equally many tokens for each item|is not the JSON file that names the tokens of each item"
+    with pytest.raises(CourseError, match=said):
         published_codes(path)
     with pytest.raises(CourseError, match="There is no file"):
         published_codes(tmp_path / "none.json")
+
+
+def test_the_label_of_an_item_is_its_most_frequent_attribute(tmp_path):
+    path = tmp_path / "attributes.json"
+    path.write_text(json.dumps({"2": [5, 7], "1": [7], "10": [], "3": [5, 9], "4": [5]}))
+    assert published_labels(path) == ["7", "5", "5", "5", "?"]
+    path.write_text('{"a": 3}')
+    with pytest.raises(CourseError, match="does not name the attributes of each item"):
+        published_labels(path)

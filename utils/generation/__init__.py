@@ -12,7 +12,7 @@ from utils.generation.composed import (
     weighted,
 )
 from utils.generation.depth_decoder import DepthDecoder
-from utils.generation.diagnostics import levels, perplexity, published_codes, purity, remarks
+from utils.generation.diagnostics import levels, perplexity, published_codes, published_labels, purity, remarks
 from utils.generation.mmgrec import MMGRec
 from utils.generation.quantise import Codes, reconstruction, residual_kmeans
 from utils.generation.recommender import ByBeam, IdRecommender, Within

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,16 +107,38 @@ def published_codes(path: str | Path) -> Codes:
     Raises:
         CourseError: no such file, or rows that are no tokens or not equally long.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CourseError(f"There is no file {path}; give the JSON file that names the tokens of each item.")
+    content = _read_json(path, "names the tokens of each item")
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
-            content = json.load(stream)
         rows = [content[name] for name in sorted(content, key=int)]
         table = np.array([[int(re.sub(r"\D", "", str(token))) for token in row] for row in rows], dtype=np.int64)
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError) as error:
         raise CourseError(f"{path} does not name equally many tokens for each item ({error}).") from None
     if table.ndim != 2 or not table.size:
         raise CourseError(f"{path} does not name equally many tokens for each item.")
     return Codes(table, tuple(int(size) + 1 for size in table.max(0)))
+
+
+def published_labels(path: str | Path) -> list[str]:
+    """Read the attributes of items, JSON of item number -> numbers; the label is an item's most frequent one of all.
+
+    Raises:
+        CourseError: no such file, or no lists of attributes.
+    """
+    content = _read_json(path, "names the attributes of each item")
+    try:
+        counts = Counter(attribute for attributes in content.values() for attribute in attributes)
+        rows = [content[name] for name in sorted(content, key=int)]
+        return [str(max(row, key=lambda a: (counts[a], str(a)))) if row else "?" for row in rows]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CourseError(f"{path} does not name the attributes of each item ({error}).") from None
+
+
+def _read_json(path: str | Path, what: str) -> dict[str, list]:
+    path = Path(path)
+    if not path.is_file():
+        raise CourseError(f"There is no file {path}; give the JSON file that {what}.")
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
+            return dict(json.load(stream))
+    except (ValueError, TypeError, OSError) as error:
+        raise CourseError(f"{path} is not the JSON file that {what} ({error}).") from None

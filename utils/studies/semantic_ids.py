@@ -16,7 +16,7 @@ import argparse
 import hashlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
 
 
+def published_ids(folder: str) -> Iterator[tuple[str, Codes, list[str] | None]]:
+    """Ids that others published: name, codes, labels. Only LETTER's are numbered as the attributes; they have a control."""
+    for kind, name in PUBLISHED.items():
+        codes = diagnostics.published_codes(Path(folder) / name)
+        attributes = Path(folder) / "item2attributes.json.gz"
+        if kind != "LETTER" or not attributes.is_file():
+            yield kind, codes, None
+            continue
+        labels = diagnostics.published_labels(attributes)
+        yield kind, codes, labels
+        yield f"{kind}, permuted", semantic_ids.permuted(codes), labels
+
+
 def check(names: Sequence[str], kinds: Sequence[str]) -> None:
     """Say which name of a model or of a kind of ids does not exist."""
     for kind in kinds:
@@ -204,15 +217,9 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             commands = list(dict.fromkeys([*content["meta"].get("commands", []), command]))
             content["meta"] = meta() | {"command": command, "commands": commands, "dataset": dataset}
 
-    for kind, name in PUBLISHED.items() if published(options.dataset) else ():
-        codes = diagnostics.published_codes(Path(options.dataset) / name)
-        row = {
-            "ids": kind,
-            "items": len(codes.table),
-            "remarks": diagnostics.remarks(codes),
-            **diagnostics.summary(codes),
-        }
-        keep("ids", ("ids",), row)
+    for kind, codes, labels in published_ids(options.dataset) if published(options.dataset) else ():
+        row = {"ids": kind, "items": len(codes.table), "remarks": diagnostics.remarks(codes)}
+        keep("ids", ("ids",), row | diagnostics.summary(codes, labels=labels))
     for seed in tqdm(options.seeds, desc="seeds"):
         sequences = load(options.dataset, "random", seed)
         sequences = hide_items(sequences, options.cold, seed) if options.cold else sequences
