@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -154,7 +155,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         seconds = round(time.process_time() - start, 1)
         with file.update() as content:
             content["rows"] = merge_rows(content["rows"], rows, KEY)
-            command = f"python -m utils.lab study composed_search {' '.join(words)}"
+            command = f"python -m utils.lab study composed_search {shlex.join(words)}"
             content["meta"] = meta() | {"command": command, "dataset": Path(options.dataset).name}
             content["about"] = {"stamps": len(coloured.titles), "of": dataset.n_items, "pictures": len(coloured.pictures),
                                 "cpu_seconds_a_seed": seconds}  # fmt: skip

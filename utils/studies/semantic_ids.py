@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -213,7 +214,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     def keep(table: str, key: Sequence[str], row: Mapping[str, Any]) -> None:
         with file.update() as content:
             content[table] = merge_rows(content[table], [row], key)
-            command = f"python -m utils.lab study semantic_ids {' '.join(words)}"
+            command = f"python -m utils.lab study semantic_ids {shlex.join(words)}"
             commands = list(dict.fromkeys([*content["meta"].get("commands", []), command]))
             content["meta"] = meta() | {"command": command, "commands": commands, "dataset": dataset}
 
