@@ -55,11 +55,12 @@ def test_published_ids_are_diagnosed_where_they_lie(tmp_path):
             json.dump({str(item): [item // 4, item % 4 // 2] for item in range(12)}, stream)
     with gzip.open(folder / "item2attributes.json.gz", "wt") as stream:
         json.dump({str(item + 1): [item // 4] for item in range(12)}, stream)
-    content = run(folder, tmp_path / "out.json", "--models", "popularity")
+    content = run(folder, tmp_path / "out.json", "--models", "popularity,letter:tokens", "--epochs", "1")
     assert [row["ids"] for row in content["ids"]] == [*study.PUBLISHED, "LETTER, permuted"]
     assert content["ids"][2]["purity"] == [1.0, 1.0] and content["ids"][3]["purity"][0] < 1
     assert content["ids"][0]["prefixes"] == [0.25, 0.5] and content["ids"][0]["biggest"] == [4, 2]
-    assert len(content["rows"]) == 1
+    assert [row["model"] for row in content["rows"]] == ["popularity", "letter:tokens"]
+    assert content["rows"][1]["epochs"] == 1 and content["rows"][1]["beam_50"] == content["rows"][1]["hr@10"]
 
 
 def test_beams_lose_hits_that_an_exact_list_has_and_cold_items_have_figures_of_their_own():

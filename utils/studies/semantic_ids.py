@@ -1,12 +1,14 @@
 """Study of semantic ids: what they are made from, what is wrong with them, and what recommending by writing them is worth.
 
 python -m utils.lab study semantic_ids sticker_shop --seeds 0,1,2 --json data/results/semantic_ids_shop.json
-python -m utils.lab study semantic_ids data/downloads/movielens --codes 48 --length 50 ...
+python -m utils.lab study semantic_ids data/downloads/movielens --codes 48 --length 20 --epochs 24 --json FILE
 python -m utils.lab study semantic_ids sticker_shop --cold 0.1 --json data/results/semantic_ids_cold.json
 python -m utils.lab study semantic_ids ../shared/data/amazon-beauty-sequences --models "" --json FILE
 
 A model is a name of the study of the next item, ``sasrec:INPUTS``, or ``IDS:INPUTS``: ids made from IDS, and what the
-encoder reads, ``tokens`` or SASRec's ``ids``, ``content`` or ``both``; ``mmgrec:relation`` reads a set. In a folder with published ids these are diagnosed.
+encoder reads, ``tokens`` or SASRec's ``ids``, ``content`` or ``both``; ``mmgrec:relation`` reads a set. In a
+folder with published ids these are diagnosed, and ``letter:tokens`` learns to write them (12,101 items are scored for
+22,363 people at each check: give it ``--device cuda``).
 A row that is stored for the same input, code and options is kept.
 """
 
@@ -132,6 +134,22 @@ def trained_set(
     return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
 
 
+def trained_published(
+    name: str, sequences: Sequences, features: Mapping[str, Features], options: argparse.Namespace, seed: int
+) -> tuple[IdRecommender, dict[str, Any]]:
+    """Train on ids that others published for these sequences, ``letter:tokens``: LETTER's are numbered as the sequences."""
+    codes = diagnostics.published_codes(Path(options.dataset) / PUBLISHED["LETTER"])
+    ids = semantic_ids.with_ties(codes, semantic_ids.popularity_of(sequences.split), "letter")
+    model = IdRecommender(sequences, ids, None, seed, length=options.length, dropout=0.3).to(
+        pick_device(options.device)
+    )
+    history = train_next(
+        model, sequences, n_epochs=options.epochs, lr=options.lr, batch_size=64, patience=options.patience, eval_every=3,
+        seed=seed, progress=False,
+    )  # fmt: skip
+    return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
+
+
 def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
     """Full ranking with the history masked; of models that write ids also the beam, what is invalid, and cold items.
 
@@ -199,7 +217,7 @@ def check(names: Sequence[str], kinds: Sequence[str]) -> None:
         if kind not in IDS:
             raise suggest(kind, IDS, "kind of ids")
     heads = {f"{kind}:{inputs}" for kind in IDS for inputs in ("tokens", *INPUTS)} | {f"sasrec:{i}" for i in INPUTS}
-    heads |= {"mmgrec:relation", "mmgrec:plain"}
+    heads |= {"mmgrec:relation", "mmgrec:plain", "letter:tokens"}
     for name in names:
         if name not in {*COUNTED, *heads}:
             raise suggest(name, {*COUNTED, *heads}, "model of this study")
@@ -237,7 +255,8 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
                 keep("ids", ("ids", "seed"), made_of | found | diagnostics.summary(codes, vectors, labels))
         for name in tqdm(names, desc="models", leave=False):
             count = name in COUNTED
-            makes = counted if count else trained_set if name.startswith("mmgrec:") else trained
+            special = {"mmgrec": trained_set, "letter": trained_published}
+            makes = counted if count else special.get(name.partition(":")[0], trained)
             made_of = {"model": name, "seed": seed, "input": input_key}
             judges = ("judge", "cold_figures") if options.cold else ("judge",)
             made_of["code"] = source_hash((__name__, function) for function in (makes.__name__, *judges))
