@@ -67,7 +67,9 @@ def test_ways_are_means_over_seeds_in_megabytes_and_opponents_that_train_nothing
 
 
 def test_a_study_that_still_runs_is_named_with_its_command(monkeypatch):
-    monkeypatch.setattr(results, "load", lambda name: {"rows": [], "meta": {"command": "python -m utils.lab study pretraining x"}})
+    monkeypatch.setattr(
+        results, "load", lambda name: {"rows": [], "meta": {"command": "python -m utils.lab study pretraining x"}}
+    )
     with pytest.raises(CourseError, match="pretraining_shop.json has no tests yet; let its command finish: python -m"):
         figures_part4.pretraining_intervals()
 
