@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from utils.data import Dataset
 from utils.errors import CourseError
@@ -96,6 +96,7 @@ def panels(frame: pd.DataFrame, columns: Iterable[str], labels: Mapping[str, str
         ax.errorbar(values[known], np.flatnonzero(known), xerr=spread[known], fmt="none", ecolor=DARK, capsize=4)
         if log:
             ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # plain, also in a vector file
             ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(_wrap(labels[name], 22, 3))
         ax.grid(axis="x")
