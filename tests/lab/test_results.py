@@ -218,3 +218,16 @@ def test_content_finds_cold_items_in_every_draw(view):
     for draw in results.load("sticker_shop_ladder")["cold"].values():
         assert draw["content kNN"][view] > 1.3 * max(draw["random"][view], draw["content kNN, shuffled"][view])
         assert np.isclose(draw["mostpop"]["full"], 0)
+
+
+def test_a_run_of_older_code_is_marked(monkeypatch):
+    today = stored.tables.code_hash("bpr")
+    runs = [{"model": "bpr", "seed": 0, "code": today}, {"model": "mostpop", "seed": 0, "code": "0" * 16}]
+    rows = [
+        {"model": name, "seed": 0, "split": "test", "metric": "recall@20", "value": 0.25} for name in ("bpr", "mostpop")
+    ]
+    result = {"meta": {"runs": runs, "budget": 1}, "rows": rows}
+    assert stored.made_by_older_code(result) == {"mostpop"}
+    monkeypatch.setattr(stored.tables, "available", lambda: {"log": result})
+    shown = stored.overview()["log, recommended settings"]
+    assert shown["BPR-MF"] == "0.2500 (1)" and shown["Popularity"] == "0.2500 (1) †"
