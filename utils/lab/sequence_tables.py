@@ -10,7 +10,7 @@ from utils.stored import RESULTS, load, markdown
 
 WAYS = {
     "popularity": "popularity",
-    "itemknn": "ItemKNN",
+    "itemknn": "ItemKNN, recency",
     "content_knn": "content kNN",
     "frozen": "frozen encoder, trained head",
     "random_frozen": "the same, random encoder",
