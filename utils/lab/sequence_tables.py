@@ -23,7 +23,7 @@ WAYS = {
 }
 
 
-def mean_spread(values: pd.Series, digits: int = 4) -> str:
+def seeds_cell(values: pd.Series, digits: int = 4) -> str:
     """Return mean and, over several seeds, standard deviation; a dash where there is nothing."""
     values = values.dropna()
     if not len(values):
@@ -46,8 +46,8 @@ def next_item() -> str:
     lines = {}
     for name, own in rows.groupby("model", sort=False):
         plain, masked = own[~own["masked"]], own[own["masked"]]
-        line = [mean_spread(plain[column]) for column in columns]
-        lines[name] = [*line, *(mean_spread(masked[c]) for c in ("hr@10", "among_99", "permuted"))]
+        line = [seeds_cell(plain[column]) for column in columns]
+        lines[name] = [*line, *(seeds_cell(masked[c]) for c in ("hr@10", "among_99", "permuted"))]
     for name, figures in result["printed"].items():
         lines[f"*{name}*"] = [*(f"{figure:.4f}" for figure in figures), "", "", ""]
     heads = [*columns.values(), "HR@10, history masked", "HR@10 among 100", "HR@10, targets dealt out"]
@@ -61,7 +61,7 @@ def pretraining(name: str) -> str:
     rows, lines = pd.DataFrame(result["rows"]), []
     for (row, share), own in rows.groupby(["row", "share"], sort=False):
         users = "-" if share == 0 else f"{share:.0%}"
-        cells = [mean_spread(own[c], 3) for c in ("hr@10", "hr@10 cold", "hr@10 short", "ndcg@10")]
+        cells = [seeds_cell(own[c], 3) for c in ("hr@10", "hr@10 cold", "hr@10 short", "ndcg@10")]
         steps = own["best_step"].dropna() if "best_step" in own else []
         lines.append([row, users, *cells, ", ".join(f"{step:.0f}" for step in steps)])
     heads = ["Row", "users to tune on", "HR@10", "new items", "short histories", "nDCG@10", "best steps"]
@@ -75,8 +75,8 @@ def transfer() -> str:
     rows, lines = pd.DataFrame(result["rows"]), {}
     shares = sorted(rows["share"].unique())
     for (target, row), own in rows.groupby(["target", "row"], sort=False):
-        cells = [mean_spread(own.loc[own["share"] == share, "hr@10"], 3) for share in shares]
-        lines[f"{target}: {row}"] = [*cells, mean_spread(own.loc[own["share"] == own["share"].max(), "hr@10 cold"], 3)]
+        cells = [seeds_cell(own.loc[own["share"] == share, "hr@10"], 3) for share in shares]
+        lines[f"{target}: {row}"] = [*cells, seeds_cell(own.loc[own["share"] == own["share"].max(), "hr@10 cold"], 3)]
     heads = [*(f"{share:.0%} of the users" for share in shares), "new items"]
     return f"{markdown(pd.DataFrame.from_dict(lines, orient='index', columns=heads), 'HR@10')}\n\n{commands(result)}"
 
@@ -90,7 +90,7 @@ def adaptation() -> str:
     steps = next(row["steps"] for row in result["rows"] if row["steps"] not in (0, LONG))
     for way, about in table(result, steps).iterrows():
         own = rows[(rows["way"] == way) & rows["steps"].isin((0, steps, LONG))]
-        line = [mean_spread(own[c], 3) for c in ("hr@10", "warm_hr@10", "cold_hr@10", "among_cold_hr@10")]
+        line = [seeds_cell(own[c], 3) for c in ("hr@10", "warm_hr@10", "cold_hr@10", "among_cold_hr@10")]
         if about["trained"] == about["trained"]:
             line += [f"{about['steps']:.0f}", f"{about['trained']:,.0f}", f"{about['cpu_seconds_a_step']:.2g}"]
             line += [f"{(about['memory'] + about['optimiser']) / 2**20:.1f}", f"{about['stored_tasks'] / 2**20:.0f}"]
