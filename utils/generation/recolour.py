@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,15 +102,21 @@ class Coloured:
     own: np.ndarray
 
 
-def in_all_colours(dataset: Dataset, colours: Sequence[str] = tuple(HUES)) -> Coloured:
+def in_all_colours(
+    dataset: Dataset, colours: Sequence[str] = tuple(HUES), chosen: Iterable[int] | None = None
+) -> Coloured:
     """Recolour every picture of a catalogue that has one dominant hue.
+
+    Args:
+        chosen: item_ids to look at; the whole catalogue by default.
 
     Raises:
         CourseError: a picture that cannot be read, an unknown colour, or no picture with one hue.
     """
     pictures, titles, item_ids, own = [], [], [], []
+    looked_at = set(range(dataset.n_items) if chosen is None else map(int, chosen))
     for item_id, (image, title) in enumerate(zip(dataset.items["image"], dataset.items["title"])):
-        if not image:
+        if not image or item_id not in looked_at:
             continue
         picture = np.asarray(open_image(Path(dataset.path) / image))
         if (found := dominant_hue(picture)) is None:

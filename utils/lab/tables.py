@@ -13,7 +13,7 @@ import pandas as pd
 
 from utils import course
 from utils.files import ROOT, write_text
-from utils.lab import measured, sequence_tables
+from utils.lab import generation_tables, measured, sequence_tables
 from utils.stored import (
     MODEL_NAMES,
     RESULTS,
@@ -233,7 +233,7 @@ def blocks() -> dict[str, str]:
         found["closed-forms"] = closed_forms()
     if (RESULTS / "sticker_shop_ladder.json").exists() and "summary" in load("sticker_shop_ladder"):
         found["ladder"] = ladder()
-    return found | measured.blocks() | sequence_tables.blocks()
+    return found | measured.blocks() | sequence_tables.blocks() | generation_tables.blocks()
 
 
 def render(text: str) -> str:

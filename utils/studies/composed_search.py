@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from utils.data import load_dataset
 from utils.features.encoders.image import square
-from utils.features.registry import find
+from utils.features.registry import Network, find
 from utils.generation.composed import best, direction, judged, train_combiner, train_towers, weighted
 from utils.generation.recolour import HUES, Coloured, hue_shares, in_all_colours
 from utils.stored import ResultFile, merge_rows, meta
@@ -52,6 +52,12 @@ def vectors_of(coloured: Coloured) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for rows in np.array_split(order, len(order) // 64 + 1):
         words[rows] = network.encode([texts[row] for row in rows])
     return np.concatenate(pictures), words, network.encode([f"in {colour}" for colour in names])
+
+
+def encoders() -> tuple[Network, Network]:
+    """Load the encoders of ``vectors_of`` once more, for questions that are asked later: pictures, words."""
+    pictures = find("default", "visual").network("avgpool", {"size": SIZE, "fit": "pad"})
+    return pictures, find("default", "textual").network("mean", {"max_tokens": 256})
 
 
 def _image(picture: np.ndarray):

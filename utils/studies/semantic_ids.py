@@ -7,8 +7,8 @@ python -m utils.lab study semantic_ids ../shared/data/amazon-beauty-sequences --
 
 A model is a name of the study of the next item, ``sasrec:INPUTS``, or ``IDS:INPUTS``: ids made from IDS, and what the
 encoder reads, ``tokens`` or SASRec's ``ids``, ``content`` or ``both``; ``mmgrec:relation`` reads a set. In a
-folder with published ids these are diagnosed, and ``letter:tokens`` learns to write them (12,101 items are scored for
-22,363 people at each check: give it ``--device cuda``).
+folder with published ids these are diagnosed, and ``letter:tokens`` learns to write them (``letter-permuted:tokens``:
+the same ids dealt out to other items); it goes on where it was stopped.
 A row that is stored for the same input, code and options is kept.
 """
 
@@ -32,7 +32,7 @@ from utils.devices import pick_device
 from utils.errors import suggest
 from utils.features import Features, load_features
 from utils.generation import diagnostics, quantise, semantic_ids
-from utils.generation.cold import Only, hide_items
+from utils.generation.cold import hide_items
 from utils.generation.mmgrec import MMGRec
 from utils.generation.quantise import Codes
 from utils.generation.recommender import ByBeam, IdRecommender, Within
@@ -40,7 +40,7 @@ from utils.generation.rqvae import train_rqvae
 from utils.generation.sage import GraphSage
 from utils.generation.writer import Writer, invalid_rate
 from utils.pretraining.loop import train_next
-from utils.pretraining.next_item import NextItemModel, evaluate_next
+from utils.pretraining.next_item import NextItemModel, evaluate_next, hit_rate_within
 from utils.pretraining.sasrec import INPUTS, SASRec
 from utils.pretraining.sequences import Sequences
 from utils.stored import ResultFile, merge_rows, meta
@@ -134,20 +134,41 @@ def trained_set(
     return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
 
 
+class ByBeams(IdRecommender):
+    """Checked while it trains by twenty beams: exact scores of a large catalogue for everybody cost minutes a check."""
+
+    def score_histories(self, histories: np.ndarray | torch.Tensor) -> torch.Tensor:
+        return ByBeam(self, 20).score_histories(histories)
+
+
 def trained_published(
     name: str, sequences: Sequences, features: Mapping[str, Features], options: argparse.Namespace, seed: int
-) -> tuple[IdRecommender, dict[str, Any]]:
-    """Train on ids that others published for these sequences, ``letter:tokens``: LETTER's are numbered as the sequences."""
+) -> tuple[ByBeams, dict[str, Any]]:
+    """Train on ids that others published for these sequences: LETTER's are numbered as they are; dealt out: a control."""
     codes = diagnostics.published_codes(Path(options.dataset) / PUBLISHED["LETTER"])
-    ids = semantic_ids.with_ties(codes, semantic_ids.popularity_of(sequences.split), "letter")
-    model = IdRecommender(sequences, ids, None, seed, length=options.length, dropout=0.3).to(
-        pick_device(options.device)
-    )
+    codes = semantic_ids.permuted(codes, seed) if name == "letter-permuted:tokens" else codes
+    ids = semantic_ids.with_ties(codes, semantic_ids.popularity_of(sequences.split), name.partition(":")[0])
+    model = ByBeams(sequences, ids, None, seed, length=options.length, dropout=0.3).to(pick_device(options.device))
+    left_off = options.json.with_suffix(f".running-{name.replace(':', '-')}-{seed}")
     history = train_next(
-        model, sequences, n_epochs=options.epochs, lr=options.lr, batch_size=64, patience=options.patience, eval_every=3,
-        seed=seed, progress=False,
+        model, sequences, n_epochs=options.epochs, lr=options.lr, batch_size=128, patience=options.patience, eval_every=3,
+        seed=seed, checkpoint=left_off,
     )  # fmt: skip
-    return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows)}
+    left_off.unlink(missing_ok=True)
+    size = sum(weight.numel() for weight in model.parameters())
+    return model, {"best_epoch": history.best_epoch, "epochs": len(history.rows), "parameters": size}
+
+
+def judge_published(model: ByBeams, sequences: Sequences) -> dict[str, float]:
+    """Exact ranking of all items, the history not masked as in TIGER; ``masked_``: masked; and the beams, not masked."""
+    every = Within(model, np.arange(sequences.n_items))
+    found = dict(evaluate_next(every, sequences, masked=False).mean())
+    found |= {f"masked_{k}": v for k, v in evaluate_next(every, sequences).mean().items()}
+    found |= {f"valid_{k}": v for k, v in evaluate_next(model, sequences, "valid", 10).mean().items()}
+    for beams in BEAMS:
+        by_beam = evaluate_next(ByBeam(model, beams), sequences, "test", 10, ("hr",), masked=False)
+        found[f"beam_{beams}"] = by_beam["hr@10"]
+    return {name: round(float(value), 5) for name, value in found.items()}
 
 
 def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
@@ -177,14 +198,19 @@ def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
 
 
 def cold_figures(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
-    """HR@10 of the people whose test item is new: ``cold`` among all items, ``cold_within`` among the new ones alone."""
+    """HR@10 of the people whose test item is new: ``cold`` among all items, ``cold_within`` among the new ones alone.
+
+    Equal scores, which a count gives to all that is new, are drawn by lot in ``cold_within``: there they are chance.
+    """
     users, items = sequences.split.test.T
-    asked = users[np.isin(items, sequences.split.cold_items)]
-    found = {"n_cold": len(asked), "n_new": len(sequences.split.cold_items)}
-    for name, judged in (("cold", model), ("cold_within", Only(model, sequences.split.cold_items))):
-        report = evaluate_next(judged, sequences, "test", 10, ("hr",))
-        found[name] = round(float(report.per_user["hr@10"].reindex(asked).mean()), 5)
-    return found
+    new = sequences.split.cold_items
+    asked = users[np.isin(items, new)]
+    report = evaluate_next(model, sequences, "test", 10, ("hr",))
+    found = {
+        "cold": report.per_user["hr@10"].reindex(asked).mean(),
+        "cold_within": hit_rate_within(model, sequences, new),
+    }
+    return {"n_cold": len(asked), "n_new": len(new)} | {name: round(float(value), 5) for name, value in found.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -217,7 +243,7 @@ def check(names: Sequence[str], kinds: Sequence[str]) -> None:
         if kind not in IDS:
             raise suggest(kind, IDS, "kind of ids")
     heads = {f"{kind}:{inputs}" for kind in IDS for inputs in ("tokens", *INPUTS)} | {f"sasrec:{i}" for i in INPUTS}
-    heads |= {"mmgrec:relation", "mmgrec:plain", "letter:tokens"}
+    heads |= {"mmgrec:relation", "mmgrec:plain", "letter:tokens", "letter-permuted:tokens"}
     for name in names:
         if name not in {*COUNTED, *heads}:
             raise suggest(name, {*COUNTED, *heads}, "model of this study")
@@ -255,10 +281,11 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
                 keep("ids", ("ids", "seed"), made_of | found | diagnostics.summary(codes, vectors, labels))
         for name in tqdm(names, desc="models", leave=False):
             count = name in COUNTED
-            special = {"mmgrec": trained_set, "letter": trained_published}
+            special = {"mmgrec": trained_set, "letter": trained_published, "letter-permuted": trained_published}
             makes = counted if count else special.get(name.partition(":")[0], trained)
             made_of = {"model": name, "seed": seed, "input": input_key}
             judges = ("judge", "cold_figures") if options.cold else ("judge",)
+            judges = ("judge_published",) if makes is trained_published else judges
             made_of["code"] = source_hash((__name__, function) for function in (makes.__name__, *judges))
             if not count:
                 made_of |= {k: getattr(options, k) for k in ("codes", "length", "epochs", "lr", "patience")}
@@ -273,7 +300,8 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             more["cpu_seconds_to_build"] = round(time.process_time() - start, 1)
             if options.cold:
                 more |= cold_figures(model, sequences)
-            keep("rows", ("model", "seed"), {**made_of, **judge(model, sequences), **more})
+            judged = (judge_published if makes is trained_published else judge)(model, sequences)
+            keep("rows", ("model", "seed"), {**made_of, **judged, **more})
 
 
 def _input_key(sequences: Sequences, features: Mapping[str, Features]) -> str:
