@@ -90,18 +90,20 @@ amazon-baby bm3 0.0883 0.0383
 amazon-baby freedom 0.0992 0.0424
 amazon-baby mgcn 0.0964 0.0427
 amazon-baby lgmrec 0.0982 0.0434
-tiktok bpr 0.0346
-tiktok lightgcn 0.0653
-tiktok vbpr 0.038
-tiktok mmgcn 0.073
-tiktok grcn 0.0804
-tiktok lattice 0.0843
+tiktok bpr 0.0346 0.013
+tiktok lightgcn 0.0653 0.0282
+tiktok ngcf 0.0604 0.0238
+tiktok vbpr 0.038 0.0134
+tiktok mmgcn 0.073 0.0307
+tiktok grcn 0.0804 0.035
+tiktok lattice 0.0843 0.0367
+tiktok slmrec 0.0845 0.0353
 tiktok bm3 0.0957
 """
 SPLITS_SOURCE = {
     "amazon-baby": "MMRec's benchmark page; MGCN and LGMRec: their authors",
-    "tiktok": "the tables of MMSSL (WWW 2023) and DiffMM (MM 2024, arXiv 2406.11781), whose releases carry this split; as "
-    "handed down with the data, not read there again; made with text features, too, which are not at hand",
+    "tiktok": "the table of MMSSL (WWW 2023), read in its release, which carries this split; BM3 from DiffMM (MM 2024, arXiv "
+    "2406.11781), as handed down with the data; made with text features, too, which are not at hand",
 }
 
 

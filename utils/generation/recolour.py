@@ -114,9 +114,9 @@ def in_all_colours(
         CourseError: a picture that cannot be read, an unknown colour, or no picture with one hue.
     """
     pictures, titles, item_ids, own = [], [], [], []
-    looked_at = set(range(dataset.n_items) if chosen is None else map(int, chosen))
+    left_out = set() if chosen is None else set(range(len(dataset.items))) - set(map(int, chosen))
     for item_id, (image, title) in enumerate(zip(dataset.items["image"], dataset.items["title"])):
-        if not image or item_id not in looked_at:
+        if not image or item_id in left_out:
             continue
         picture = np.asarray(open_image(Path(dataset.path) / image))
         if (found := dominant_hue(picture)) is None:
