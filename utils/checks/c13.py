@@ -108,7 +108,7 @@ def held_out_items(mine: Callable[..., tuple]) -> str | None:
         items = items[:, 0] if items.shape == (b, 1) else items
         if left.shape[:1] == (b,) and left.shape != (b, m):
             return _refuse(f"your histories have shape {left.shape}: keep {(b, m)}, and write -1 where the item was.")
-        left, items = _shaped(left, (b, m), "the histories"), _shaped(items, (b,), "the items")
+        left, items = _shaped(left, (b, m), "as histories"), _shaped(items, (b,), "as items")
         return np.concatenate([left, items[:, None]], axis=1)
 
     def where(answer: np.ndarray, right: np.ndarray, histories: torch.Tensor, places: torch.Tensor) -> str:
@@ -124,10 +124,10 @@ def held_out_items(mine: Callable[..., tuple]) -> str | None:
     return _judged(mine, c13_lists.held_out_cases(), c13_lists.held_out, c13_lists.HELD_OUT, read, where)
 
 
-# ---- exercise 5 ----
+# ---- exercise 5, bonus ----
 
 
-@exercise
+@exercise(bonus=True)
 def beam_step(mine: Callable[..., tuple]) -> str | None:
     """mine(scores, log_probs, allowed, n_beams) -> (parents, tokens, scores), each (b, n_beams), best first."""
 
@@ -141,7 +141,7 @@ def beam_step(mine: Callable[..., tuple]) -> str | None:
                 return _refuse(f"you keep the best {n} of each beam: the continuations of all beams compete.")
             if part.shape == (n,) and b == 1:
                 return _refuse("you lost the axis of the histories: return (b, n_beams).")
-            _shaped(part, (b, n), f"your {name} for {b} histories and {n} beams")
+            _shaped(part, (b, n), f"for {b} histories and {n} beams, as {name},")
         found = np.stack(parts, axis=1)
         _not_allowed(found, scores, allowed)
         return found
@@ -203,7 +203,7 @@ def guided_noise(mine: Callable[..., torch.Tensor]) -> str | None:
     """mine(told, untold, weight) -> (1 + w) told - w untold, of the same shape."""
 
     def read(answer: Any, told: torch.Tensor, untold: torch.Tensor, weight: float) -> np.ndarray:
-        return _shaped(numbers(answer, "noise"), tuple(told.shape), "one number for each of the two predictions:")
+        return _shaped(numbers(answer, "noise"), tuple(told.shape), f"for predictions of shape {tuple(told.shape)}")
 
     def where(answer: np.ndarray, right: np.ndarray, told: torch.Tensor, untold: torch.Tensor, weight: float) -> str:
         place = farthest(answer, right)
