@@ -1,5 +1,6 @@
 """Recommending by writing ids: semantic ids and what is wrong with them, tries, a decoder, beams against exact lists."""
 
+from utils.generation.ask import Asker
 from utils.generation.cold import Only, hide_items
 from utils.generation.composed import (
     Combiner,
@@ -15,6 +16,7 @@ from utils.generation.depth_decoder import DepthDecoder
 from utils.generation.diagnostics import levels, perplexity, published_codes, published_labels, purity, remarks
 from utils.generation.mmgrec import MMGRec
 from utils.generation.quantise import Codes, reconstruction, residual_kmeans
+from utils.generation.recolour import HUES, in_all_colours
 from utils.generation.recommender import ByBeam, IdRecommender, Within
 from utils.generation.rqvae import RQVAE, train_rqvae
 from utils.generation.sage import GraphSage
