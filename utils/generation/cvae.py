@@ -62,7 +62,11 @@ class CVAE(nn.Module):
 
     def decode(self, z: torch.Tensor, hues: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
         """(b, latent) and a condition -> (b, 3, size, size), from -1 to 1."""
-        cells = self.from_latent(torch.cat([z, self.known(hues, categories)], dim=1))
+        return self.draw(z, self.known(hues, categories))
+
+    def draw(self, z: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """As `decode`, with a condition in shares: (b, latent) and (b, n_hues + n_categories) -> (b, 3, size, size)."""
+        cells = self.from_latent(torch.cat([z, known], dim=1))
         return torch.tanh(self.decoder(cells.reshape(-1, self.deep, self.side, self.side)))
 
     @torch.no_grad()
@@ -98,8 +102,5 @@ def interpolate(
         hues, categories: (2,) the conditions of both; the condition is walked, too, in equal steps.
     """
     z, _ = model.encode(torch.stack([one, other]), hues, categories)
-    known = model.known(hues, categories)
-    share = torch.linspace(0, 1, n)[:, None]
-    both = torch.cat([z, known], dim=1)
-    cells = model.from_latent((1 - share) * both[0] + share * both[1])
-    return torch.tanh(model.decoder(cells.reshape(n, model.deep, model.side, model.side)))
+    known, share = model.known(hues, categories), torch.linspace(0, 1, n)[:, None]
+    return model.draw((1 - share) * z[0] + share * z[1], (1 - share) * known[0] + share * known[1])

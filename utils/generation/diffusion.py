@@ -33,6 +33,17 @@ def noised(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, left: torch.T
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
 
 
+def noise_in(v: torch.Tensor, x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """eps_theta = sqrt(abar_t) v_theta + sqrt(1 - abar_t) x_t: what of x_t is noise, when the network says v.
+
+    v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0 is neither tiny nor huge at any t. A network that says eps itself must be
+    right to the last digit at the noisy end, where x_0 is divided by sqrt(abar_T), here 0.0002.
+
+    Source: Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", ICLR 2022, appendix D.
+    """
+    return a.sqrt() * v + (1 - a).sqrt() * x
+
+
 def clean(x: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
     """x_0 = (x_t - sqrt(1 - abar_t) eps) / sqrt(abar_t), the picture that is left when the noise is taken out."""
     return (x - (1 - a).sqrt() * noise) / a.sqrt()
@@ -50,7 +61,7 @@ def diffusion_loss(
     model: UNet, x0: torch.Tensor, hues: torch.Tensor, categories: torch.Tensor, left: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:  # fmt: skip
-    """|eps - eps_theta(x_t, t, c)|^2, mean over a batch; the condition of one picture in ten is not told.
+    """|eps - eps_theta(x_t, t, c)|^2 / abar_t = |v - v_theta|^2, mean over a batch; one condition in ten is not told.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS 2020, equation 14.
     """
@@ -60,7 +71,9 @@ def diffusion_loss(
     dropped = torch.rand(n, generator=generator) < DROPPED
     none = model.not_told(n)
     hues, categories = torch.where(dropped, none[0], hues), torch.where(dropped, none[1], categories)
-    return F.mse_loss(model(noised(x0, t, noise, left), t, hues, categories).float(), noise)
+    a = left[t].to(x0.dtype)[:, None, None, None]
+    v = a.sqrt() * noise - (1 - a).sqrt() * x0
+    return F.mse_loss(model(noised(x0, t, noise, left), t, hues, categories).float(), v)
 
 
 @torch.no_grad()
@@ -88,24 +101,25 @@ def ddim(
     """
     left = cosine_schedule() if left is None else left
     if hues.shape != categories.shape or hues.ndim != 1:
-        raise CourseError(f"{tuple(hues.shape)} hues and {tuple(categories.shape)} categories; give one of each a picture.")
+        raise CourseError(
+            f"{tuple(hues.shape)} hues and {tuple(categories.shape)} categories; give one of each a picture."
+        )
     if not 1 <= n_steps <= len(left):
         raise CourseError(f"{n_steps} steps: the way into noise has {len(left)}; give 1 to {len(left)}.")
     n, none = len(hues), model.not_told(len(hues))
     x = torch.randn((n, 3, size, size), generator=torch.Generator().manual_seed(seed)) if noise is None else noise
     times = torch.linspace(len(left) - 1, 0, n_steps).round().long().tolist()
     for step, t in enumerate(times):
-        now = torch.full((n,), t)
+        now, a = torch.full((n,), t), left[t].float()
         if weight == -1:
-            eps = model(x, now, *none)
+            v = model(x, now, *none)
         elif weight == 0:
-            eps = model(x, now, hues, categories)
+            v = model(x, now, hues, categories)
         else:
             both = (torch.cat([x, x]), torch.cat([now, now]))
             told, untold = model(*both, torch.cat([hues, none[0]]), torch.cat([categories, none[1]])).chunk(2)
-            eps = guided(told, untold, weight)
-        a = left[t].float()
-        x0 = clean(x, eps, a).clamp(-1, 1)
+            v = guided(told, untold, weight)  # eps is linear in v: the same weights, the same guidance
+        x0 = clean(x, noise_in(v, x, a), a).clamp(-1, 1)
         if watch is not None:
             watch(step, x0)
         after = left[times[step + 1]].float() if step + 1 < len(times) else torch.tensor(1.0)

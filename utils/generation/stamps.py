@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 
 from utils.data import Dataset
 from utils.data.pictures import open_image
-from utils.errors import CourseError, suggest
+from utils.errors import CourseError
 from utils.features.encoders.image import square
 from utils.generation.recolour import HUES, dominant_hue, recolour
 
@@ -29,7 +29,8 @@ class Stamps:
     Attributes:
         pictures: (n, 3, size, size) float32, -1 = black, 1 = white.
         hues, categories, stamps: (n,) int64, places in COLOURS, in ``names`` and in ``item_ids``.
-        names: the categories. item_ids: (n_stamps,) the catalogue's items. titles: (n_stamps,).
+        names: the categories. item_ids, titles: (n_stamps,) the catalogue's items.
+        own: (n_stamps,) int64, the colour that each has in the catalogue.
         held_out: (n_stamps,) bool, the stamps that no generator learns from.
     """
 
@@ -40,6 +41,7 @@ class Stamps:
     names: tuple[str, ...]
     item_ids: np.ndarray
     titles: list[str]
+    own: np.ndarray
     held_out: np.ndarray
 
     @property
@@ -49,19 +51,8 @@ class Stamps:
     def part(self, held_out: bool) -> Stamps:
         """The pictures of the stamps to learn from, or of those held out; all stamps keep their numbers."""
         rows = torch.as_tensor(self.held_out == held_out)[self.stamps]
-        arrays = (self.pictures[rows], self.hues[rows], self.categories[rows], self.stamps[rows])
-        return Stamps(*arrays, self.names, self.item_ids, self.titles, self.held_out)
-
-    def condition(self, colour: str, category: str) -> tuple[int, int]:
-        """Numbers of a colour and a category.
-
-        Raises:
-            CourseError: one of them was not learned; the nearest names.
-        """
-        for name, known, what in ((colour, COLOURS, "colour"), (category, self.names, "category")):
-            if name not in known:
-                raise suggest(name, known, what)
-        return COLOURS.index(colour), self.names.index(category)
+        arrays = {name: getattr(self, name)[rows] for name in ("pictures", "hues", "categories", "stamps")}
+        return replace(self, **arrays)
 
 
 def to_tensor(pictures: Sequence[np.ndarray]) -> torch.Tensor:
@@ -110,19 +101,20 @@ def load_stamps(dataset: Dataset, size: int = SIZE, share: float = 0.25, seed: i
         if image and category:
             picture, hue = small(Path(dataset.path) / image, size)
             if hue is not None:
-                found.append((item_id, category.split("/")[0], picture, hue[1]))
+                found.append((item_id, category.split("/")[0], picture, hue))
     count = Counter(category for _, category, _, _ in found)
     names = tuple(sorted(name for name, number in count.items() if number >= SMALLEST))
     if not names:
         raise CourseError(f"No category of {dataset.name} has {SMALLEST} pictures of one hue; nothing can be learned.")
     found = [row for row in found if row[1] in names]
-    pictures = [recolour(picture, colour, middle) for _, _, picture, middle in found for colour in COLOURS]
+    pictures = [recolour(picture, colour, middle) for _, _, picture, (_, middle) in found for colour in COLOURS]
+    own = np.array([COLOURS.index(hue) for _, _, _, (hue, _) in found])
     categories, n, k = np.array([names.index(name) for _, name, _, _ in found]), len(found), len(COLOURS)
     numbers = (np.tile(np.arange(k), n), np.repeat(categories, k), np.repeat(np.arange(n), k))
     item_ids = np.array([item_id for item_id, *_ in found])
     titles = [str(dataset.items["title"].iloc[item_id]) for item_id in item_ids]
     out = hold_out(categories, share, seed)
-    return Stamps(to_tensor(pictures), *(torch.as_tensor(part) for part in numbers), names, item_ids, titles, out)
+    return Stamps(to_tensor(pictures), *(torch.as_tensor(part) for part in numbers), names, item_ids, titles, own, out)
 
 
 def sheet(pictures: np.ndarray, n_columns: int, gap: int = 2) -> Image.Image:

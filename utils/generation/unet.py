@@ -1,4 +1,4 @@
-"""A small U-Net that reads a noisy stamp, the time and the condition, and says what of it is noise."""
+"""A small U-Net that reads a noisy stamp, the time and the condition, and says which way the picture lies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """eps_theta(x_t, t, c) on three scales; the last hue and the last category stand for "not told".
+    """v_theta(x_t, t, c) on three scales, see `diffusion.noise_in`; the last hue and the last category stand for "not told".
 
     Args:
         n_hues, n_categories: conditions that are learned, without "not told".
@@ -75,15 +75,13 @@ class UNet(nn.Module):
             self.middle1, self.look, self.middle2 = Block(v, v, dim), Attention(v), Block(v, v, dim)
             self.up2, self.up1 = Block(2 * v, v, dim), Block(v + w, w, dim)
             self.last = nn.Sequential(nn.GroupNorm(8, w), nn.SiLU(), nn.Conv2d(w, 3, 3, padding=1))
-            nn.init.zeros_(self.last[2].weight)  # starts by saying "no noise": the first steps break nothing
+            nn.init.zeros_(self.last[2].weight)  # starts at 0: the first steps break nothing
 
     def not_told(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Hues and categories of n pictures without a condition."""
         return torch.full((n,), self.n_hues), torch.full((n,), self.n_categories)
 
-    def forward(
-        self, x: torch.Tensor, t: torch.Tensor, hues: torch.Tensor, categories: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, t: torch.Tensor, hues: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
         """(b, 3, s, s), and (b,) each -> (b, 3, s, s).
 
         Raises:
