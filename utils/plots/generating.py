@@ -175,3 +175,16 @@ def taste_curve(frame: pd.DataFrame, *, title: str = "") -> Figure:
     right.set_ylim(top=right.get_ylim()[1] + 0.35 * np.ptp(right.get_ylim()))
     fig.suptitle(title, x=0.01, ha="left", fontsize=16)
     return fig
+
+
+@styled
+def one_picture(picture: np.ndarray, *, title: str = "") -> Figure:
+    """Show one picture (h, w, 3) uint8 with nothing around it."""
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise CourseError(f"A picture is (h, w, 3); this is {picture.shape}.")
+    fig = Figure(figsize=(6.4, 0.5 + 6.4 * picture.shape[0] / picture.shape[1]), layout="constrained")
+    ax = fig.subplots()
+    ax.imshow(picture)
+    ax.set_axis_off()
+    fig.suptitle(title, x=0.01, ha="left", fontsize=16)
+    return fig
