@@ -18,6 +18,7 @@ import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from utils.errors import CourseError
 from utils.features import Features
 from utils.network.archives import lines_of
 from utils.pretraining.bags import encode_texts
+from utils.pretraining.closed import SOLVED
 from utils.pretraining.counting import PairCounts, content_neighbours, opponents
 from utils.pretraining.handover import shared_weights
 from utils.pretraining.loop import n_batches, train_next
@@ -42,6 +44,7 @@ from utils.stored import ResultFile
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
 from utils.studies.judged import Rows, groups_of, paired
+from utils.studies.next_item import solved
 
 LATE = 0.1  # share of the items that stand in no history but as its last item, so that some are cold
 SIZES = {"dim": 32, "n_layers": 1, "dropout": 0.2}
@@ -198,6 +201,11 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         for title, model in counted(target).items():
             made_of = {**base, "row": title, "share": 0.0, "seed": 0, "code": code}
             rows.add(made_of, lambda model=model: (model, {}), target.sequences, groups)
+        code = source_hash([("utils.studies.next_item", "solved"), ("utils.studies.judged", "placed")])
+        for name, (title, *_) in SOLVED.items():
+            made_of = {**base, "row": title, "share": 0.0, "seed": 0, "code": code}
+            make = partial(solved, name, target.sequences, target.features)
+            rows.add(made_of, make, target.sequences, groups)
         code = source_hash([(__name__, "Transfer"), ("utils.studies.judged", "placed")])
         for seed in tqdm(options.seeds, desc=f"{source.name} -> {target.name}"):
             runs = Transfer(source, target, options, seed)
