@@ -39,6 +39,7 @@ from utils.pretraining.subsets import of_users, some_users, without_items
 from utils.stored import ResultFile
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
+from utils.studies.inputs import content_key
 from utils.studies.judged import Rows, groups_of, paired
 from utils.studies.next_item import solved
 
@@ -85,6 +86,13 @@ def means_of(bags: Mapping[str, Bags]) -> dict[str, Features]:
         means = bag.vectors.sum(axis=1) / np.maximum(words, 1)[:, None]
         found[name] = Features(name, means, np.arange(len(means)).astype(str), words > 0, {"encoder": repr(bag)})
     return found
+
+
+def input_key(dataset: Dataset, sequences: Sequences, bags: Mapping[str, Bags]) -> str:
+    """Name what is learned from: the sequences, the pictures and texts, and what made bags of them."""
+    told = [content_key(dataset, tuple(bags)), *(f"{name} {bag.provenance}" for name, bag in bags.items())]
+    parts = (sequences.items.tobytes(), sequences.starts.tobytes(), "\n".join(told).encode())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 class Runs:
@@ -181,8 +189,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     dataset, sequences = prepared(options.dataset)
     bags = course_bags(dataset, top=WORDS)
     groups, short = groups_of(sequences)
-    parts = (sequences.items, sequences.starts, *(bag.vectors for bag in bags.values()))
-    digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
+    digest = input_key(dataset, sequences, bags)
     about = {"users": sequences.n_users, "items": sequences.n_items, "interactions": len(sequences.items),
              "late_items": round(LATE * sequences.n_items), "short_at_most": short,
              "group_sizes": {name: group.count("1") for name, group in groups.items()},

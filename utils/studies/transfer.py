@@ -63,9 +63,10 @@ class Domain:
 
     @property
     def digest(self) -> str:
-        """A name for what is in it."""
-        parts = (self.sequences.items, self.sequences.starts, self.features["textual"].matrix)
-        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
+        """A name for what is in it: the texts count, not what an encoder makes of them (see ``content_key``)."""
+        told = repr(self.features["textual"].provenance).encode()
+        parts = (self.sequences.items.tobytes(), self.sequences.starts.tobytes(), told)
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def domain(name: str, sequences: Sequences, texts: Sequence[str], encoder: str = "minilm") -> Domain:
@@ -74,8 +75,10 @@ def domain(name: str, sequences: Sequences, texts: Sequence[str], encoder: str =
     sequences = without_items(sequences, drawn)
     mask = np.array([bool(text.strip()) for text in texts])
     names = np.arange(len(texts)).astype(str)
-    matrix = encode_texts([text.strip() for text in texts], encoder)
-    return Domain(name, sequences, {"textual": Features("textual", matrix, names, mask, {"encoder": encoder})})
+    texts = [text.strip() for text in texts]
+    about = {"encoder": encoder, "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]}
+    matrix = encode_texts(texts, encoder)
+    return Domain(name, sequences, {"textual": Features("textual", matrix, names, mask, about)})
 
 
 def beauty(folder: str | Path, n_items: int, n_users: int) -> Domain:
