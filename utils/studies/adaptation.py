@@ -36,7 +36,7 @@ from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
 from utils.studies.adaptation_task import Contents, elsewhere, forgotten, inputs, judge, opponent, tops, trained
 
-OPPONENTS = ("popularity", "itemknn", "content_knn")  # nothing in them is trained
+OPPONENTS = ("popularity", "itemknn", "ease_tuned", "ials_tuned", "content_knn")  # nothing in them is trained
 TRAINED = ("frozen", "random_frozen", "frozen_long", "prompt", "adapter", "lora", "last_block", "full")
 TEXTS_ONLY = ("random_frozen", "prompt")  # a convolution reads no tokens
 CONTENTS = ("texts", "pictures")

@@ -31,6 +31,7 @@ from utils.pretraining.adapt import (
     training_bytes,
     withhold_items,
 )
+from utils.pretraining.closed import SOLVED, closed_form
 from utils.pretraining.counting import PairCounts, Popularity, neighbours
 from utils.pretraining.next_item import NextItemModel, evaluate_next, judged
 from utils.pretraining.sequences import Sequences, sequences_of
@@ -101,6 +102,8 @@ def opponent(name: str, sequences: Sequences, texts: Contents) -> NextItemModel:
         return Popularity(sequences)
     if name == "itemknn":
         return PairCounts(neighbours(sequences))
+    if name in SOLVED:
+        return closed_form(name, sequences)[0]
     return NextFromContent(adapt(base_of(texts), "frozen")[0], texts, sequences)
 
 
