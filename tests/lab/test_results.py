@@ -166,6 +166,7 @@ def test_what_readme_says_of_adaptation():
     assert min(hits["last_block"], hits["full"]) > hits["frozen"] + 0.015
     assert abs(hits["lora"] - hits["frozen"]) < 0.005 and hits["prompt"] < hits["frozen"]
     assert hits["frozen_long"] > hits[tuned].max() and hits["itemknn"] > 1.3 * hits[[*tuned, "frozen_long"]].max()
+    assert min(hits["ease_tuned"], hits["ials_tuned"]) > hits["itemknn"] + 0.02
     steps, seconds = found["steps"], found["cpu_seconds_a_step"]
     assert steps["frozen_long"] == 1000 and 1000 * seconds["frozen_long"] < 20 * seconds[tuned].min()
     near = found["same_category_warm"]
