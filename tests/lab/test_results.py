@@ -9,7 +9,8 @@ from utils.evaluation.published import split_table
 from utils.files import ROOT
 from utils.lab import shop_card
 from utils.lab import tables as results
-from utils.studies import adaptation, closed_forms, fair_evaluation, patience
+from utils.pretraining.closed import SOLVED
+from utils.studies import adaptation, closed_forms, fair_evaluation, next_item, patience
 
 
 def means(name, metric, part="test"):
@@ -92,12 +93,25 @@ def test_what_readme_says_of_the_next_item():
     assert len(counted) == 4 and counted["hr@10"].min() > max(printed)
     assert rows.loc[rows["model"] != "Popularity", "permuted"].max() < 0.005
     plain = rows[~rows["masked"]].set_index("model")
-    sasrec = "SASRec, one negative"
-    assert plain["among_99"].idxmax() == sasrec and plain["hr@10"].drop("Popularity").idxmin() == sasrec
+    sasrec, counts = "SASRec, one negative", [title for title in next_item.COUNTED.values() if title != "Popularity"]
     masked = rows[rows["masked"]].set_index("model")["hr@10"]
+    for hits in (plain["hr@10"], masked):
+        assert hits[sasrec] < min(hits[counts].min(), hits["EASE"], hits["EASE, tuned"]) and hits["EASE, tuned"] > max(
+            printed
+        )
+        assert (
+            max(hits["EASE"], hits["iALS"], hits["iALS, tuned"])
+            < hits["ItemKNN, recency"]
+            < hits["ItemKNN, directed transitions"]
+        )
+        assert hits["Content kNN"] < hits["Content kNN, attributes"] < hits["ItemKNN, directed transitions"] / 2
+    clicks = [*counts, *next_item.CLOSED.values(), sasrec]
+    assert set(plain.loc[clicks, "hr@10"].nsmallest(3).index) == {"iALS", "iALS, tuned", sasrec}
+    assert set(plain["among_99"].nlargest(3).index) == {"iALS", "iALS, tuned", sasrec}
+    for name in ("EASE", "iALS"):
+        assert abs(plain.loc[name, "among_99"] - plain.loc[f"{name}, tuned", "among_99"]) < 0.02
     printed_by = {name: figures[2] for name, figures in result["printed"].items()}
     assert printed_by["SASRec, a third party's run"] < masked[sasrec] < printed_by["SASRec, S3-Rec's table"]
-    assert masked.drop("Popularity").idxmin() == sasrec
     assert plain.loc["Popularity", "among_99"] > plain.loc["ItemKNN, directed transitions", "among_99"]
     assert round(result["about"]["amazon-beauty-sequences, ties as published"]["rising"], 2) == 0.69
 
@@ -119,7 +133,15 @@ def test_what_readme_says_of_pretraining(name):
         key for key in mean.index if key[0] in ("from scratch", "pretrained", "no mixup", "no contrast", "shuffled")
     ]
     best = mean["ItemKNN", 1.0] if name == "pretraining_shop" else mean["ItemKNN, recency", 1.0]
-    assert best > mean[trained].max()
+    closed = mean[["EASE, tuned", "iALS, tuned"]].droplevel("share")
+    assert min(best, *closed) > mean[trained].max()
+    chosen = {row["row"]: row["settings"] for row in result["rows"] if row.get("settings")}
+    if name == "pretraining_movielens":
+        assert mean.idxmax() == ("EASE, tuned", 1.0) and chosen["EASE, tuned"]["decay"] < 1
+    else:
+        assert chosen["EASE, tuned"]["decay"] == chosen["iALS, tuned"]["decay"] == 1
+    cold = pd.DataFrame(result["rows"]).groupby("row")["hr@10 cold"].mean()
+    assert cold["EASE + content, tuned"] <= 0.01 and cold["EASE, tuned"] == 0
 
 
 def test_what_readme_says_of_transfer():
@@ -130,6 +152,12 @@ def test_what_readme_says_of_transfer():
     rows = pd.DataFrame(result["rows"]).query("target == 'Gift Cards' and share == 1.0")
     cold = rows.groupby("row")["hr@10 cold"].mean()
     assert cold["ids only"] == 0 and min(cold["pretrained"], cold["from scratch"]) > 0.05
+    hits = pd.DataFrame(result["rows"]).groupby(["target", "row"])["hr@10"].max()
+    reads = ["pretrained", "pretrained on shuffled texts", "from scratch"]
+    for own in (hits[target] for target in ("Gift Cards", "Beauty")):
+        solved = own[[title for title, *_ in SOLVED.values()]].max()
+        counted = own[list(next_item.COUNTED.values())].max()
+        assert min(solved, counted) > own[reads].max()
 
 
 def test_what_readme_says_of_adaptation():
@@ -138,6 +166,7 @@ def test_what_readme_says_of_adaptation():
     assert min(hits["last_block"], hits["full"]) > hits["frozen"] + 0.015
     assert abs(hits["lora"] - hits["frozen"]) < 0.005 and hits["prompt"] < hits["frozen"]
     assert hits["frozen_long"] > hits[tuned].max() and hits["itemknn"] > 1.3 * hits[[*tuned, "frozen_long"]].max()
+    assert min(hits["ease_tuned"], hits["ials_tuned"]) > hits["itemknn"] + 0.02
     steps, seconds = found["steps"], found["cpu_seconds_a_step"]
     assert steps["frozen_long"] == 1000 and 1000 * seconds["frozen_long"] < 20 * seconds[tuned].min()
     near = found["same_category_warm"]

@@ -21,6 +21,7 @@ from utils.pretraining.adapt import (
     train_steps,
     withhold_items,
 )
+from utils.pretraining.subsets import without_items
 
 
 def texts(n):
@@ -186,3 +187,19 @@ def test_same_category_against_a_plain_loop():
     assert same_category(vectors, labels, 3, rows=known[2:5]) == pytest.approx(by_hand(known[2:5]))
     with pytest.raises(CourseError, match="items have a category and 0 are asked"):
         same_category(vectors, labels, 3, rows=[])
+
+
+def test_withheld_items_are_drawn_and_leave_as_late_items_do():
+    sequences = walks(200, 40, noise=0.4)
+    found = withhold_items(sequences, 0.2, seed=3)
+    drawn = np.random.default_rng(3).choice(np.arange(40), 8, replace=False)
+    plain = without_items(sequences, drawn)
+    assert np.array_equal(found.items, plain.items) and np.array_equal(found.split.test, plain.split.test)
+    assert found.notes == ("8 items were withheld from training, drawn with seed 3.", *plain.notes)
+
+
+def test_an_item_that_would_stand_alone_in_training_leaves_altogether():
+    sequences = make_sequences([[0, 1, 2, 3], [4, 4, 4, 5], [4, 0, 5, 4]])
+    found = without_items(sequences, np.array([4, 5]))
+    assert [found.sequence(user, "end").tolist() for user in range(3)] == [[0, 1, 2, 3], [], [0, 4]]
+    assert not np.isin(found.split.train[:, 1], [4, 5]).any() and found.split.test.tolist() == [[0, 3], [2, 4]]

@@ -14,6 +14,7 @@ from utils.data import split_dataset
 from utils.data.dataset import assemble
 from utils.errors import CourseError
 from utils.pretraining import read_item_names, read_sequences, rising_share, sequences_of
+from utils.pretraining.published import attribute_table
 
 BEAUTY = Path("../shared/data/amazon-beauty-sequences")
 
@@ -161,6 +162,12 @@ def test_names_that_are_missing_are_one_sentence(tmp_path):
     assert read_item_names(tmp_path, 2).tolist() == ["A1", "B2"]
     with pytest.raises(CourseError, match="names.json.gz does not name item 3"):
         read_item_names(tmp_path, 3)
+
+
+def test_attributes_become_columns_and_rare_ones_weigh_more():
+    table = attribute_table(["Hair, Coka", "Hair", "", "Skin, Hair"])  # columns Coka, Hair, Skin
+    rare, common = np.log(4), np.log(4 / 3)
+    assert np.allclose(table, [[rare, common, 0], [0, common, 0], [0, 0, 0], [0, common, rare]])
 
 
 @pytest.mark.skipif(not BEAUTY.exists(), reason="../shared/data/amazon-beauty-sequences is not here")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
-from adapt_helpers import tiny_text, tokenizer
+import torch
+from adapt_helpers import tiny_picture, tiny_text, tokenizer
 from pretraining_helpers import walks
 
+from utils.data import load_dataset
+from utils.errors import CourseError
 from utils.pretraining.adapt import Texts, withhold_items
 from utils.pretraining.counting import Popularity
 from utils.pretraining.sequences import sequences_of
@@ -25,7 +29,7 @@ def small(monkeypatch):
     monkeypatch.setattr(adaptation_task, "encoder", lambda random=False: tiny_text(seed=int(random)))
     monkeypatch.setattr(study, "LONG", 6)
 
-    def inputs(dataset, seed):
+    def inputs(dataset, seed, content="texts"):
         return withhold_items(sequences_of(dataset, seed=seed), seed=seed), as_words(dataset.texts())
 
     monkeypatch.setattr(study, "inputs", inputs)
@@ -90,3 +94,32 @@ def test_a_rate_that_breaks_training_is_never_chosen(small, tmp_path, monkeypatc
 def test_an_unknown_way_is_one_sentence(tmp_path, capsys):
     assert study.main(["sticker_shop", "--json", str(tmp_path / "o.json"), "--ways", "lorra"]) == 1
     assert "Unknown way of this study 'lorra'; did you mean lora" in capsys.readouterr().err
+
+
+def test_pictures_are_read_as_the_network_was_trained_and_adapted_alike(tmp_path, monkeypatch):
+    data, side = load_dataset("sticker_shop"), adaptation_task.SIDE
+    found = adaptation_task.pictures(data, [3, 5])
+    assert found.shape == (2, 3, side, side) and -1 <= found.min() < found.max() <= 1.01
+    paths = data.image_paths()
+    paths[5] = None
+    again = adaptation_task.pictures(SimpleNamespace(image_paths=lambda: paths), [3, 5])
+    assert torch.equal(again[0], found[0]) and not again[1].any()
+    monkeypatch.setattr(adaptation_task, "picture_encoder", tiny_picture)
+    monkeypatch.setattr(study, "LONG", 6)
+    monkeypatch.setattr(adaptation_task, "SIDE", 16)
+    content = run(
+        tmp_path / "out.json", "--seeds", "0,", "--content", "pictures", "--ways", "content_knn,frozen,lora,prompt"
+    )
+    rows = {row["way"]: row for row in content["rows"]}
+    assert list(rows) == ["content_knn", "frozen", "lora"]  # no prompt for a convolution
+    assert {row["dataset"] for row in rows.values()} == {"sticker_shop, pictures"}
+    assert (
+        rows["lora"]["trained"] > 0 == rows["frozen"]["trained"] and "--content pictures" in content["meta"]["command"]
+    )
+    with pytest.raises(CourseError, match="random_frozen is a row of texts"):
+        adaptation_task.base_of(found, random=True)
+
+
+def test_an_unknown_content_is_one_sentence(tmp_path, capsys):
+    assert study.main(["sticker_shop", "--json", str(tmp_path / "o.json"), "--content", "picture"]) == 1
+    assert "Unknown content 'picture'; did you mean pictures" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def test_all_that_count_are_judged_with_the_history_masked_and_not(folder, tmp_p
     content = run(folder, tmp_path / "out.json")
     rows = content["rows"]
     assert [(row["model"], row["masked"]) for row in rows] == [
-        (n, m) for n in study.COUNTED.values() for m in (True, False)
+        (n, m) for n in (*study.COUNTED.values(), *study.CLOSED.values()) for m in (True, False)
     ]
     by = {(row["model"], row["masked"]): row for row in rows}
     assert by["ItemKNN, directed transitions", False]["hr@5"] > 0.8 > by["Popularity", False]["hr@5"]
@@ -45,6 +45,34 @@ def test_all_that_count_are_judged_with_the_history_masked_and_not(folder, tmp_p
     assert content["about"]["ring, ties as published"]["users"] == 400
     assert content["meta"]["command"] == content["meta"]["commands"][0]
     assert content["meta"]["command"].startswith("python -m utils.lab study next_item ")
+
+
+def test_closed_forms_have_their_settings_and_those_that_draw_a_row_for_each_seed(folder, tmp_path):
+    content = run(folder, tmp_path / "out.json", "--models", "ease,ease_tuned,ials", "--seeds", "0,1")
+    rows = [row for row in content["rows"] if row["masked"]]
+    assert [(row["model"], row["seed"]) for row in rows] == [("EASE", 0), ("EASE, tuned", 0), ("iALS", 0), ("iALS", 1)]
+    assert [set(row["settings"]) for row in rows] == [set(), {"reg", "decay"}, set(), set()]
+    assert rows[1]["valid_ndcg@10"] >= rows[0]["valid_ndcg@10"] and rows[2]["ndcg@10"] != rows[3]["ndcg@10"]
+
+
+def test_brand_and_category_are_content_of_a_published_folder(folder, tmp_path):
+    place = {str(item + 1): [item // 3 + 1] for item in range(120)}  # three neighbours on the ring share a brand
+    names = {
+        "id2attribute": {str(n): f"brand {n}" for n in range(1, 41)},
+        "item2id": {f"n{n:03}": n for n in range(1, 121)},
+    }
+    for name, told in (("item2attributes", place), ("names", names)):
+        with gzip.open(folder / f"{name}.json.gz", "wt") as stream:
+            json.dump(told, stream)
+    rows = run(folder, tmp_path / "out.json", "--models", "attributes,content,ease_content,popularity")["rows"]
+    by = {row["model"]: row for row in rows if not row["masked"]}
+    assert list(by) == ["Content kNN, attributes", "Content kNN", "EASE + content, tuned", "Popularity"]
+    assert by["Content kNN, attributes"]["hr@10"] > 4 * by["Popularity"]["hr@10"]
+    assert (
+        by["Content kNN, attributes"]["content"].startswith("attributes ")
+        and by["Content kNN"]["content"][:6] == "minilm"
+    )
+    assert "weight" in by["EASE + content, tuned"]["settings"] and "content" not in by["Popularity"]
 
 
 def test_what_is_stored_is_not_made_again_and_a_change_is(folder, tmp_path, monkeypatch):
@@ -74,6 +102,8 @@ def test_the_hash_of_a_count_knows_no_network_and_that_of_sasrec_does():
             sources._places = original
         return set(seen)
 
+    assert "closed_form" in texts("solved") and "SASRec" not in texts("solved")
+    assert "closed_form" not in texts("counted") | texts("trained")
     assert "transitions" in texts("counted") and "SASRec" not in texts("counted")
     assert {"SASRec", "Block", "train_next"} <= texts("trained") and "transitions" not in texts("trained")
 

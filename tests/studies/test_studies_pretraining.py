@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pretraining_helpers import make_sequences, walks
 from training_helpers import make_features
 
+from utils.data import load_dataset
 from utils.evaluation import compare
+from utils.files import ROOT
 from utils.pretraining.bags import Bags
+from utils.pretraining.closed import SOLVED
 from utils.pretraining.counting import Popularity
 from utils.pretraining.loop import n_batches
 from utils.pretraining.next_item import evaluate_next
+from utils.pretraining.published import read_sequences
 from utils.pretraining.subsets import busiest, without_items
 from utils.studies import judged, transfer
 from utils.studies import pretraining as study
@@ -117,6 +123,28 @@ def test_the_control_reads_other_items_content_in_stage_one_only(ring, tmp_path,
         assert not np.array_equal(bag.vectors, bags[name].vectors)
 
 
+def test_a_bag_becomes_its_mean_for_the_closed_form():
+    vectors, mask = (
+        np.array([[[1.0, 3.0], [3.0, 5.0]], [[2.0, 2.0], [9.0, 9.0]], [[7.0, 7.0], [7.0, 7.0]]]),
+        np.array([[True, True], [True, False], [False, False]]),
+    )
+    found = study.means_of({"textual": Bags(vectors, mask, {"encoder": "by hand"})})["textual"]
+    assert found.matrix.tolist() == [[2, 4], [2, 2], [0, 0]] and found.mask.tolist() == [True, True, False]
+
+
+def test_the_name_of_an_input_knows_pictures_texts_and_order_and_no_bits_of_an_encoder(ring, tmp_path):
+    data, folder = load_dataset("sticker_shop"), tmp_path / "shop"
+    shutil.copytree(ROOT / "data" / "sticker_shop", folder, ignore=shutil.ignore_patterns("features", "raw", "truth"))
+    again, bags = load_dataset(folder), bags_of(30)
+    same = study.input_key(data, ring, bags)
+    moved = {name: replace(bag, vectors=bag.vectors * (1 + 1e-6)) for name, bag in bags.items()}
+    assert study.input_key(again, ring, moved) == same
+    assert study.input_key(data, ring, {name: bag.shuffled(0) for name, bag in bags.items()}) != same
+    assert study.input_key(data, walks(150, 30), bags) != same
+    again.image_paths()[0].write_bytes(data.image_paths()[1].read_bytes())
+    assert study.input_key(again, ring, bags) != same
+
+
 def run(tmp_path, *words):
     assert study.main(["ring", "--json", str(tmp_path / "out.json"), "--epochs", "2", "--batch", "200", *words]) == 0
     return json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
@@ -126,8 +154,12 @@ def test_the_command_stores_rows_groups_and_tests_and_goes_on(ring, tmp_path, mo
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(study, "prepared", lambda folder: (None, ring))
     monkeypatch.setattr(study, "course_bags", lambda dataset, top: bags_of(30))
+    monkeypatch.setattr(study, "content_key", lambda dataset, modalities: "nothing")
     content = run(tmp_path, "--rows", "untrained,from scratch,pretrained")
-    assert [row["row"] for row in content["rows"] if "lr" not in row] == list(study.counted(ring, bags_of(30)))
+    assert [row["row"] for row in content["rows"] if "lr" not in row] == [
+        *study.counted(ring, bags_of(30)),
+        *(title for title, *_ in SOLVED.values()),
+    ]
     made = [(row["row"], row["share"]) for row in content["rows"] if "lr" in row]
     assert made == [
         ("untrained", 0.0),
@@ -143,7 +175,7 @@ def test_the_command_stores_rows_groups_and_tests_and_goes_on(ring, tmp_path, mo
         study.Runs, "run", lambda self, row, share, folder: trained.append(self.seed) or (Popularity(ring), {})
     )
     content = run(tmp_path, "--rows", "untrained,from scratch,pretrained", "--seeds", "0,1")
-    assert trained == [1] * 5 and len(content["summary"]) == 6 + 5 and len(content["meta"]["commands"]) == 2
+    assert trained == [1] * 5 and len(content["summary"]) == 6 + 5 + 5 and len(content["meta"]["commands"]) == 2
 
 
 def test_an_unknown_row_is_one_sentence(tmp_path, capsys):
@@ -192,7 +224,7 @@ def test_the_command_asks_both_ways(tmp_path, monkeypatch):
     content = json.loads(text)
     for name in ("Gift Cards", "Beauty"):
         rows = [row for row in content["rows"] if row["target"] == name]
-        assert len([row for row in rows if "source" in row]) == 3 + 3 * 4 and len(rows) == 15 + 6
+        assert len([row for row in rows if "source" in row]) == 3 + 3 * 4 and len(rows) == 15 + 6 + 5
     assert set(content["groups"]) == set(content["about"]) == {"Gift Cards", "Beauty"}
     assert any(one["b"] == "Beauty Content kNN 0.0" for one in content["tests"])
     monkeypatch.setattr(transfer.Transfer, "run", lambda *a: pytest.fail("made again"))
@@ -233,4 +265,7 @@ def test_both_shops_are_read_with_their_words(tmp_path, monkeypatch):
         transfer.beauty(tmp_path, 3, 2)
     monkeypatch.setattr(transfer, "busiest", lambda sequences, n_items: busiest(sequences, n_items, 2))
     found = transfer.beauty(tmp_path, 2, 2)
+    again = transfer.domain("x", read_sequences(tmp_path), ["Hair", "Skin", ""])
+    assert again.digest != transfer.domain("x", read_sequences(tmp_path), ["Hair", "Hair", ""]).digest
+    asked[-2:] = []
     assert asked.pop() == ["Hair", "Coka, Hair"] and found.sequences.n_items == 2

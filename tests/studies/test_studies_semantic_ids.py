@@ -43,6 +43,14 @@ def test_ids_and_models_have_a_row_for_each_seed_that_is_kept_until_the_code_cha
     assert len(content["rows"]) == 3 and content["rows"][0]["code"] == "b" and len(content["meta"]["commands"]) == 2
 
 
+def test_closed_forms_stand_beside_and_have_no_budget_of_training(tmp_path):
+    words = ("--models", "popularity,ease,ials_tuned,ease_content", "--ids", "", "--seeds", "0,1")
+    rows = run("sticker_shop", tmp_path / "out.json", *words)["rows"]
+    assert [(row["model"], row["seed"]) for row in rows[:4]] == [(name, 0) for name in words[1].split(",")]
+    assert all("at_most" not in row for row in rows) and set(rows[2]["settings"]) == {"unobserved", "decay"}
+    assert min(row["hr@10"] for row in rows if row["model"] != "popularity") > 0.15
+
+
 def test_published_ids_are_diagnosed_where_they_lie(tmp_path):
     folder = tmp_path / "ring"
     folder.mkdir()

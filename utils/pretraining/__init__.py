@@ -1,6 +1,7 @@
-"""Histories in the order of time: sequences, what counting makes of them, two transformers, and how they are trained."""
+"""Histories in the order of time: sequences, what counts and closed forms make of them, two transformers, and how they are trained."""
 
 from utils.pretraining.bags import Bags, course_bags, image_words, text_bags
+from utils.pretraining.closed import FoldedIn, LinearVotes, closed_form, closed_forms
 from utils.pretraining.counting import (
     PairCounts,
     Popularity,

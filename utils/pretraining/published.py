@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,16 @@ def read_item_attributes(folder: str | Path, n_items: int) -> list[str]:
     words = found["names.json.gz"]["id2attribute"]
     numbers = (found["item2attributes.json.gz"].get(str(item + 1), []) for item in range(n_items))
     return [", ".join(words[str(number)] for number in one) for one in numbers]
+
+
+def attribute_table(texts: Sequence[str]) -> np.ndarray:
+    """Write lines of attributes, "Brand, Category, ...", as a table: (n_items, n_attributes) float32, rows = items.
+
+    Where an item has an attribute stands log(n_items / items that have it), so that a rare one says more; 0 elsewhere.
+    """
+    words = [set(text.split(", ")) - {""} for text in texts]
+    columns = {word: place for place, word in enumerate(sorted(set().union(*words)))}
+    table = np.zeros((len(words), len(columns)), dtype=np.float32)
+    for item, own in enumerate(words):
+        table[item, [columns[word] for word in own]] = 1
+    return table * np.log(len(words) / np.maximum(table.sum(axis=0), 1)).astype(np.float32)

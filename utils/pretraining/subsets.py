@@ -57,13 +57,15 @@ def some_users(sequences: Sequences, share: float, seed: int = 0) -> np.ndarray:
 def without_items(sequences: Sequences, item_ids: np.ndarray) -> Sequences:
     """Take items out of all histories but the last place, as if they had come into the catalogue only then.
 
-    Who then has them as the test item is asked for a cold item. Users whose histories become too short keep what is left.
+    Who then has them as the test item is asked for a cold item. Users whose histories become too short keep what is left, but
+    for such an item alone, of which nothing would be held out: it would be learned from.
     """
     counts = np.diff(sequences.starts)
     last = np.zeros(len(sequences.items), dtype=bool)
     last[sequences.starts[1:][counts > 0] - 1] = True
-    keep = last | ~np.isin(sequences.items, item_ids)
-    users = np.repeat(np.arange(sequences.n_users), counts)
+    late = np.isin(sequences.items, item_ids)
+    keep, users = last | ~late, np.repeat(np.arange(sequences.n_users), counts)
+    keep &= ~(late & (np.bincount(users[keep], minlength=sequences.n_users)[users] == 1))
     left = np.bincount(users[keep], minlength=sequences.n_users)
     return from_lists(sequences.items[keep], left, sequences.n_items, "the histories without late items")
 

@@ -1,4 +1,4 @@
-"""One task for a text encoder adapted in many ways: what it reads, its opponents, training, judging, forgetting."""
+"""One task for an encoder of texts or pictures adapted in many ways: what it reads, its opponents, training, judging, forgetting."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import numpy as np
 import torch
 
 from utils.data import Dataset, load_dataset
+from utils.errors import CourseError
 from utils.evaluation import evaluate_cold
+from utils.features.encoders.image import lite0, reader
 from utils.features.encoders.text import minilm_folder, transformer
 from utils.features.encoders.weights import PLAIN
 from utils.pretraining.adapt import (
+    Encoder,
     NextFromContent,
+    PictureEncoder,
     TextEncoder,
     Texts,
     adapt,
@@ -27,12 +31,15 @@ from utils.pretraining.adapt import (
     training_bytes,
     withhold_items,
 )
+from utils.pretraining.closed import SOLVED, closed_form
 from utils.pretraining.counting import PairCounts, Popularity, neighbours
 from utils.pretraining.next_item import NextItemModel, evaluate_next, judged
 from utils.pretraining.sequences import Sequences, sequences_of
 from utils.stored import load_now
 
 MAX_TOKENS, ELSEWHERE = 24, 150  # words of a text; texts of the other dataset
+SIDE = 96  # pixels; the network was trained with 224, which costs five times as much
+Contents = Texts | torch.Tensor  # texts, or pictures (n, 3, SIDE, SIDE)
 
 
 @cache
@@ -46,29 +53,65 @@ def encoder(random: bool = False) -> TextEncoder:
     return TextEncoder(model)
 
 
-def inputs(dataset: Dataset, seed: int) -> tuple[Sequences, Texts]:
-    """The log in the order of time with some items withheld, and the items' texts as numbers of words."""
+@cache
+def picture_encoder() -> PictureEncoder:
+    """EfficientNet-Lite0."""
+    return PictureEncoder(lite0())
+
+
+def base_of(contents: Contents, random: bool = False) -> Encoder:
+    """The encoder that reads these contents.
+
+    Raises:
+        CourseError: a random network is asked for pictures.
+    """
+    if isinstance(contents, Texts):
+        return encoder(random=random)
+    if random:
+        raise CourseError("random_frozen is a row of texts; leave it out of --ways where the content is pictures.")
+    return picture_encoder()
+
+
+def pictures(dataset: Dataset, item_ids: Sequence[int]) -> torch.Tensor:
+    """The items' pictures as EfficientNet-Lite0 reads them: (n, 3, SIDE, SIDE) float32; grey where an item has none."""
+    read, paths = reader(SIDE, "pad"), dataset.image_paths()
+    found = torch.zeros(len(item_ids), 3, SIDE, SIDE)
+    for row, item in enumerate(item_ids):
+        if paths[item] is not None:
+            found[row] = (torch.from_numpy(read(paths[item]).copy()).permute(2, 0, 1).float() - 127) / 128
+    return found
+
+
+def words(texts: Sequence[str]) -> Texts:
+    """Texts as numbers of words of MiniLM."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(minilm_folder()), **PLAIN)
+    return Texts(texts, AutoTokenizer.from_pretrained(str(minilm_folder()), **PLAIN), MAX_TOKENS)
+
+
+def inputs(dataset: Dataset, seed: int, content: str = "texts") -> tuple[Sequences, Contents]:
+    """The log in the order of time with some items withheld, and the items' texts or pictures."""
     sequences = withhold_items(sequences_of(dataset, seed=seed), seed=seed)
-    return sequences, Texts(dataset.texts(), tokenizer, MAX_TOKENS)
+    seen = words(dataset.texts()) if content == "texts" else pictures(dataset, range(dataset.n_items))
+    return sequences, seen
 
 
-def opponent(name: str, sequences: Sequences, texts: Texts) -> NextItemModel:
+def opponent(name: str, sequences: Sequences, texts: Contents) -> NextItemModel:
     """A model that trains nothing; content kNN is the task's own model as it starts."""
     if name == "popularity":
         return Popularity(sequences)
     if name == "itemknn":
         return PairCounts(neighbours(sequences))
-    return NextFromContent(adapt(encoder(), "frozen")[0], texts, sequences)
+    if name in SOLVED:
+        return closed_form(name, sequences)[0]
+    return NextFromContent(adapt(base_of(texts), "frozen")[0], texts, sequences)
 
 
 def trained(
-    way: str, sequences: Sequences, texts: Texts, seed: int, steps: int, rate: float
+    way: str, sequences: Sequences, texts: Contents, seed: int, steps: int, rate: float
 ) -> tuple[NextFromContent, dict[str, Any]]:
     """Adapt in one way and train; return the model and what that took."""
-    base = encoder(random=way == "random_frozen")
+    base = base_of(texts, random=way == "random_frozen")
     model = NextFromContent(adapt(base, "frozen" if "frozen" in way else way, seed=seed)[0], texts, sequences, seed)
     batch = torch.from_numpy(sequences.padded(np.flatnonzero(sequences.lengths() >= 2)[:12], 12))
     nothing = torch.zeros(sequences.n_items)
@@ -99,9 +142,9 @@ def judge(model: NextItemModel, sequences: Sequences) -> dict[str, float]:
 
 
 def forgotten(
-    model: TextEncoder, texts: Texts, categories: Sequence[str], asked: dict[str, Sequence[int] | None]
+    model: Encoder, texts: Contents, categories: Sequence[str], asked: dict[str, Sequence[int] | None]
 ) -> dict[str, float]:
-    """How often the ten nearest texts share the category, for each group of texts that is asked."""
+    """How often the ten nearest texts or pictures share the category, for each group of texts that is asked."""
     with torch.no_grad():
         vectors = model.vectors(texts, torch.arange(len(texts)))
     return {f"same_category_{name}": same_category(vectors, categories, rows=rows) for name, rows in asked.items()}
@@ -112,13 +155,14 @@ def tops(data: Dataset) -> list[str]:
     return [re.split(r"[/|]", str(name))[0] for name in data.items["category"].fillna("")]
 
 
-def elsewhere(folder: str) -> tuple[Texts, list[str]]:
-    """Texts and categories of another dataset, which the task never sees: at most ELSEWHERE of them, drawn once."""
-    from transformers import AutoTokenizer
-
+def elsewhere(folder: str, content: str = "texts") -> tuple[Contents, list[str]]:
+    """Texts or pictures of another dataset, which the task never sees, and their categories: at most ELSEWHERE, drawn once."""
     data = load_dataset(folder)
     texts, categories = data.texts(), tops(data)
-    able = [n for n, text in enumerate(texts) if text.strip() and categories[n]]
+    there = (
+        [bool(text.strip()) for text in texts] if content == "texts" else [p is not None for p in data.image_paths()]
+    )
+    able = [n for n, is_there in enumerate(there) if is_there and categories[n]]
     drawn = np.sort(np.random.default_rng(0).permutation(able)[:ELSEWHERE])
-    tokenizer = AutoTokenizer.from_pretrained(str(minilm_folder()), **PLAIN)
-    return Texts([texts[n] for n in drawn], tokenizer, MAX_TOKENS), [categories[n] for n in drawn]
+    seen = words([texts[n] for n in drawn]) if content == "texts" else pictures(data, drawn)
+    return seen, [categories[n] for n in drawn]

@@ -25,8 +25,10 @@ from tqdm.auto import tqdm
 
 from utils.data import Dataset, load_dataset
 from utils.errors import suggest
+from utils.features import Features
 from utils.features.cache import cache_root
 from utils.pretraining.bags import Bags, course_bags
+from utils.pretraining.closed import SOLVED
 from utils.pretraining.counting import PairCounts, content_neighbours, opponents
 from utils.pretraining.handover import keep_weights, start_from
 from utils.pretraining.loop import n_batches, train_next
@@ -37,7 +39,9 @@ from utils.pretraining.subsets import of_users, some_users, without_items
 from utils.stored import ResultFile
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
+from utils.studies.inputs import content_key
 from utils.studies.judged import Rows, groups_of, paired
+from utils.studies.next_item import solved
 
 SIZES = {"dim": 32, "n_layers": 1, "n_experts": 4, "contrasted": 512}
 WORDS = 5  # of a picture
@@ -72,6 +76,23 @@ def content_knn(bags: Mapping[str, Bags]) -> PairCounts:
 def counted(sequences: Sequences, bags: Mapping[str, Bags]) -> dict[str, NextItemModel]:
     """Everything that only counts: title -> model."""
     return {**opponents(sequences), "Content kNN": content_knn(bags)}
+
+
+def means_of(bags: Mapping[str, Bags]) -> dict[str, Features]:
+    """The mean vector of each bag, as features for a closed form with content."""
+    found = {}
+    for name, bag in bags.items():
+        words = bag.mask.sum(axis=1)
+        means = bag.vectors.sum(axis=1) / np.maximum(words, 1)[:, None]
+        found[name] = Features(name, means, np.arange(len(means)).astype(str), words > 0, {"encoder": repr(bag)})
+    return found
+
+
+def input_key(dataset: Dataset, sequences: Sequences, bags: Mapping[str, Bags]) -> str:
+    """Name what is learned from: the sequences, the pictures and texts, and what made bags of them."""
+    told = [content_key(dataset, tuple(bags)), *(f"{name} {bag.provenance}" for name, bag in bags.items())]
+    parts = (sequences.items.tobytes(), sequences.starts.tobytes(), "\n".join(told).encode())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 class Runs:
@@ -144,7 +165,8 @@ def comparisons(shares: Sequence[float]) -> list[tuple[dict, dict]]:
         found += [(rows[name], rows["from scratch"]) for name in PRETRAINED]
         found += [(rows["pretrained"], rows[name]) for name in ("no mixup", "no contrast", "shuffled", "own users")]
         found += [
-            (rows["pretrained"], {"row": name, "share": 1.0}) for name in ("Content kNN", "Popularity", "ItemKNN")
+            (rows["pretrained"], {"row": name, "share": 1.0})
+            for name in ("Content kNN", "Popularity", "ItemKNN", "EASE, tuned", "iALS, tuned")
         ]
     return found
 
@@ -167,8 +189,7 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     dataset, sequences = prepared(options.dataset)
     bags = course_bags(dataset, top=WORDS)
     groups, short = groups_of(sequences)
-    parts = (sequences.items, sequences.starts, *(bag.vectors for bag in bags.values()))
-    digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
+    digest = input_key(dataset, sequences, bags)
     about = {"users": sequences.n_users, "items": sequences.n_items, "interactions": len(sequences.items),
              "late_items": round(LATE * sequences.n_items), "short_at_most": short,
              "group_sizes": {name: group.count("1") for name, group in groups.items()},
@@ -180,6 +201,13 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     for title, model in counted(sequences, bags).items():
         made_of = {"row": title, "share": 1.0, "seed": 0, "code": code, "input": digest}
         rows.add(made_of, lambda model=model: (model, {}), sequences, groups)
+    code, content = (
+        source_hash([("utils.studies.next_item", "solved"), ("utils.studies.judged", "placed")]),
+        means_of(bags),
+    )
+    for name, (title, *_) in SOLVED.items():
+        made_of = {"row": title, "share": 1.0, "seed": 0, "code": code, "input": digest}
+        rows.add(made_of, lambda name=name: solved(name, sequences, content), sequences, groups)
     code = source_hash([(__name__, "Runs"), (__name__, "PRETRAINED"), ("utils.studies.judged", "placed")])
     trained = {"code": code, "input": digest, **{name: getattr(options, name) for name in ("epochs", "length", "batch", "lr")}}  # fmt: skip
     folder = cache_root() / "stage_one" / hashlib.sha256(repr(trained).encode()).hexdigest()[:24]

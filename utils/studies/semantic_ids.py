@@ -39,6 +39,7 @@ from utils.generation.recommender import ByBeam, IdRecommender, Within
 from utils.generation.rqvae import train_rqvae
 from utils.generation.sage import GraphSage
 from utils.generation.writer import Writer, invalid_rate
+from utils.pretraining.closed import SOLVED
 from utils.pretraining.loop import train_next
 from utils.pretraining.next_item import NextItemModel, evaluate_next, hit_rate_within
 from utils.pretraining.sasrec import INPUTS, SASRec
@@ -46,11 +47,11 @@ from utils.pretraining.sequences import Sequences
 from utils.stored import ResultFile, merge_rows, meta
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
-from utils.studies.next_item import COUNTED, counted, load, published
+from utils.studies.next_item import COUNTED, counted, load, published, solved
 from utils.training import train
 
 IDS = ("content", "clicks", "both", "shuffled", "permuted", "random", "rqvae", "graph")
-MODELS = (*COUNTED, "sasrec:ids", "sasrec:both", "both:tokens", "permuted:tokens", "content:tokens", "random:tokens",
+MODELS = (*COUNTED, *SOLVED, "sasrec:ids", "sasrec:both", "both:tokens", "permuted:tokens", "content:tokens", "random:tokens",
           "shuffled:tokens", "clicks:tokens", "both:both", "permuted:both", "mmgrec:relation", "mmgrec:plain")  # fmt: skip
 BEAMS = (10, 20, 50)
 PUBLISHED = {"RQ-VAE": "index_rqvae.json.gz", "RQ-k-means": "index_rqkmeans.json.gz",
@@ -245,8 +246,8 @@ def check(names: Sequence[str], kinds: Sequence[str]) -> None:
     heads = {f"{kind}:{inputs}" for kind in IDS for inputs in ("tokens", *INPUTS)} | {f"sasrec:{i}" for i in INPUTS}
     heads |= {"mmgrec:relation", "mmgrec:plain", "letter:tokens", "letter-permuted:tokens"}
     for name in names:
-        if name not in {*COUNTED, *heads}:
-            raise suggest(name, {*COUNTED, *heads}, "model of this study")
+        if name not in {*COUNTED, *SOLVED, *heads}:
+            raise suggest(name, {*COUNTED, *SOLVED, *heads}, "model of this study")
 
 
 def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
@@ -282,12 +283,12 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         for name in tqdm(names, desc="models", leave=False):
             count = name in COUNTED
             special = {"mmgrec": trained_set, "letter": trained_published, "letter-permuted": trained_published}
-            makes = counted if count else special.get(name.partition(":")[0], trained)
+            makes = counted if count else solved if name in SOLVED else special.get(name.partition(":")[0], trained)
             made_of = {"model": name, "seed": seed, "input": input_key}
             judges = ("judge", "cold_figures") if options.cold else ("judge",)
             judges = ("judge_published",) if makes is trained_published else judges
             made_of["code"] = source_hash((__name__, function) for function in (makes.__name__, *judges))
-            if not count:
+            if not count and name not in SOLVED:
                 made_of |= {k: getattr(options, k) for k in ("codes", "length", "epochs", "lr", "patience")}
                 made_of["at_most"] = made_of.pop("epochs")
             if any(made_of.items() <= row.items() for row in file.content["rows"]):
@@ -295,6 +296,8 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
             start, more = time.process_time(), {}
             if count:
                 model = counted(name, sequences)
+            elif name in SOLVED:
+                model, more = solved(name, sequences, features, seed)
             else:
                 model, more = makes(name, sequences, features, options, seed)
             more["cpu_seconds_to_build"] = round(time.process_time() - start, 1)

@@ -18,6 +18,7 @@ import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from utils.errors import CourseError
 from utils.features import Features
 from utils.network.archives import lines_of
 from utils.pretraining.bags import encode_texts
+from utils.pretraining.closed import SOLVED
 from utils.pretraining.counting import PairCounts, content_neighbours, opponents
 from utils.pretraining.handover import shared_weights
 from utils.pretraining.loop import n_batches, train_next
@@ -42,6 +44,7 @@ from utils.stored import ResultFile
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
 from utils.studies.judged import Rows, groups_of, paired
+from utils.studies.next_item import solved
 
 LATE = 0.1  # share of the items that stand in no history but as its last item, so that some are cold
 SIZES = {"dim": 32, "n_layers": 1, "dropout": 0.2}
@@ -60,9 +63,10 @@ class Domain:
 
     @property
     def digest(self) -> str:
-        """A name for what is in it."""
-        parts = (self.sequences.items, self.sequences.starts, self.features["textual"].matrix)
-        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
+        """A name for what is in it: the texts count, not what an encoder makes of them (see ``content_key``)."""
+        told = repr(self.features["textual"].provenance).encode()
+        parts = (self.sequences.items.tobytes(), self.sequences.starts.tobytes(), told)
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def domain(name: str, sequences: Sequences, texts: Sequence[str], encoder: str = "minilm") -> Domain:
@@ -71,8 +75,10 @@ def domain(name: str, sequences: Sequences, texts: Sequence[str], encoder: str =
     sequences = without_items(sequences, drawn)
     mask = np.array([bool(text.strip()) for text in texts])
     names = np.arange(len(texts)).astype(str)
-    matrix = encode_texts([text.strip() for text in texts], encoder)
-    return Domain(name, sequences, {"textual": Features("textual", matrix, names, mask, {"encoder": encoder})})
+    texts = [text.strip() for text in texts]
+    about = {"encoder": encoder, "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]}
+    matrix = encode_texts(texts, encoder)
+    return Domain(name, sequences, {"textual": Features("textual", matrix, names, mask, about)})
 
 
 def beauty(folder: str | Path, n_items: int, n_users: int) -> Domain:
@@ -198,6 +204,11 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
         for title, model in counted(target).items():
             made_of = {**base, "row": title, "share": 0.0, "seed": 0, "code": code}
             rows.add(made_of, lambda model=model: (model, {}), target.sequences, groups)
+        code = source_hash([("utils.studies.next_item", "solved"), ("utils.studies.judged", "placed")])
+        for name, (title, *_) in SOLVED.items():
+            made_of = {**base, "row": title, "share": 0.0, "seed": 0, "code": code}
+            make = partial(solved, name, target.sequences, target.features)
+            rows.add(made_of, make, target.sequences, groups)
         code = source_hash([(__name__, "Transfer"), ("utils.studies.judged", "placed")])
         for seed in tqdm(options.seeds, desc=f"{source.name} -> {target.name}"):
             runs = Transfer(source, target, options, seed)
