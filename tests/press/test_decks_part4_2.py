@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from utils.lab import tables as results
 from utils.press.decks import figures_part4_2 as drawn_here
+from utils.press.decks import figures_part4_2_pictures as pictures
 from utils.press.decks import numbers
 from utils.press.decks.figures_part4_2 import shop
 
@@ -134,10 +136,10 @@ def test_a_writer_whose_run_is_not_stored_is_not_drawn_and_said_to_be_missing(mo
 def test_composed_search_shows_stamps_held_out_and_asks_whether_learning_was_needed(monkeypatch):
     rows = [
         {"method": method, "held_out": held_out, "seed": 0, "r@1": 0.1 * place + (held_out == "pairs")}
-        for place, method in enumerate(drawn_here.WAYS) for held_out in ("stamps", "pairs")
+        for place, method in enumerate(pictures.WAYS) for held_out in ("stamps", "pairs")
     ]  # fmt: skip
     stored(monkeypatch, composed_search={"rows": rows})
-    drawn, _ = drawn_here.composed_bars()
+    drawn, _ = pictures.composed_bars()
     found = bars(drawn.axes[0])
     assert list(found)[0] == "words alone" and found["Combiner"] == pytest.approx(0.1) and max(found.values()) < 1
     assert numbers.VALUES["learned_beats_counting"]() == "Yes, this time."
@@ -146,9 +148,70 @@ def test_composed_search_shows_stamps_held_out_and_asks_whether_learning_was_nee
 def test_the_stamp_is_shown_once_in_each_colour_and_its_own_is_framed():
     from utils.generation import HUES
 
-    drawn, alt = drawn_here.one_stamp_in_all_colours()
-    pictures = [ax.images[0].get_array() for ax in drawn.axes]
+    drawn, alt = pictures.one_stamp_in_all_colours()
+    images = [ax.images[0].get_array() for ax in drawn.axes]
     assert [ax.get_xlabel() for ax in drawn.axes] == [f"in {colour}" for colour in HUES]
-    assert len({np.asarray(picture).tobytes() for picture in pictures}) == len(HUES) == 8
+    assert len({np.asarray(picture).tobytes() for picture in images}) == len(HUES) == 8
     framed = [ax.get_xlabel() for ax in drawn.axes if ax.spines["left"].get_linewidth() > 2]
     assert framed == ["in blue"] and "the framed one, blue, is the stamp of the shop" in alt
+
+
+# ---- pictures that nobody made ----
+
+
+class Painter:
+    """A generator that paints: its answer says what it was asked, and by how much."""
+
+    def __init__(self, stamps, answer):
+        self.about, self.answer, self.size = {"categories": list(stamps.names)}, answer, stamps.size
+
+    def draw(self, hues, categories, *, seed, weight):
+        return self.answer(hues, categories, weight)
+
+
+@pytest.fixture
+def painted(monkeypatch):
+    """Put a painter in the place of the shipped generator, and flat stamps in the place of the shop's."""
+    from stamps_helpers import flat_stamps
+
+    from utils import generation
+
+    stamps = flat_stamps()
+
+    def put(answer):
+        monkeypatch.setattr(generation, "load_stamps", lambda dataset: stamps)
+        monkeypatch.setattr(generation, "load_generator", lambda name: Painter(stamps, answer))
+        return stamps
+
+    return put
+
+
+def test_the_sheet_has_a_row_for_each_weight_and_the_asked_category(painted):
+    asked = []
+
+    def answer(hues, categories, weight):
+        asked.append((weight, hues.tolist(), set(categories.tolist())))
+        return torch.full((len(hues), 3, 8, 8), weight / 4)
+
+    painted(answer)
+    drawn, alt = pictures.guidance_sheet("discs")
+    assert asked == [(weight, list(range(8)), {1}) for weight in (-1, 0, 1, 3)]
+    inside = [np.asarray(ax.images[0].get_array())[4, 4, 0] for ax in drawn.axes]
+    assert inside == sorted(inside) and len(set(inside)) == 4
+    assert [ax.get_ylabel() for ax in drawn.axes] == list(pictures.WEIGHTS) and "discs in red" in alt
+
+
+def test_a_copy_is_framed_and_a_new_picture_is_not(painted):
+    held = {}
+
+    def answer(hues, categories, weight):
+        known, out = held["stamps"].part(held_out=False), held["stamps"].part(held_out=True)
+        return torch.stack([known.pictures[5].flip(2), out.pictures[0]])  # a mirror image counts as copied
+
+    held["stamps"] = painted(answer)
+    drawn, alt = pictures.beside_the_learned()
+    above, below = drawn.axes[:2], drawn.axes[2:]
+    framed = [ax.spines["left"].get_linewidth() > 2 for ax in above]
+    assert framed == [True, False] and below[0].get_xlabel() == "0.00" != below[1].get_xlabel()
+    assert np.array_equal(above[0].images[0].get_array(), below[0].images[0].get_array())
+    assert f"bars 0.00 from {held['stamps'].titles[int(held['stamps'].part(held_out=False).stamps[5])]}" in alt

@@ -1,4 +1,4 @@
-"""Decks, the figures of part 4.2: semantic ids, writing them, composed search, from stored studies by notebook 13's plots."""
+"""Decks, the figures of part 4.2: semantic ids and writing them, from stored studies by notebook 13's plots."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from utils import plots
 from utils.lab import tables as results
 from utils.plots import generation as plots_generation
-from utils.plots.pictures import _ink
 from utils.plots.pretraining import beside_printed
-from utils.plots.style import HIT, MODALITY_COLOURS, styled
+from utils.plots.style import HIT, styled
 from utils.press.decks.figures import alt_table, figure, sized
 from utils.press.decks.numbers import VERDICTS, shop, value
 
@@ -304,58 +303,3 @@ def beauty_writer() -> str:
 def beauty_dealt() -> str:
     """The same of its control, the ids dealt out."""
     return _beauty_writer("letter-permuted:tokens")
-
-
-# ---- composed search ------------------------------------------------------------------------------------------------
-
-WAYS = {  # methods of the study -> (name on the slide, colour, control)
-    "frozen picture and histogram": ("picture + counted colours", "visual", True),
-    "combiner": ("Combiner", "multimodal", False),
-    "direction": ("direction", "multimodal", False),
-    "sum 0.5": ("half and half", "multimodal", False),
-    "combiner, words shuffled": ("Combiner, random words", "multimodal", True),
-    "picture alone": ("picture alone", "visual", False),
-    "words alone": ("words alone", "textual", False),
-}
-
-
-@figure
-def composed_bars() -> tuple[Figure, str]:
-    """Composed search among held-out stamps: questions that are right at the first place."""
-    rows = pd.DataFrame(results.load("composed_search")["rows"]).query("held_out == 'stamps'")
-    frame = rows.groupby("method")["r@1"].agg(["mean", "std"]).loc[list(WAYS)]
-    frame.index = [name for name, _, _ in WAYS.values()]
-    kinds = {name: kind for name, kind, _ in WAYS.values()}
-    controls = [name for name, _, control in WAYS.values() if control]
-    drawn = plots.metric_bars(frame, "r@1", kinds=kinds, controls=controls, sort=True, form=".2f")
-    (ax,) = drawn.axes
-    ax.set_xlabel("Right at the first place (share), spread over seeds")
-    ax.set(xlim=(0, 1.27), xticks=[0, 0.25, 0.5, 0.75, 1])
-    return sized(drawn, 7.6, 4.6), f"Right first answers: {alt_table(frame['mean'], 2)}."
-
-
-@value
-def learned_beats_counting() -> str:
-    """Is the Combiner ahead of the frozen picture with a histogram of colours, on stamps held out?"""
-    rows = pd.DataFrame(results.load("composed_search")["rows"]).query("held_out == 'stamps'")
-    right = rows.groupby("method")["r@1"].mean()
-    return VERDICTS[True, bool(right["combiner"] > right["frozen picture and histogram"])]
-
-
-@figure
-@styled
-def one_stamp_in_all_colours(title: str = "Whale") -> tuple[Figure, str]:
-    """One stamp in the eight colours that can be asked for; its own is framed."""
-    from utils import generation
-
-    chosen = np.flatnonzero(shop().items["title"].to_numpy() == title)
-    coloured = generation.in_all_colours(shop(), chosen=chosen)
-    names = list(generation.HUES)
-    fig = Figure(figsize=(6.4, 3.0), layout="constrained")
-    for ax, picture, colour in zip(fig.subplots(2, 4).flat, coloured.pictures, coloured.colours):
-        own = colour == coloured.own[0]
-        ax.imshow(picture)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color=HIT if own else "#CCCCCC", linewidth=4 if own else 1)
-        ax.set_xlabel(f"in {names[colour]}", fontsize=15, color=_ink(MODALITY_COLOURS["textual"]))
-    return fig, f"{title} in {', '.join(names)}; the framed one, {names[coloured.own[0]]}, is the stamp of the shop."
