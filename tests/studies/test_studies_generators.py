@@ -48,7 +48,7 @@ def small(monkeypatch):
         )
     monkeypatch.setattr("utils.generation.jury.seen", personal.seen)
     monkeypatch.setattr(study, "load_generator", lambda name, stamps: models[name])
-    monkeypatch.setattr(personal, "load_eye", lambda: Eye(torch.zeros(192), torch.eye(192)[:, :4], 8, width=4))
+    monkeypatch.setattr(study, "load_eye", lambda: Eye(torch.zeros(192), torch.eye(192)[:, :4], 8, width=4))
     monkeypatch.setattr(
         study,
         "attributes_of",
@@ -58,7 +58,6 @@ def small(monkeypatch):
         },
     )
     monkeypatch.setattr(study, "load_dataset", lambda name: shop(stamps))
-    monkeypatch.setattr(study, "FOLDER", study.FOLDER)
     return stamps, models
 
 
@@ -70,6 +69,9 @@ def test_every_part_is_measured_and_kept(small, tmp_path, monkeypatch):
         assert study.main(["sticker_shop", "--json", str(out), "--seeds", "0,"]) == 0
     content = json.loads(out.read_text(encoding="utf-8"))
     assert calls == list(study.ASKED) and content["about"]["training_seeds"] == 1 and content["about"]["stamps"] == 60
+    assert content["about"]["diffusion"]["parameters"] == sum(
+        p.numel() for p in small[1]["diffusion"].model.parameters()
+    )
     rows = {(row["part"], row["setting"]): row for row in content["rows"]}
     assert len(rows) == len(content["rows"]) == 3 + 1 + len(personal.ALPHAS) + len(study.ASKED)
     assert (
@@ -84,7 +86,7 @@ def test_every_part_is_measured_and_kept(small, tmp_path, monkeypatch):
 
 
 def test_shuffled_conditions_are_judged_by_the_others(small):
-    stamps, models = small
+    stamps = small[0]
     asked = {}
 
     class Asked:
@@ -92,14 +94,13 @@ def test_shuffled_conditions_are_judged_by_the_others(small):
             asked.update(hues=hues, how=how)
             return torch.zeros(len(hues), 3, 8, 8)
 
-    models = {"cvae": Asked(), "diffusion": Asked()}
-    _, hues, _, _ = study.draw("w 1, shuffled", models, stamps, 0)
+    _, hues, _, _ = study.draw("w 1, shuffled", Asked(), stamps, 0)
     assert (
         asked["how"]["weight"] == 1.0
         and not torch.equal(hues, asked["hues"])
         and torch.equal(hues.sort()[0], asked["hues"].sort()[0])
     )
-    study.draw("nothing asked", models, stamps, 0)
+    study.draw("nothing asked", Asked(), stamps, 0)
     assert asked["how"]["weight"] == -1.0 and torch.equal(asked["hues"], hues)
 
 

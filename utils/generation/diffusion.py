@@ -78,7 +78,7 @@ def diffusion_loss(
 
 @torch.no_grad()
 def ddim(
-    model: UNet, hues: torch.Tensor, categories: torch.Tensor, weight: float = 1.0, *, size: int, n_steps: int = 25,
+    model: UNet, hues: torch.Tensor, categories: torch.Tensor, weight: float = 1.0, *, size: int, n_steps: int = 20,
     left: torch.Tensor | None = None, seed: int = 0, noise: torch.Tensor | None = None,
     watch: Callable[[int, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:  # fmt: skip

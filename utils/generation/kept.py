@@ -14,9 +14,9 @@ from utils.generation.stamps import COLOURS, Stamps
 
 FOLDER = ROOT / "data" / "weights"
 WEIGHTS = {  # file, SHA-256
-    "cvae": ("stamps_cvae.safetensors", ""),
-    "diffusion": ("stamps_diffusion.safetensors", ""),
-    "eye": ("stamps_eye.safetensors", ""),
+    "cvae": ("stamps_cvae.safetensors", "47d8f8f948a0bed0aa39a124f0df302b1509cbf8131e37c091630f82e2246a7f"),
+    "diffusion": ("stamps_diffusion.safetensors", "c86e186b6a0400b235b497c85b031521e1b52db4ee5ab9fa1b3f7641f756784e"),
+    "eye": ("stamps_eye.safetensors", "920ac7d3f0b9e8d1ad070050c6746b919215bf013bd14b9e2557f7048cc31bd5"),
 }
 
 

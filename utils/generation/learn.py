@@ -20,7 +20,7 @@ from utils.training import make_optimiser
 
 BATCH, MEAN, EVERY = 32, 0.998, 500  # pictures a step, share kept by the running mean, steps between checkpoints
 
-FALL = 1.25  # the learning rate falls in a line to a fifth
+FALL = 0.95  # the learning rate falls in a line to a twentieth
 
 
 def batch_of(stamps: Stamps, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -53,9 +53,7 @@ def train(
     """
     model = new_model(name, stamps, seed)
     mean, optimiser, left = copy.deepcopy(model), make_optimiser(model, lr), cosine_schedule()
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda k: min(1, (k + 1) / 200) * (1 - k / (FALL * n_steps))
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: min(1, (k + 1) / 200) * (1 - FALL * k / n_steps))
     parts = {"model": model, "mean": mean, "optimiser": optimiser, "schedule": schedule}
     run = {"name": name, "n_steps": n_steps, "seed": seed, "lr": lr}
     start, losses = _resume(checkpoint, parts, run), []

@@ -166,9 +166,9 @@ def taste_curve(frame: pd.DataFrame, *, title: str = "") -> Figure:
             ax.plot(frame["likeness"], frame[name], color=colour, linestyle=dash, marker=marker, label=FIGURES[name])
         ax.set(xlabel=FIGURES["likeness"], ylabel="Cosine")
         ax.invert_xaxis()
-        ax.margins(y=0.15)
+        ax.margins(x=0.1, y=0.15)
     for x, y, alpha in zip(frame["likeness"], frame["taste"], frame["alpha"]):
-        left.annotate(f"{alpha:g}", (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=12)
+        left.annotate(f"{alpha:g}", (x, y), xytext=(6, -14), textcoords="offset points", ha="left", fontsize=12)
     left.set_title("What was climbed, by alpha", fontsize=14)
     right.set_title("What an encoder that was not climbed says", fontsize=14)
     right.legend(loc="upper left", fontsize=11)

@@ -13,7 +13,8 @@ import hashlib
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,11 +22,11 @@ from tqdm.auto import tqdm
 
 from utils.data import load_dataset, split_dataset
 from utils.generation.explain import AttributeModel, attributes_of
-from utils.generation.generators import Generator, grid_of, load_generator
+from utils.generation.generators import Generator, grid_of, load_eye, load_generator
 from utils.generation.jury import Jury
 from utils.generation.kept import FOLDER, WEIGHTS
 from utils.generation.stamps import COLOURS, Stamps, load_stamps
-from utils.stored import ResultFile, merge_rows, meta
+from utils.stored import ResultFile, merge_rows, meta, rounded
 from utils.stored.commands import run_study
 from utils.stored.sources import source_hash
 from utils.studies.generators_personal import personal_rows
@@ -36,7 +37,7 @@ ASKED = ("cvae", "cvae, shuffled", "nothing asked", "w 0", "w 1", "w 3", "w 1, s
 CODE = ("drawn", "real", "explained", "personal_rows")
 
 
-def draw(setting: str, models: dict[str, Generator], stamps: Stamps, seed: int) -> tuple[torch.Tensor, ...]:
+def draw(setting: str, model: Generator, stamps: Stamps, seed: int) -> tuple[torch.Tensor, ...]:
     """Pictures, the conditions by which they are judged, and CPU seconds a picture."""
     hues, categories = grid_of(len(COLOURS), len(stamps.names), N_EACH)
     given = hues, categories
@@ -45,17 +46,17 @@ def draw(setting: str, models: dict[str, Generator], stamps: Stamps, seed: int) 
         given = hues[order], categories[order]
     start = time.process_time()
     if setting.startswith("cvae"):
-        images = models["cvae"].draw(*given, seed=seed)
+        images = model.draw(*given, seed=seed)
     else:
         weight = -1.0 if setting == "nothing asked" else float(setting.split(",")[0].split()[1])
-        images = models["diffusion"].draw(*given, seed=seed, weight=weight)
+        images = model.draw(*given, seed=seed, weight=weight)
     return images, hues, categories, (time.process_time() - start) / len(images)
 
 
-def drawn(jury: Jury, models: dict[str, Generator], stamps: Stamps, setting: str, seed: int) -> dict:
+def drawn(jury: Jury, model: Generator, stamps: Stamps, setting: str, seed: int) -> dict:
     """One setting judged."""
-    images, hues, categories, seconds = draw(setting, models, stamps, seed)
-    row = {"part": "drawn", "method": "cvae" if setting.startswith("cvae") else "diffusion", "setting": setting}
+    images, hues, categories, seconds = draw(setting, model, stamps, seed)
+    row = {"part": "drawn", "method": model.name, "setting": setting}
     row |= {"seed": seed, "n": len(images), "cpu_seconds_a_picture": seconds}
     return row | jury.judged(images, hues, categories)
 
@@ -104,35 +105,53 @@ def _study(options: argparse.Namespace, words: Sequence[str]) -> None:
     dataset = load_dataset(options.dataset)
     file = ResultFile(options.json, {"dataset": dataset.name}, {"meta": {"dataset": dataset.name}, "rows": []})
     stamps = load_stamps(dataset)
-    models = {name: load_generator(name, stamps) for name in ("cvae", "diffusion")}
-    digest = hashlib.sha256(stamps.pictures.numpy().tobytes()).hexdigest()[:16]
-    code = source_hash([(__name__, name) for name in CODE] + [("utils.generation.generators", "load_generator")])
-    made_of, jury = {"input": digest, "code": code}, None
+    model, jury_of, eye = (
+        cache(lambda name: load_generator(name, stamps)),
+        cache(lambda: Jury.of(stamps)),
+        cache(load_eye),
+    )
 
-    def jobs() -> list[tuple[dict, Callable[[], list[dict]]]]:
-        found = [({"part": "real", "seed": 0}, lambda: real(jury))]
+    def jobs() -> Iterator[tuple[dict, tuple[str, ...], Callable[[], list[dict]]]]:
+        """What marks the rows of a part, the weights that it reads, and how they are measured."""
+        yield {"part": "real", "seed": 0}, (), lambda: real(jury_of())
         for seed in options.seeds:
-            found.append(({"part": "explained", "seed": seed}, lambda seed=seed: [explained(dataset, seed)]))
-            found.append(({"part": "personal", "seed": seed}, lambda seed=seed: personal_rows(dataset, stamps, models["cvae"].model, jury, seed)))  # fmt: skip
-            for setting in ASKED:
-                job = {"part": "drawn", "seed": seed, "setting": setting}
-                found.append((job, lambda seed=seed, setting=setting: [drawn(jury, models, stamps, setting, seed)]))
-        return found
+            yield {"part": "explained", "seed": seed}, (), lambda seed=seed: [explained(dataset, seed)]
+            yield (
+                {"part": "personal", "seed": seed},
+                ("cvae", "eye"),
+                lambda seed=seed: personal_rows(dataset, stamps, model("cvae").model, eye(), jury_of(), seed),
+            )
+        for setting in ASKED:
+            name = "cvae" if setting.startswith("cvae") else "diffusion"
+            for seed in options.seeds:
+                yield {"part": "drawn", "setting": setting, "seed": seed}, (name,), lambda name=name, setting=setting, seed=seed: [
+                    drawn(jury_of(), model(name), stamps, setting, seed)
+                ]  # fmt: skip
 
-    for job, run in tqdm(jobs(), desc="parts"):
-        if any({**made_of, **job}.items() <= row.items() for row in file.content["rows"]):
+    digest = hashlib.sha256(stamps.pictures.numpy().tobytes()).hexdigest()[:16]
+    made_of = {"input": digest, "code": source_hash([(__name__, name) for name in CODE])}
+    for job, weights, run in tqdm(list(jobs()), desc="parts"):
+        mark = {**made_of, "weights": " ".join(WEIGHTS[name][1][:12] for name in weights), **job}
+        if any(mark.items() <= row.items() for row in file.content["rows"]):
             continue
-        jury = jury or Jury.of(stamps)
-        rows = [{**made_of, **{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}} for row in run()]
+        rows = [{**mark, **rounded(row, 5)} for row in run()]
         with file.update() as content:
             content["rows"] = merge_rows(content["rows"], rows, KEY)
             content["meta"] = meta() | {
                 "command": f"python -m utils.lab study generators {shlex.join(words)}", "dataset": Path(options.dataset).name
             }  # fmt: skip
-            content["about"] = {
-                "training_seeds": 1, "stamps": len(stamps.titles), "held_out": int(stamps.held_out.sum()),
-                "pictures_learned": len(jury.known.pictures), "categories": list(stamps.names), "pixels": stamps.size,
-                "parameters": {name: sum(p.numel() for p in model.model.parameters()) for name, model in models.items()},
-                "bytes": {name: (FOLDER / file_name).stat().st_size for name, (file_name, _) in WEIGHTS.items()},
-                "steps": {name: model.about["steps"] for name, model in models.items()},
-            }  # fmt: skip
+            content["about"] = content.get("about", {}) | _about(
+                stamps, [model(name) for name in weights if name != "eye"]
+            )
+
+
+def _about(stamps: Stamps, models: Sequence[Generator]) -> dict:
+    """What the figures are of, and what each generator costs."""
+    about = {"training_seeds": 1, "pixels": stamps.size, "categories": list(stamps.names), "stamps": len(stamps.titles)}
+    about |= {"held_out": int(stamps.held_out.sum()), "pictures_learned": len(stamps.part(held_out=False).pictures)}
+    for model in models:
+        size = (FOLDER / WEIGHTS[model.name][0]).stat().st_size
+        about[model.name] = {
+            "parameters": sum(weight.numel() for weight in model.model.parameters()), "bytes": size, "steps": model.about["steps"]
+        }  # fmt: skip
+    return about

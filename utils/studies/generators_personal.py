@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from utils.data import Dataset
 from utils.generation.cvae import CVAE
-from utils.generation.generators import load_eye
+from utils.generation.eye import Eye
 from utils.generation.judge import seen
 from utils.generation.jury import Jury
 from utils.generation.personal import own_rows, personalise, taste
@@ -28,13 +28,13 @@ def takers(dataset: Dataset, stamps: Stamps, least: int = LEAST) -> dict[int, np
     return {user: np.array(sorted(found)) for user, found in sorted(taken.items()) if len(found) >= least}
 
 
-def personal_rows(dataset: Dataset, stamps: Stamps, cvae: CVAE, jury: Jury, seed: int) -> list[dict]:
+def personal_rows(dataset: Dataset, stamps: Stamps, cvae: CVAE, eye: Eye, jury: Jury, seed: int) -> list[dict]:
     """Draw one target for each of 60 users with half of their likes; judge with the frozen encoder and the other half.
 
     Columns: taste = what was climbed; own = the frozen encoder, same likes; unseen = the frozen encoder, likes kept back;
     others = the same for the likes kept back of all other users; gain = unseen - others, with a 95 % interval over users.
     """
-    eye, rng, liked = load_eye(), np.random.default_rng(seed), takers(dataset, stamps)
+    rng, liked = np.random.default_rng(seed), takers(dataset, stamps)
     users = rng.permutation(sorted(liked))[:N_USERS]
     rows = own_rows(stamps)
     vectors = torch.empty(len(stamps.pictures), jury.known_seen.shape[1])

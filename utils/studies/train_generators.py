@@ -28,7 +28,7 @@ from utils.generation.learn import train
 from utils.generation.stamps import Stamps, load_stamps
 from utils.stored.commands import Parser
 
-STEPS, RATES = {"cvae": 2000, "diffusion": 4000, "eye": 800}, {"cvae": 2e-3, "diffusion": 1e-3}
+STEPS, RATES = {"cvae": 2375, "diffusion": 4750, "eye": 800}, {"cvae": 2e-3, "diffusion": 1e-3}
 DRAWN = 3000  # pictures of the CVAE that the eye learns from, beside the real ones
 
 
