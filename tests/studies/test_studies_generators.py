@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,9 @@ def small(monkeypatch):
             "colour": np.array(["red", "blue"] * 30),
         },
     )
-    monkeypatch.setattr(study, "load_dataset", lambda name: shop(stamps))
+    monkeypatch.setattr(study, "load_dataset", lambda name: replace(shop(stamps), name="sticker_shop"))
+    monkeypatch.setattr(personal, "ALPHAS", (0.0, 1.0))
+    monkeypatch.setattr(personal, "N_USERS", 6)
     return stamps, models
 
 
