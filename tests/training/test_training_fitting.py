@@ -134,6 +134,13 @@ def test_a_dataset_and_a_list_are_named(tmp_path):
             door("vbpr", SPLIT, list(FEATURES.values()))
 
 
+@pytest.mark.parametrize("metric", ["recall", "recall@", "@20", "recall@ten", same, 3])
+def test_the_metric_that_chooses_the_epoch_is_a_name_with_its_cut_off(metric):
+    for door in (fit, tune):
+        with pytest.raises(CourseError, match="a name with its cut-off, such as 'recall@20'"):
+            door("bpr", SPLIT, metric=metric)
+
+
 def test_devices_by_the_names_of_extract():
     model, _ = fit("bpr", SPLIT, n_epochs=1, device="cpu")
     assert next(model.parameters()).device.type == "cpu"

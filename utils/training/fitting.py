@@ -49,6 +49,7 @@ def fit(
         CourseError: an unknown model, setting or device, a split or features of another kind, what ``train`` raises.
     """
     check_inputs(split, features)
+    check_metric(settings.get("metric", "recall@20"))
     device = None if device is None else pick_device(str(device))
     with known_as(name) as known:
         trained = issubclass(MODELS[known], TrainedRecommender)
@@ -116,4 +117,15 @@ def check_inputs(split: Any, features: Any) -> None:
         raise CourseError(
             f"features is a {type(features).__name__}; pass a dictionary by modality, such as {{'visual': ...}}, which "
             "load_features(dataset) returns."
+        )
+
+
+def check_metric(metric: Any) -> None:
+    """Raise a CourseError for a metric that no epoch can be chosen by: a function, or a name without its cut-off."""
+    name, _, cutoff = metric.partition("@") if isinstance(metric, str) else ("", "", "")
+    if not name or not cutoff.isdigit():
+        shown = repr(metric) if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
+        raise CourseError(
+            f"metric={shown}: the validation part is judged by a name with its cut-off, such as 'recall@20'; a function of "
+            "your own judges the finished model, in evaluate(model, split, metrics=[...])."
         )

@@ -18,7 +18,7 @@ from utils.data.split import Split
 from utils.errors import CourseError, suggest
 from utils.models import MODELS, Recommender
 from utils.models.base import ItemFeatures
-from utils.training.fitting import check_inputs, fit, known_as
+from utils.training.fitting import check_inputs, check_metric, fit, known_as
 from utils.training.loop import LOOP, Log, trial_settings, validator
 
 Space = Mapping[str, Sequence[Any]]  # name -> a list of values, or a tuple (low, high) or (low, high, "log")
@@ -66,6 +66,7 @@ def tune(
         CourseError: no validation part, an unknown setting, a range that is none, an unknown sampler, or all trials failed.
     """
     check_inputs(split, features)
+    check_metric(metric)
     validate = validator(split, metric)
     if validate is None:
         raise CourseError("The validation part is empty, so nothing can be tuned; split with valid=0.1.")
