@@ -66,7 +66,7 @@ def test_the_course_is_no_package_and_a_utils_beside_the_script_is_in_the_way(tm
     """What CONTRIBUTING says of both: nothing claims to be a package, and the other utils wins."""
     assert "[project]" not in (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     assert not (ROOT / "setup.py").exists() and not (ROOT / "setup.cfg").exists()
-    (tmp_path / "utils.py").write_text("", encoding="utf-8")
+    tmp_path.joinpath("utils").with_suffix(".py").write_text("", encoding="utf-8")
     assert "'utils' is not a package" in script(tmp_path).stderr
 
 
