@@ -32,7 +32,7 @@ GROUND = {"", "arrays", "errors", "files", "devices", "environment", "network"}
 WINGS = {"own_data", "publishers", "shop", "stored"}
 USERS_OF_WINGS = {*WINGS, "studies", "course", "lab", "press", "door"}
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
-LOOSE = {"__init__", "arrays", "errors", "files", "devices", "environment", "kernels", "fusion", "losses", "training"}
+LOOSE = {"__init__", "arrays", "errors", "files", "devices", "environment", "kernels", "fusion", "losses"}
 
 
 def dotted(path):

@@ -32,15 +32,17 @@ def leave(main: Callable[[], int]) -> NoReturn:
     sys.exit(status)
 
 
-def suggest(name: str, known: Iterable[str], what: str) -> CourseError:
+def suggest(name: object, known: Iterable[object], what: str) -> CourseError:
     """Make the error for an unknown name, with the nearest known ones.
 
     Args:
-        name: what the reader typed.
+        name: what the reader typed, a text or anything else that stands in its place.
         known: the names that exist.
         what: the kind of thing, for example ``"encoder"``.
     """
-    known = sorted(known)
+    known = sorted(map(str, known))
+    if not isinstance(name, str):
+        name = getattr(name, "__name__", str(name))  # a class or a function: by its name
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
     return CourseError(f"Unknown {what} {name!r}; {hint}")

@@ -342,11 +342,11 @@ def test_a_user_and_an_item_only_in_test_are_counted(prepared, tmp_path):
 
 
 def test_a_budget_tries_the_same_number_on_validation(folder, tmp_path, monkeypatch):
-    from utils import evaluation
+    from utils.evaluation import protocol
 
     parts = []
-    real = evaluation.evaluate
-    monkeypatch.setattr(evaluation, "evaluate", lambda *a, **k: parts.append(k.get("part", "test")) or real(*a, **k))
+    real = protocol.evaluate
+    monkeypatch.setattr(protocol, "evaluate", lambda *a, **k: parts.append(k.get("part", "test")) or real(*a, **k))
     out = tmp_path / "out.json"
     assert run(folder, out, "itemknn", "0,1", "--budget", "3") == 0
     content = json.loads(out.read_text())
@@ -359,9 +359,9 @@ def test_a_budget_tries_the_same_number_on_validation(folder, tmp_path, monkeypa
 
 
 def test_every_model_gets_the_same_budget_and_an_interrupted_search_goes_on(folder, tmp_path, monkeypatch):
-    from utils import training
+    from utils.training import loop
 
-    real, tried = training.fit, []
+    real, tried = loop.fit, []
 
     def counted(name, *args, **kwargs):
         tried.append(name)
@@ -369,7 +369,7 @@ def test_every_model_gets_the_same_budget_and_an_interrupted_search_goes_on(fold
             raise KeyboardInterrupt
         return real(name, *args, **{**kwargs, **({"n_epochs": 2} if name == "bpr" else {})})
 
-    monkeypatch.setattr(training, "fit", counted)
+    monkeypatch.setattr(loop, "fit", counted)
     out, stop = tmp_path / "out.json", True
     assert run(folder, out, "itemknn,bpr", "0", "--budget", "2") == 130  # in the first trial of bpr
     assert tried == ["itemknn"] * 3 + ["bpr"]  # two trials and the run that counts
@@ -506,10 +506,10 @@ def test_features_that_cannot_be_read_stop_only_the_models_that_use_them(folder,
 
 
 def test_settings_found_on_other_features_are_searched_again(folder, tmp_path, monkeypatch):
-    from utils import training
+    from utils.training import loop
 
-    tried, real = [], training.fit
-    monkeypatch.setattr(training, "fit", lambda name, *a, **k: tried.append(name) or real(name, *a, **k))
+    tried, real = [], loop.fit
+    monkeypatch.setattr(loop, "fit", lambda name, *a, **k: tried.append(name) or real(name, *a, **k))
     rng, out = np.random.default_rng(0), tmp_path / "out.json"
     with_features(folder, rng.normal(size=(30, 4)).astype(np.float32))
     assert run(folder, out, "itemknn,itemknn_content", "0", "--budget", "2") == 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from utils import training
 from utils.data import load_dataset, split_dataset
 from utils.evaluation import evaluate
 from utils.features import load_features
 from utils.models import MODELS, TrainedRecommender, make_model
+from utils.training import loop as training
 
 pytestmark = pytest.mark.slow
 TRAINED = [name for name, model in MODELS.items() if issubclass(model, TrainedRecommender)]

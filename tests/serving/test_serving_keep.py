@@ -15,7 +15,7 @@ from training_helpers import make_features, make_split, planted
 
 from utils.challenges.reviews import EdgeReviews
 from utils.errors import CourseError
-from utils.models import ALL, MODELS, TrainedRecommender, make_model
+from utils.models import ALL, MODELS, Recommender, TrainedRecommender, make_model
 from utils.models.bpr import BPR
 from utils.models.itemknn import ItemKNN
 from utils.serving import keep, load_model, save_model
@@ -192,6 +192,29 @@ def test_training_goes_on(tmp_path):
     loaded = load_model(save_model(model, tmp_path), split)
     more = train(loaded, split, progress=False, **settings)
     assert more.rows[0]["loss"] < history.rows[0]["loss"] - 0.1 and more.best_value > history.rows[0]["recall@20"]
+
+
+def test_a_class_that_states_no_schema_is_kept_too(tmp_path):
+    class Bare(Recommender):
+        name = "bare"
+        DEFAULTS = {"weight": 2.0}
+
+        def build(self):
+            self.row = torch.arange(self.n_items) * self.settings["weight"]
+
+        def score(self, user_ids):
+            return self.row.expand(len(user_ids), -1)
+
+    model, _ = fit(Bare, SPLIT, weight=3.0)
+    folder = save_model(model, tmp_path)
+    loaded = load_model(folder, SPLIT, model_class=Bare)
+    assert (
+        type(loaded) is Bare
+        and torch.equal(loaded.score(USERS), model.score(USERS))
+        and loaded.settings == {"weight": 3.0}
+    )
+    with pytest.raises(CourseError, match="pass model_class="):
+        load_model(folder, SPLIT)
 
 
 # ---- data that do not fit ----

@@ -136,9 +136,7 @@ def test_no_item_is_chosen_before_its_release(shop):
     assert (shop.interactions["timestamp"].to_numpy() >= released[shop.interactions["item_id"]]).all()
 
 
-@pytest.mark.parametrize(
-    "room", ["models", "features", "fusion.py", "graphs", "evaluation", "losses.py", "training.py"]
-)
+@pytest.mark.parametrize("room", ["models", "features", "fusion.py", "graphs", "evaluation", "losses.py", "training"])
 def test_no_model_and_no_encoder_reads_the_truth(room):
     path = ROOT / "utils" / room
     for source in path.rglob("*.py") if path.is_dir() else [path]:

@@ -1,5 +1,6 @@
 """The hash of the code behind a number: what alters it, and what does not."""
 
+import ast
 import re
 import shutil
 
@@ -12,7 +13,7 @@ from utils.losses import bpr, info_nce
 from utils.stored.sources import code_hash, source_hash
 
 SOME = ("bpr", "freedom", "lgmrec", "itemknn_multimodal")
-BASE = [("utils.training", "fit"), ("utils.evaluation", "evaluate")]
+BASE = [("utils.training.loop", "fit"), ("utils.evaluation.protocol", "evaluate")]
 NAMES = {name: [*BASE, (cls.__module__, cls.__qualname__)] for name, cls in models.MODELS.items()}
 
 
@@ -171,3 +172,54 @@ def test_a_hidden_name_is_not_the_modules_one(small):
     path = small / "utils" / "a.py"
     path.write_text(path.read_text() + "\n\ndef deep():\n    return 1\n")
     assert source_hash([("utils.a", "used")], small) == before
+
+
+HOOKED = """def used(x, *, seed=0, log=None):
+    for value in x:
+        seed += value
+        if log is not None:
+            log({"seed": seed})
+    return other(seed, log=log)
+
+
+def other(x, *, log=None):
+    return x
+"""
+
+
+@pytest.mark.parametrize(
+    "old, new, counts",
+    [
+        ("", "", False),
+        ('log({"seed": seed})', "seed = 3", True),  # a hook only tells
+        ('log({"seed": seed})', 'log({"seed": seed})\n            seed = 3', True),
+        ('log({"seed": seed})', "seed = log(seed)", True),
+        ("log is not None", "seed is not None", True),
+        ("return other(seed, log=log)", "return other(seed, log=seed)", True),
+        ("def other(x, *, log=None)", "def other(x, log=None)", True),  # only a keyword
+        ("seed=0", "seed=1", True),
+    ],
+)
+def test_a_hook_does_not_count_and_what_stands_beside_it_does(tmp_path, old, new, counts):
+    folder = tmp_path / "utils"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    without = "def used(x, *, seed=0):\n    for value in x:\n        seed += value\n    return other(seed)\n\n\ndef other(x):\n    return x\n"
+    found = []
+    for text in (without, HOOKED.replace(old, new)):
+        (folder / "a.py").write_text(text)
+        found.append(source_hash([("utils.a", "used")], tmp_path))
+    assert (found[0] != found[1]) == counts
+
+
+def test_studies_and_benchmarks_call_the_code_that_their_results_are_hashed_with():
+    """What people call at their desk (utils.training.fit, utils.evaluation.evaluate) passes plain calls on to it."""
+    doors = {"utils.training": {"fit"}, "utils.evaluation": {"evaluate", "evaluate_cold", "evaluate_lists"}}
+    found = []
+    for room in ("studies", "lab", "pretraining", "generation", "challenges"):
+        for path in (ROOT / "utils" / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    taken = doors.get(node.module, set()) & {alias.name for alias in node.names}
+                    found += [f"{path.name}:{node.lineno} takes {name} of {node.module}" for name in sorted(taken)]
+    assert not found

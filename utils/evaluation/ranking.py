@@ -90,6 +90,12 @@ def top_items(
     other_split: bool = False,
 ) -> np.ndarray:
     """Return the item_ids recommended to one user, best first, (top_k,) int64; fewer when no more items are left."""
+    if isinstance(user_id, str):
+        name = str(user_id)
+        raise CourseError(
+            f"top_items takes the position of a user; for the name {name!r} call utils.serving.top_table(model, dataset, "
+            f"{name!r}), or pass int(np.flatnonzero(dataset.users == {name!r})[0])."
+        )
     ids = checked_user_ids([user_id], split.n_users)
     items = recommend(model, split, ids, top_k, mask, candidates, other_split=other_split)[0]
     return items[items >= 0]

@@ -49,8 +49,9 @@ def run_model(
         rows ``{model, seed, split, metric, value}``; what the model says about itself (settings, notes);
         per-user test values: "recall@20", "ndcg@20" and "user_ids".
     """
-    from utils.evaluation import METRICS, evaluate, evaluate_cold
-    from utils.training import fit
+    from utils.evaluation import METRICS
+    from utils.evaluation.protocol import evaluate, evaluate_cold
+    from utils.training.loop import fit
 
     reset_peak()
     start = time.perf_counter()
@@ -109,7 +110,7 @@ def tune_model(
     its checkpoint, from which the run with the same seed is read instead of being trained again.
     """
     from utils.models import MODELS as CLASSES
-    from utils.training import fit, trial_settings, validator
+    from utils.training.loop import fit, trial_settings, validator
 
     validate, given = validator(split, SELECT), {"item_graphs": graphs} if graphs else {}
     made_of = {**made_of, "seed": seed}

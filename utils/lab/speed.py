@@ -243,7 +243,7 @@ def to_recall(bench: Bench, task: str) -> dict[str, Any]:
     The value is 90 % of the best that our BPR reaches in 40 epochs; the peer gets three learning rates.
     """
     from utils import training
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     def recall(scorer: Scorer) -> float:
         return float(evaluate(scorer, bench.split, "valid", 20, ("recall",)).mean()["recall@20"])
@@ -307,7 +307,7 @@ def growth(name: str, scale: float, threads: int = THREADS) -> dict[str, Any]:
     An epoch is its start plus steps: 4 and 16 steps are timed, the difference gives the seconds of a step.
     """
     from utils import training
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     torch.set_num_threads(threads)
     bench, kept = Bench(scale, threads), []

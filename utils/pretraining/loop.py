@@ -16,7 +16,7 @@ from utils.pretraining.mp4sr import MP4SR
 from utils.pretraining.next_item import evaluate_next
 from utils.pretraining.sasrec import SASRec
 from utils.pretraining.sequences import Sequences
-from utils.training import PATIENCE, History, _copy_weights, _finite, _load, _save, make_optimiser
+from utils.training.loop import PATIENCE, History, _copy_weights, _finite, _load, _save, make_optimiser
 
 PIECES = 4  # of a batch; more of them cost more calls than they save padding
 

@@ -11,7 +11,8 @@ import torch
 
 from utils.data import Split
 from utils.errors import CourseError
-from utils.evaluation import Report, evaluate, recommend
+from utils.evaluation import Report, recommend
+from utils.evaluation.protocol import evaluate
 from utils.pretraining.sequences import Sequences
 
 BLOCK = 256  # histories that are scored at once

@@ -58,7 +58,8 @@ def save_model(model: Recommender, folder: str | Path, dataset: Dataset | None =
     if (folder / FILE).exists():
         _read(folder)  # someone else's model.json is not overwritten
     arrays: Arrays = {}
-    written = {"kind": KIND, "format": FORMAT, "model": model.name, "schema": asdict(model.schema)}
+    written = {"kind": KIND, "format": FORMAT, "model": model.name}
+    written["schema"] = asdict(model.schema) if hasattr(model, "schema") else {}  # a class of your own may state none
     written |= _parts(model, "", arrays) | {"notes": list(model.notes)}
     written |= {"n_users": model.n_users, "n_items": model.n_items, "n_train": len(model.split.train)}
     written |= {"strategy": getattr(model.split, "strategy", ""), "train": train_digest(model.split)}

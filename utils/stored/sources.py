@@ -14,6 +14,7 @@ from utils.files import ROOT
 
 PACKAGE = "utils"
 SHOWN = frozenset({"title", "order"})  # attributes of a model that tables read and no number depends on
+HOOKS = frozenset({"log"})  # keyword-only functions that are told of an epoch and asked nothing: they decide no number
 LEFT_OUT = frozenset({"annotation", "returns", "ctx", "kind", "type_comment", "type_params"})
 Use = tuple[str, str, str]  # module, name in it, attribute of that name or ""
 
@@ -23,9 +24,11 @@ def code_hash(*names: str) -> str:
 
     That is model, training loop and evaluation, with every function, class and constant of the course that they use.
     """
-    from utils import evaluation, models, training
+    from utils import models
+    from utils.evaluation import protocol
+    from utils.training import loop
 
-    things = [training.fit, training.trial_settings, evaluation.evaluate, evaluation.evaluate_cold]
+    things = [loop.fit, loop.trial_settings, protocol.evaluate, protocol.evaluate_cold]
     things += [models.MODELS[name] for name in names or models.MODELS]
     return source_hash((thing.__module__, thing.__qualname__) for thing in things)
 
@@ -34,7 +37,7 @@ def source_hash(names: Iterable[tuple[str, str]], root: Path = ROOT) -> str:
     """Hash what the definitions ``names`` say, and all of the course that they use; the files are read, not run.
 
     The text of each function, class and module constant counts. What does not: the file that it stands in, imports,
-    comments, docstrings, annotations, the sentences of errors, and what tables call a model.
+    comments, docstrings, annotations, the sentences of errors, what tables call a model, and the hooks (``HOOKS``).
 
     Args:
         names: (module, name), for example ("utils.training", "fit").
@@ -155,6 +158,18 @@ class _Bare(ast.NodeTransformer):
     def visit_Raise(self, node: ast.Raise) -> Any:
         return ast.Raise()
 
+    def visit_arguments(self, node: ast.arguments) -> Any:
+        pairs = [pair for pair in zip(node.kwonlyargs, node.kw_defaults) if pair[0].arg not in HOOKS]
+        node.kwonlyargs, node.kw_defaults = [arg for arg, _ in pairs], [default for _, default in pairs]
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        node.keywords = [word for word in node.keywords if not (word.arg in HOOKS and _hook(word.value) == word.arg)]
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> Any:
+        return None if _only_tells(node) else self.generic_visit(node)
+
     def visit_arg(self, node: ast.arg) -> Any:
         return ast.arg(node.arg)
 
@@ -177,6 +192,18 @@ class _Bare(ast.NodeTransformer):
 
 def _is_shown(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and {getattr(target, "id", "") for target in node.targets} <= SHOWN
+
+
+def _hook(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) and node.id in HOOKS else ""
+
+
+def _only_tells(node: ast.If) -> bool:
+    """Whether a statement reads ``if HOOK is not None: HOOK(...)`` and does nothing else."""
+    test = node.test
+    asked = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot) and _hook(test.left)
+    calls = [one.value for one in node.body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)]
+    return bool(asked) and not node.orelse and len(calls) == len(node.body) and all(_hook(call.func) for call in calls)
 
 
 def _free(table: symtable.SymbolTable) -> set[str]:

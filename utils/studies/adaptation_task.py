@@ -12,7 +12,7 @@ import torch
 
 from utils.data import Dataset, load_dataset
 from utils.errors import CourseError
-from utils.evaluation import evaluate_cold
+from utils.evaluation.protocol import evaluate_cold
 from utils.features.encoders.image import lite0, reader
 from utils.features.encoders.text import minilm_folder, transformer
 from utils.features.encoders.weights import PLAIN

@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from utils.data import Split
-from utils.evaluation import evaluate
+from utils.evaluation.protocol import evaluate
 from utils.features import Features
 from utils.models import MODELS
 from utils.stored import ResultFile, meta

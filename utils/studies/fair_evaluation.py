@@ -19,11 +19,12 @@ from scipy import stats
 
 from utils.data import Split
 from utils.errors import CourseError, suggest
-from utils.evaluation import Report, evaluate, kendall_tau
+from utils.evaluation import Report, kendall_tau
+from utils.evaluation.protocol import evaluate
 from utils.features import Features
 from utils.models import MODELS, TrainedRecommender
 from utils.stored import BENCHMARKS, RESULTS, sound_rows
-from utils.training import fit, trial_settings
+from utils.training.loop import fit, trial_settings
 
 STORED = {title: file for file, title in BENCHMARKS.items()}
 METRICS = ("recall", "ndcg", "coverage", "aplt")

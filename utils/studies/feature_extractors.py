@@ -16,7 +16,7 @@ from utils.challenges.patches import GRID, patch_features
 from utils.challenges.visual_diversity import distance_to_history, reference_space
 from utils.data import Dataset, Split
 from utils.errors import CourseError, suggest
-from utils.evaluation import evaluate, evaluate_cold
+from utils.evaluation.protocol import evaluate, evaluate_cold
 from utils.features import Features, extract
 from utils.models import MODELS, Recommender, TrainedRecommender
 from utils.models.acf import ACF

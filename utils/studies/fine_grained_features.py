@@ -28,7 +28,7 @@ from utils.features import Features
 from utils.models.content_style import ContentStyle
 from utils.stored import RESULTS, ResultFile, meta, rounded
 from utils.stored.commands import command_text, run_study
-from utils.training import History, fit, train
+from utils.training.loop import History, fit, train
 
 COMMAND = "utils.lab study fine_grained_features"
 RESULT = RESULTS / "fine_features_movielens.json"
@@ -238,7 +238,7 @@ def faithfulness(
 
 def judged(scorer: Scorer, split: Split, top_k: int = 20) -> dict[str, float]:
     """Recall@k and AUC of a model, or of a function user_ids -> scores, on the test part; means over users."""
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     score = getattr(scorer, "score", scorer)
     recall = evaluate(scorer, split, top_k=top_k, metrics=("recall",))[f"recall@{top_k}"]

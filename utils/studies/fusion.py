@@ -23,7 +23,7 @@ from utils.models import Recommender, TrainedRecommender
 from utils.models.base import content
 from utils.stored import RESULTS, ResultFile, meta
 from utils.stored.commands import run_study, seeds_text
-from utils.training import fit
+from utils.training.loop import fit
 
 RESULT = RESULTS / "fusion_movielens.json"
 # The same for every fusion, chosen on neither of them: a higher rate and fewer checks than the recommended settings, to
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _study(options: argparse.Namespace) -> None:
     from utils.data import load_dataset, split_dataset
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
     from utils.features import load_features
 
     dataset = load_dataset(options.dataset)

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from utils.data import Split
 from utils.errors import CourseError
-from utils.evaluation import evaluate
+from utils.evaluation.protocol import evaluate
 from utils.features import Features
 from utils.models import MODELS, TrainedRecommender
 from utils.models.grcn import GRCN

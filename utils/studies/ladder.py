@@ -86,7 +86,8 @@ def variants(features: Mapping[str, Features]) -> dict[str, tuple[str, dict]]:
 
 def _run(name: str, split: Split, features: dict, budget: int, settings: dict | None) -> tuple[Any, dict]:
     """Tune on the validation part (or take given settings) and fit: the model and the settings taken."""
-    from utils.training import fit, tune
+    from utils.training import tune
+    from utils.training.loop import fit
 
     if settings is None:
         settings = tune(name, split, features, budget=budget, seed=0)[0] if budget > 1 else {}
@@ -96,7 +97,7 @@ def _run(name: str, split: Split, features: dict, budget: int, settings: dict | 
 
 def warm_row(name: str, split: Split, features: dict, budget: int, utility: np.ndarray | None = None) -> dict:
     """One row of the ladder: means on validation and test, settings, and Recall@20 per test user."""
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     start = time.perf_counter()
     model, settings = (Oracle(utility), {}) if utility is not None else _run(name, split, features, budget, None)
@@ -114,7 +115,7 @@ def warm_row(name: str, split: Split, features: dict, budget: int, utility: np.n
 
 def cold_rows(dataset: Dataset, features: Mapping[str, Features], seed: int) -> dict[str, dict[str, float]]:
     """Content kNN among cold items, beside its controls: Recall@20 in full ranking and among cold items only."""
-    from utils.evaluation import evaluate_cold
+    from utils.evaluation.protocol import evaluate_cold
     from utils.models import make_model
 
     split = split_dataset(dataset, "cold_items", seed=seed)

@@ -46,9 +46,9 @@ def variants(features: Mapping[str, Features]) -> dict[str, dict]:
 
 def run(ladder: Path, out: Path, command: list[str], models: tuple[str, ...] = MODELS) -> dict[str, Any]:
     """Fill the rows for all draws of the ladder and write ``out`` after each draw; returns its content."""
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
     from utils.features.prepared_features import load_features
-    from utils.training import fit
+    from utils.training.loop import fit
 
     tuned = json.loads(ladder.read_text(encoding="utf-8"))
     raw, hidden = content()

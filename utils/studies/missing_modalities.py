@@ -163,7 +163,7 @@ def both_tests(scorer: Scorer, split: Split, kept: np.ndarray, top_k: int = 20) 
     Returns recall: "kept" (kept items are relevant and compete: the test that a paper with dropped items reports), "all"
     (every item), "lost" (only the dropped items count, every item competes); and the share of the catalogue in the lists.
     """
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     kept, name = np.asarray(kept, dtype=bool), f"recall@{top_k}"
     options = {"top_k": top_k, "metrics": ("recall", "coverage")}
@@ -193,7 +193,7 @@ def exposure(lists: np.ndarray, group: np.ndarray, test: np.ndarray) -> dict[str
 def fit_content(name: str, split: Split, content: Features | None, seed: int = 0, **settings: Any) -> Recommender:
     """Fit ``name`` on one prepared modality and return it; ``content`` None gives BPR, the model without content."""
     from utils.models import MODELS
-    from utils.training import LOOP, fit
+    from utils.training.loop import LOOP, fit
 
     if content is None:
         return fit("bpr", split, None, seed=seed, **settings)[0]
@@ -226,7 +226,7 @@ def downstream(
     Returns:
         One row per method and owner: recall (all test items), recall_hidden (only items whose vector was hidden count).
     """
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     seen, hidden = hide(feature, share, seed)
     rows, options = [], {"top_k": top_k, "metrics": ("recall",)}
@@ -401,7 +401,7 @@ def _homophily_rows(seed: int, split: Split, graph: sp.csr_matrix, features: Map
 
 
 def _knn_rows(seed: int, split: Split, graph: sp.csr_matrix, features: Mapping[str, Features]) -> list[dict]:
-    from utils.evaluation import evaluate
+    from utils.evaluation.protocol import evaluate
 
     options = {"methods": KNN_METHODS, "controls": ("neighbours", "multi_hop", "pagerank"), "seed": seed}
     name, text = "itemknn_content", features["textual"]

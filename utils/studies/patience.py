@@ -18,14 +18,14 @@ from tqdm.auto import tqdm
 
 from utils.data import Split
 from utils.errors import CourseError
-from utils.evaluation import evaluate
+from utils.evaluation.protocol import evaluate
 from utils.features import Features
 from utils.models import MODELS, TrainedRecommender
 from utils.stored import ResultFile, merge_rows, meta
 from utils.stored.commands import run_study
 from utils.stored.sources import code_hash
 from utils.studies.inputs import load
-from utils.training import fit
+from utils.training.loop import fit
 
 PATIENCES = (5, 10, 20, 30, 50)
 

@@ -20,7 +20,8 @@ from utils.challenges.gates import edge_ratings, probe_stars, separation
 from utils.challenges.reviews import EdgeReviews, once_per_text, profile_scores, repeated_reviews, training_reviews
 from utils.data import Dataset, Split, iterative_k_core, split_dataset
 from utils.errors import CourseError
-from utils.evaluation import compare_all, evaluate
+from utils.evaluation import compare_all
+from utils.evaluation.protocol import evaluate
 from utils.models import Recommender, make_model
 from utils.models.egcf import EGCF, learned_gates, n_parameters
 from utils.publishers.amazon_reviews import read_amazon_reviews

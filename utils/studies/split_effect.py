@@ -17,11 +17,12 @@ import pandas as pd
 
 from utils.data import Dataset, load_dataset, split_dataset
 from utils.data.twins import random_twin, shuffle_times
-from utils.evaluation import evaluate, short_head
+from utils.evaluation import short_head
+from utils.evaluation.protocol import evaluate
 from utils.features import Features
 from utils.stored import RESULTS, ResultFile, meta
 from utils.stored.commands import Parser, add_options, exit_status
-from utils.training import fit
+from utils.training.loop import fit
 
 STRATEGIES = ("leave_one_out", "temporal_user", "temporal_global")
 MODELS = ("mostpop", "itemknn", "itemknn_content")

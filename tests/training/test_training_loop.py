@@ -1,4 +1,4 @@
-"""utils.training: sampling, early stopping, resuming, and what happens when something goes wrong."""
+"""utils.training.loop: sampling, early stopping, resuming, and what happens when something goes wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from scipy.stats import chisquare
 from training_helpers import make_features, make_split, planted
 
-import utils.training as training
+import utils.training.loop as training
 from utils.errors import CourseError
 from utils.evaluation import evaluate
 from utils.models import MODELS, TrainedRecommender, make_model

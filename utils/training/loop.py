@@ -1,4 +1,7 @@
-"""Training: minimise the loss of the schema's last block, and choose on the validation part, never on the test part."""
+"""The loop: minimise the loss of the schema's last block, and choose on the validation part, never on the test part.
+
+Stored results are hashed with this code, so what only people need at their desk stands in fitting.py and search.py.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from utils.models.base import ItemFeatures
 PATIENCE = 30  # checks, one an epoch by default; why so many stands in ``train``
 # Settings of the loop that a model's DEFAULTS may recommend; the rest of DEFAULTS belongs to the model.
 LOOP = ("n_epochs", "lr", "batch_size", "patience", "eval_every", "metric", "checkpoint")
+Log = Callable[[dict[str, float]], object]  # is told of an epoch, and asked nothing
 
 
 class NegativeSampler:
@@ -104,6 +108,7 @@ def train(
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | Path | None = None,
+    log: Log | None = None,
 ) -> History:
     """Train until ``metric`` on the validation part stops rising, and give the model its best weights back.
 
@@ -119,6 +124,7 @@ def train(
         eval_every: epochs between evaluations.
         metric: name@cut-off of ``utils.evaluation``, higher = better.
         checkpoint: file to write after each evaluation, and to resume from if it is there.
+        log: called after each epoch with a dictionary, a row of ``History.frame()``.
 
     Raises:
         CourseError: the loss or a weight is not a number (the model then has its best weights so far), or the
@@ -165,6 +171,8 @@ def train(
                 best = _copy_weights(model)
         if checkpoint is not None and (evaluated or (validate is None and (epoch % eval_every == 0 or last))):
             _save(checkpoint, run, model, optimiser, history, best, waited)
+        if log is not None:
+            log(dict(history.rows[-1]))
         bar.set_postfix({"loss": f"{loss:.4f}", metric: f"{value:.4f}"})
     bar.close()
     history.stopped_early |= waited >= patience
@@ -221,7 +229,7 @@ def validator(split: Split, metric: str = "recall@20") -> Callable[[Recommender]
     """Return a function model -> value of ``metric`` on the validation part, or None if that part is empty."""
     if len(split.valid) == 0:
         return None
-    from utils.evaluation import evaluate  # here, not above: evaluation may import models
+    from utils.evaluation.protocol import evaluate  # here, not above: evaluation may import models
 
     name, _, cutoff = metric.partition("@")
 
@@ -240,12 +248,15 @@ def fit(
     seed: int = 0,
     progress: bool = False,
     device: torch.device | str | None = None,
+    *,
+    log: Log | None = None,
     **settings: Any,
 ) -> tuple[Recommender, History | None]:
     """Make the model ``name`` and train it with its recommended settings; any of them can be given.
 
     ``settings`` may also hold those of ``train`` (n_epochs, lr, batch_size, patience, eval_every, metric, checkpoint).
-    Returns (model, history); the history of a model that is not trained is None.
+    Returns (model, history); the history of a model that is not trained is None. At your desk take `utils.training.fit`,
+    which comes here and takes classes of your own too.
     """
     if name not in MODELS:
         make_model(name, split)  # raises, and names the nearest models
@@ -256,49 +267,7 @@ def fit(
     model = make_model(name, split, features, seed, **settings)
     if not trained:
         return model, None
-    return model.to(device), train(model, split, seed=seed, progress=progress, **loop)
-
-
-def tune(
-    name: str,
-    split: Split,
-    features: Mapping[str, ItemFeatures] | None = None,
-    budget: int = 10,
-    seed: int = 0,
-    metric: str = "recall@20",
-    progress: bool = False,
-    **settings: Any,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Try ``budget`` settings of the model's SEARCH grid on the validation part; the test part is not looked at.
-
-    The first trial is the model's recommended settings, the others come from the grid in a seeded random order, each
-    once. ``settings`` are fixed in all trials. A trial that fails is noted and does not end the search.
-
-    Returns:
-        The best settings, ready for ``fit(name, split, features, **best)``, and a table with a row for each trial.
-    """
-    if name not in MODELS:
-        make_model(name, split)
-    validate = validator(split, metric)
-    if validate is None:
-        raise CourseError("The validation part is empty, so nothing can be tuned; split with valid=0.1.")
-    trials = trial_settings(MODELS[name], split, budget, seed, settings)
-    rows, bar = [], tqdm(trials, desc=f"tune {name}", disable=not progress, leave=False)
-    for trial in bar:
-        start, row = time.perf_counter(), {"trial": len(rows), **{k: v for k, v in trial.items() if k not in settings}}
-        try:
-            model, history = fit(name, split, features, seed, metric=metric, **settings, **_without(trial, settings))
-            row[metric] = validate(model) if history is None else history.best_value
-            row["best_epoch"] = 0 if history is None else history.best_epoch
-            row["note"] = ""
-        except CourseError as error:
-            row.update({metric: math.nan, "best_epoch": 0, "note": str(error)})
-        rows.append(row | {"seconds": time.perf_counter() - start})
-    table = pd.DataFrame(rows)
-    if table[metric].isna().all():
-        raise CourseError(f"{name}: all {len(table)} trials failed; the first said: {table['note'][0]}")
-    best = trials[int(table[metric].idxmax())]
-    return {**settings, **best}, table
+    return model.to(device), train(model, split, seed=seed, progress=progress, log=log, **loop)
 
 
 def trial_settings(
@@ -311,10 +280,6 @@ def trial_settings(
     others = [trial for trial in others if trial != first]
     order = np.random.default_rng(seed).permutation(len(others))
     return [first, *(others[place] for place in order)][: max(1, budget)]
-
-
-def _without(settings: Mapping, keys: Mapping) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in keys}
 
 
 def _finite(model: torch.nn.Module) -> bool:
