@@ -54,7 +54,7 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """v_theta(x_t, t, c) on three scales, see `diffusion.noise_in`; the last hue and the last category stand for "not told".
+    """v_theta(x_t, t, c) on three scales, see `noise_in` in diffusion.py; the last hue and the last category stand for "not told".
 
     Args:
         n_hues, n_categories: conditions that are learned, without "not told".

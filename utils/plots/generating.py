@@ -83,7 +83,7 @@ def beside_nearest(
 
     Args:
         pictures, neighbours: (n, s, s, 3) uint8, n at most 12.
-        limit: below it a picture counts as copied (see `utils.generation.copied`).
+        limit: below it a picture counts as copied (see `utils.generation.judge.copied`).
     """
     n = len(pictures)
     if not 1 <= n <= 12 or len(neighbours) != n or len(distance) != n:
