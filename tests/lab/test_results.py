@@ -265,3 +265,11 @@ def test_a_run_of_older_code_is_marked(monkeypatch):
     monkeypatch.setattr(stored.tables, "available", lambda: {"log": result})
     shown = stored.overview()["log, recommended settings"]
     assert shown["BPR-MF"] == "0.2500 (1)" and shown["Popularity"] == "0.2500 (1) †"
+
+
+@pytest.mark.parametrize("name", ["adaptation_movielens", "adaptation_pictures"])
+def test_what_readme_says_of_adaptation_on_films_and_pictures(name):
+    hits = adaptation.table(results.load(name), steps=20)["hr@10"]
+    reads = hits.drop([way for way in adaptation.OPPONENTS if way in hits and way != "content_knn"])
+    assert reads.idxmax() == "frozen_long" and hits["itemknn"] > hits["frozen_long"]
+    assert not {"full"} & set(hits.index), "say in README what the rows that were added show"

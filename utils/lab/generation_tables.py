@@ -50,6 +50,24 @@ def composed(held_out: Sequence[str] = ("stamps", "pairs")) -> str:
     return f"{markdown(pd.DataFrame.from_dict(lines, orient='index', columns=heads), 'Way')}\n\n{commands(result)}"
 
 
+def generators() -> str:
+    """Return what drawn stamps are worth by setting, and personal pictures by alpha: mean and spread over seeds."""
+    result = load("generators")
+    rows = pd.DataFrame(result["rows"])
+    columns = {"colour": "asked colour", "category": "asked category", "variety": "variety, pixels",
+               "copied_distance_by_pixels": "copied, by pixels", "copied_distance_by_eye": "copied, by encoder",
+               "cpu_seconds_a_picture": "CPU s a picture"}  # fmt: skip
+    drawn = rows[rows["part"].isin(["real", "drawn"])]
+    lines = {s: [seeds_cell(own[c], 3) for c in columns] for s, own in drawn.groupby("setting", sort=False)}
+    first = pd.DataFrame.from_dict(lines, orient="index", columns=list(columns.values()))
+    columns = {"taste": "taste that was climbed", "likeness": "likeness to the target", "own": "the same likes, other encoder",
+               "unseen": "likes kept back", "others": "other users' likes", "gain": "gain", "gain_half_width": "half width"}  # fmt: skip
+    personal = rows[rows["part"] == "personal"].groupby("setting", sort=False)
+    lines = {setting: [seeds_cell(own[c], 3) for c in columns] for setting, own in personal}
+    second = pd.DataFrame.from_dict(lines, orient="index", columns=list(columns.values()))
+    return f"{markdown(first, 'Stamps')}\n\n{markdown(second, 'Drawn for one user')}\n\n{commands(result)}"
+
+
 def blocks() -> dict[str, str]:
     """Return every generated block of this module whose result file is there, by its name."""
     by_id = {"hr@10": "HR@10", "ndcg@10": "nDCG@10", "beam_10": "HR@10, ten beams", "beam_50": "fifty beams",
@@ -66,4 +84,6 @@ def blocks() -> dict[str, str]:
             found[block] = "\n\n".join([*tables, recommenders(file, columns)])
     if (RESULTS / "composed_search.json").exists():
         found["composed-search"] = composed()
+    if (RESULTS / "generators.json").exists():
+        found["generators"] = generators()
     return found

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
@@ -221,6 +222,16 @@ def cold_figures(model: NextItemModel, sequences: Sequences) -> dict[str, float]
         "cold_within": hit_rate_within(model, sequences, new),
     }
     return {"n_cold": len(asked), "n_new": len(new)} | {name: round(float(value), 5) for name, value in found.items()}
+
+
+def table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Summarise the recommenders of a result file: means over seeds, the spread of HR@10, seeds and best epochs; best first."""
+    rows = pd.DataFrame(result["rows"])
+    by_model = rows.groupby("model", sort=False)
+    found = by_model[["hr@10", "ndcg@10", "beam_10", "beam_50"]].mean()
+    found["spread"], found["seeds"] = by_model["hr@10"].std(), by_model.size()
+    found["best epochs"] = by_model["best_epoch"].agg(lambda part: part.dropna().astype(int).tolist())
+    return found.sort_values("hr@10", ascending=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
