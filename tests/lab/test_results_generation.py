@@ -60,3 +60,21 @@ def test_picture_and_words_find_more_than_either_and_a_histogram_more_than_all_t
         learned = mean.drop("frozen picture and histogram")
         assert mean["combiner"] > 3 * mean[["picture alone", "words alone", "combiner, words shuffled"]].max()
         assert learned.max() == mean["combiner"] < mean["frozen picture and histogram"]
+
+
+def test_guidance_buys_obedience_for_variety_and_nothing_is_copied():
+    rows = pd.DataFrame(load("generators")["rows"])
+    drawn = rows[rows["part"].isin(["drawn", "real"])].groupby("setting").mean(numeric_only=True)
+    assert (rows[rows["part"] == "drawn"].groupby("setting").size() == 3).all()
+    assert drawn.loc["w 0", "colour"] + 0.05 < drawn.loc["w 1", "colour"]
+    assert drawn.loc["w 0", "category"] + 0.05 < drawn.loc["w 1", "category"] < drawn.loc["w 3", "category"]
+    assert drawn.loc["w 3", "variety"] < drawn.loc["w 0", "variety"] < drawn.loc["nothing asked", "variety"]
+    assert drawn.loc[["nothing asked", "w 0", "w 1", "w 3"], "copied_distance_by_pixels"].max() == 0
+    assert drawn.loc["learned, noise", "copied_distance_by_pixels"] == 1
+    assert drawn.loc["cvae", "colour"] > 0.9 and drawn.loc["cvae", "category"] < 0.3
+
+
+def test_a_picture_for_one_user_pleases_the_scorer_that_was_climbed_and_not_the_likes_kept_back():
+    rows = pd.DataFrame(load("generators")["rows"]).query("part == 'personal'").groupby("alpha").mean(numeric_only=True)
+    assert rows["taste"].is_monotonic_increasing and rows["likeness"].is_monotonic_decreasing
+    assert rows.loc[1.0, "taste"] > 0.6 and (rows["gain"] < rows["gain_half_width"]).all()
