@@ -80,7 +80,7 @@ def test_where_torch_has_no_wheel_the_failure_says_what_to_take(monkeypatch):
 # What an import is called where its package is called otherwise.
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4", "IPython": "ipython"}
 # Imported only where they are there: peers to compare with, encoders by name, GitHub's schema (with check-jsonschema).
-OPTIONAL = {"implicit", "peft", "recbole", "torchaudio", "jsonschema", "pyarrow"}
+OPTIONAL = {"implicit", "optuna", "peft", "recbole", "torchaudio", "jsonschema", "pyarrow"}
 
 
 def imports(source: str) -> set[str]:

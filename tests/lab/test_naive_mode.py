@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.training_helpers import planted
-from utils import evaluation, graphs, training
+from utils import evaluation, graphs
 from utils.errors import CourseError
 from utils.graphs.edges import Edges
 from utils.lab import naive as mode
@@ -17,6 +17,7 @@ from utils.lab import speed
 from utils.lab.naive import ALL, LATTICES, Habits, naive
 from utils.lab.synthetic import synthetic
 from utils.models import MODELS, TrainedRecommender, make_model
+from utils.training import loop as training
 
 NAMES = [name for name in (*speed.PAIRED, "ngcf", "deepstyle", "mmgcn") if name in MODELS]
 

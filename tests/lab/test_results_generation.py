@@ -78,3 +78,16 @@ def test_a_picture_for_one_user_pleases_the_scorer_that_was_climbed_and_not_the_
     rows = pd.DataFrame(load("generators")["rows"]).query("part == 'personal'").groupby("alpha").mean(numeric_only=True)
     assert rows["taste"].is_monotonic_increasing and rows["likeness"].is_monotonic_decreasing
     assert rows.loc[1.0, "taste"] > 0.6 and (rows["gain"] < rows["gain_half_width"]).all()
+
+
+def test_the_small_writer_on_beauty_stands_between_the_printed_rows_and_above_its_control():
+    rows, next_item = pd.DataFrame(load("semantic_ids_beauty")["rows"]).set_index("model"), load("next_item_beauty")
+    printed = {name: figures[2] for name, figures in next_item["printed"].items()}
+    writer, control = rows.loc["letter:tokens"], rows.loc["letter-permuted:tokens"]
+    assert max(printed["SASRec, S3-Rec's table"], printed["TIGER, a third party's run"]) < writer["hr@10"]
+    assert 0.95 * printed["TIGER, its own table"] < writer["hr@10"] < printed["TIGER, its own table"]
+    plain = pd.DataFrame(next_item["rows"]).query("not masked").set_index("model")["hr@10"]
+    assert writer["hr@10"] < plain["ItemKNN, directed transitions"]
+    assert 0.6 < control["beam_50"] / writer["beam_50"] < 0.75
+    assert writer["best_epoch"] == writer["epochs"] and writer["parameters"] < 500_000
+    assert 1 - writer["beam_10"] / writer["hr@10"] < 0.03 and abs(writer["beam_50"] / writer["hr@10"] - 1) < 0.01

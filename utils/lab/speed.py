@@ -87,7 +87,7 @@ class Bench:
 
     def epoch(self, name: str, features: dict[str, Features] | None = None) -> Run:
         """One walk through the clicks, sampling included. A short walk warms up."""
-        from utils import training
+        from utils.training import loop as training
 
         model, sampler = self.model(name, features, dim=DIM), training.NegativeSampler(self.split)
         first = _first(self.split, 3 * BATCH)
@@ -242,8 +242,8 @@ def to_recall(bench: Bench, task: str) -> dict[str, Any]:
 
     The value is 90 % of the best that our BPR reaches in 40 epochs; the peer gets three learning rates.
     """
-    from utils import training
     from utils.evaluation.protocol import evaluate
+    from utils.training import loop as training
 
     def recall(scorer: Scorer) -> float:
         return float(evaluate(scorer, bench.split, "valid", 20, ("recall",)).mean()["recall@20"])
@@ -306,8 +306,8 @@ def growth(name: str, scale: float, threads: int = THREADS) -> dict[str, Any]:
 
     An epoch is its start plus steps: 4 and 16 steps are timed, the difference gives the seconds of a step.
     """
-    from utils import training
     from utils.evaluation.protocol import evaluate
+    from utils.training import loop as training
 
     torch.set_num_threads(threads)
     bench, kept = Bench(scale, threads), []
