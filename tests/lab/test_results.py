@@ -91,10 +91,10 @@ def test_what_readme_says_of_the_next_item():
     rows, printed = pd.DataFrame(result["rows"]), [figures[2] for figures in result["printed"].values()]
     counted = rows[rows["model"].isin(["ItemKNN, directed transitions", "ItemKNN, recency"])]
     assert len(counted) == 4 and counted["hr@10"].min() > max(printed)
-    assert rows.loc[rows["model"] != "Popularity", "permuted"].max() < 0.005
-    plain = rows[~rows["masked"]].set_index("model")
+    assert rows.loc[rows["model"] != "Popularity", "permuted"].max() < 0.006
+    plain = rows[~rows["masked"]].groupby("model").mean(numeric_only=True)
     sasrec, counts = "SASRec, one negative", [title for title in next_item.COUNTED.values() if title != "Popularity"]
-    masked = rows[rows["masked"]].set_index("model")["hr@10"]
+    masked = rows[rows["masked"]].groupby("model")["hr@10"].mean()
     for hits in (plain["hr@10"], masked):
         assert hits[sasrec] < min(hits[counts].min(), hits["EASE"], hits["EASE, tuned"]) and hits["EASE, tuned"] > max(
             printed

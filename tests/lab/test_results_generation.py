@@ -86,7 +86,7 @@ def test_the_small_writer_on_beauty_stands_between_the_printed_rows_and_above_it
     writer, control = rows.loc["letter:tokens"], rows.loc["letter-permuted:tokens"]
     assert max(printed["SASRec, S3-Rec's table"], printed["TIGER, a third party's run"]) < writer["hr@10"]
     assert 0.95 * printed["TIGER, its own table"] < writer["hr@10"] < printed["TIGER, its own table"]
-    plain = pd.DataFrame(next_item["rows"]).query("not masked").set_index("model")["hr@10"]
+    plain = pd.DataFrame(next_item["rows"]).query("not masked").groupby("model")["hr@10"].mean()
     assert writer["hr@10"] < plain["ItemKNN, directed transitions"]
     assert 0.6 < control["beam_50"] / writer["beam_50"] < 0.75
     assert writer["best_epoch"] == writer["epochs"] and writer["parameters"] < 500_000

@@ -32,7 +32,7 @@ def recommenders(name: str, columns: dict[str, str]) -> str:
     """Return every recommender of a study of ids: means and spread over seeds, and best epochs."""
     result, lines = load(name), {}
     for model, own in pd.DataFrame(result["rows"]).groupby("model", sort=False):
-        cells = [seeds_cell(own[c]) if c in own else "-" for c in columns]
+        cells = [seeds_cell(own[c], 0 if c == "parameters" else 4) if c in own else "-" for c in columns]
         best = own["best_epoch"].dropna() if "best_epoch" in own else []
         lines[model] = [*cells, ", ".join(f"{epoch:.0f}" for epoch in best)]
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=[*columns.values(), "best epochs"])
