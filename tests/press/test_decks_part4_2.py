@@ -121,7 +121,7 @@ def test_a_writer_whose_run_is_not_stored_is_not_drawn_and_said_to_be_missing(mo
         "rows": [{"model": "ItemKNN, directed transitions", "masked": masked, "hr@10": 0.05 + masked} for masked in (False, True)],
         "printed": {"TIGER": [0.1, 0.2, 0.06, 0.4]},
     }  # fmt: skip
-    for rows, second in (([], "not run yet"), ([{"model": "letter:tokens", "hr@10": 0.031}], "0.0310")):
+    for rows, second in (([], "not run yet"), ([{"model": "letter:tokens", "beam_50": 0.031}], "0.0310")):
         stored(monkeypatch, next_item_beauty=study, semantic_ids_beauty={"rows": rows})
         drawn, alt = drawn_here.beauty_writers()
         assert len(drawn.axes[0].patches) == 2 + len(rows)
