@@ -190,6 +190,13 @@ def test_a_counting_model_needs_no_checkpoint(tmp_path):
     assert np.isfinite(model.score([0]).numpy()).all()
 
 
+def test_a_class_of_the_course_stays_in_its_place():
+    before = list(MODELS)
+    with fitting.known_as(MODELS["bpr"]) as name:
+        assert name == "bpr" and list(MODELS) == before
+    assert list(MODELS) == before
+
+
 def test_an_outer_class_of_the_same_name_comes_back():
     other = type("Other", (Newest,), {"name": "newest"})
     with fitting.known_as(Newest):
