@@ -19,6 +19,7 @@ def test_ids_with_a_meaning_are_ahead_of_the_same_ids_dealt_out_and_behind_neigh
     assert rows.groupby("model").size()[["both:tokens", "permuted:tokens"]].tolist() == [3, 3]
     assert mean["both:tokens"] - mean["permuted:tokens"] > spread["both:tokens"] + spread["permuted:tokens"]
     assert mean[["itemknn", "recency"]].max() > mean["both:tokens"] + spread["both:tokens"]
+    assert mean[["ease_tuned", "ials_tuned"]].min() > mean["both:tokens"] + spread["both:tokens"]
     above = mean["both:tokens"] > mean["sasrec:ids"]
     assert above == (name == "semantic_ids_shop"), "which of the two stands above"
 
@@ -50,6 +51,8 @@ def test_a_writer_finds_no_new_item_and_its_own_trie_is_not_clearly_better_than_
     chance = mean.loc["popularity", "cold_within"]
     assert chance == pytest.approx((10 / rows["n_new"]).mean(), abs=1e-4)
     assert mean.loc["content:tokens", "cold_within"] - chance < writer["cold_within"].std()
+    level = mean.loc["ease_content", "cold_within"] - mean.loc["sasrec:content", "cold_within"]
+    assert abs(level) < rows[rows["model"] == "sasrec:content"]["cold_within"].std()
     assert mean.loc["sasrec:content", "cold"] > 0.02 and mean.loc["sasrec:content", "cold_within"] > chance + 0.05
 
 

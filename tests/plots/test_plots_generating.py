@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from utils.errors import CourseError
-from utils.plots.generating import beside_nearest, costs, distances, stamp_sheet, taste_curve
+from utils.plots.generating import beside_nearest, costs, one_picture, stamp_sheet, taste_curve
 from utils.plots.style import HIT, close, png
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
@@ -35,11 +35,12 @@ def test_copies_are_framed_and_only_these():
         beside_nearest(PICTURES, PICTURES[:3], [1] * 4, 0.2)
 
 
-def test_distances_are_drawn_as_shares_up_to_a_distance():
-    fig = distances({"real": np.array([3.0, 1.0, 2.0]), "drawn": np.array([1.0])}, 1.5, label="Distance (RMS)")
-    line = fig.axes[0].lines[0]
-    assert line.get_xdata().tolist() == [1, 2, 3] and line.get_ydata().tolist() == pytest.approx([1 / 3, 2 / 3, 1])
-    assert fig.axes[0].get_xlabel() == "Distance (RMS)" and len(fig.axes[0].get_legend().get_texts()) == 2
+def test_one_picture_fills_its_figure_and_is_a_picture():
+    fig = one_picture(np.zeros((30, 48, 3), dtype=np.uint8), title="Toy")
+    (ax,) = fig.axes
+    assert ax.images[0].get_array().shape == (30, 48, 3) and not ax.axison
+    with pytest.raises(CourseError, match="A picture is"):
+        one_picture(np.zeros((30, 48)))
 
 
 def test_costs_are_means_over_seeds_with_axis_names():

@@ -109,23 +109,6 @@ def beside_nearest(
 
 
 @styled
-def distances(found: Mapping[str, np.ndarray], limit: float, *, label: str, title: str = "") -> Figure:
-    """Draw how far pictures are from the training picture closest to each, one line a kind, as shares up to a distance."""
-    fig = Figure(figsize=(9, 4.6), layout="constrained")
-    ax = fig.subplots()
-    for (name, values), (colour, dash) in zip(found.items(), LINES):
-        values = np.sort(np.asarray(values, dtype=float))
-        ax.step(
-            values, np.arange(1, len(values) + 1) / len(values), where="post", color=colour, linestyle=dash, label=name
-        )
-    ax.axvline(limit, color=GREY, linewidth=1.2, linestyle=":")
-    ax.text(limit, 1.02, "copied below", ha="right", va="bottom", fontsize=12, color=GREY)
-    ax.set(xlabel=label, ylabel="Share of pictures", ylim=(0, 1.1), title=title)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig
-
-
-@styled
 def costs(frame: pd.DataFrame, over: str, columns: Sequence[str], *, label: str, title: str = "") -> Figure:
     """Draw what is won and what is lost over one setting: one panel a quantity, mean and spread over seeds.
 
